@@ -1,0 +1,291 @@
+"""The contract that the three benchmarks share: text in, text out.
+
+Vocabulary:
+    task         one problem of a benchmark (a household with a goal, a shopping instruction, a question), named by a string id;
+    split        an ordered, fixed list of tasks; splits of a benchmark never share a task;
+    admissible   an action that the benchmark can carry out in the present state, or a template of such actions;
+    state        everything that decides how an episode goes on, as one picklable value.
+
+Rules:
+    - `reset(seed=s)` draws the task from `self.np_random` alone: the same seed gives the same episode in every process.
+    - `step` answers any string; text that a benchmark can't parse yields its own answer and `info["valid_action"] = False`.
+    - A task that ends sets `terminated`; the step limit sets `truncated`; both may hold at the same step.
+    - After the end a benchmark answers as its upstream does; `terminated` and `truncated` stay as they are.
+    - `info` has the same keys in all benchmarks; nothing in it gives the answer away.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import gymnasium as gym
+
+from empg_gym.errors import ConfigError, TaskError, nearest
+from empg_gym.spaces import UnicodeText
+
+
+class Outcome(NamedTuple):
+    """What one action led to."""
+
+    observation: str
+    reward: float
+    terminated: bool
+    valid_action: bool
+    """Whether the benchmark could carry the action out (an action without effect that is admissible counts as valid)."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A point in an episode, as `TextEnv.snapshot` returns it: opaque, picklable, valid in any environment of the same data."""
+
+    benchmark: str
+    task: str
+    step: int
+    ended: tuple[bool, bool]
+    """(terminated, truncated)"""
+    rng: dict[str, Any]
+    """State of the environment's own generator."""
+    payload: Any
+    """What the benchmark adds; immutable, so that one snapshot can be restored many times."""
+
+
+class TextEnv(gym.Env[str, str], ABC):
+    """Base class of the benchmarks. See the module docstring for the rules.
+
+    A benchmark implements the methods that start with an underscore, `tasks`, `instruction`, `success`, `score`, `expert` and
+    `rules`; this class keeps the step count, the limits and the shape of `info`.
+
+    Args:
+        split: name of the list of tasks to draw from.
+        max_steps: actions until the episode is truncated.
+        render_mode: None or "ansi" (`render` returns the last observation).
+
+    Raises:
+        ConfigError: an unknown split, a step limit below 1 or an unknown render mode.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 (the type is Gymnasium's)
+    benchmark: ClassVar[str]
+    """Short name, as in the id: "ALFWorld"."""
+    splits: ClassVar[tuple[str, ...]]
+    version: ClassVar[str]
+    """Version of texts, rules and generated worlds; changes whenever an episode could come out differently."""
+
+    def __init__(self, *, split: str, max_steps: int, render_mode: str | None = None) -> None:
+        if split not in self.splits:
+            raise ConfigError(f"{self.benchmark} has no split {split!r}; {nearest(split, self.splits)}")
+        if not isinstance(max_steps, int) or max_steps < 1:
+            raise ConfigError(f"max_steps must be a whole number of at least 1, not {max_steps!r}")
+        if render_mode not in (None, "ansi"):
+            raise ConfigError(f"render_mode must be None or 'ansi', not {render_mode!r}")
+        self.observation_space = UnicodeText()
+        self.action_space = UnicodeText()
+        self.split = split
+        self.max_steps = max_steps
+        self.render_mode = render_mode
+        self._task: str | None = None
+        self._step = 0
+        self._terminated = False
+        self._truncated = False
+        self._observation = ""
+
+    # What a benchmark implements
+
+    @property
+    @abstractmethod
+    def num_tasks(self) -> int:
+        """Number of tasks of the split."""
+
+    @abstractmethod
+    def task_id(self, index: int) -> str:
+        """Id of the task at `index`, 0 <= index < num_tasks."""
+
+    @abstractmethod
+    def _has_task(self, task: str) -> bool:
+        """Whether `task` is an id of this split."""
+
+    @abstractmethod
+    def _start(self, task: str) -> str:
+        """Begin `task` and return the first observation."""
+
+    @abstractmethod
+    def _apply(self, action: str) -> Outcome:
+        """Carry out one action."""
+
+    @abstractmethod
+    def _admissible(self) -> list[str]:
+        """Admissible actions, or templates of them with the free text as `<name>`, in the benchmark's own order."""
+
+    @abstractmethod
+    def _save(self) -> Any:
+        """The benchmark's part of a snapshot: immutable and picklable."""
+
+    @abstractmethod
+    def _load(self, payload: Any) -> None:
+        """Take back what `_save` gave; the task has been started before."""
+
+    @property
+    @abstractmethod
+    def instruction(self) -> str:
+        """The goal of the present task, in words."""
+
+    @property
+    @abstractmethod
+    def success(self) -> bool:
+        """Whether the task has been solved, as the benchmark defines it."""
+
+    @property
+    @abstractmethod
+    def score(self) -> float:
+        """The benchmark's score of the episode so far, 0..1."""
+
+    @abstractmethod
+    def expert(self) -> str | None:
+        """An action on a way to success from the present state, or None if there is none."""
+
+    @property
+    @abstractmethod
+    def rules(self) -> str:
+        """What an agent must know to play: the setting and the grammar of actions. Becomes part of the system prompt."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Short hash of the data that episodes are made of: equal fingerprints give equal episodes."""
+
+    @property
+    def task_type(self) -> str:
+        """Kind of the present task, for reports; empty where the benchmark has none."""
+        return ""
+
+    @property
+    def tools(self) -> list[dict[str, Any]] | None:
+        """Actions as an OpenAI tool list (JSON schema), where the benchmark has one."""
+        return None
+
+    def _extras(self) -> dict[str, Any]:
+        """Further `info` entries, documented on the benchmark's card."""
+        return {}
+
+    def _sample_task(self) -> str:
+        """Draw a task from `self.np_random`; uniform unless the benchmark says otherwise."""
+        return self.task_id(int(self.np_random.integers(self.num_tasks)))
+
+    # Gymnasium
+
+    @property
+    def task(self) -> str:
+        """Id of the present task.
+
+        Raises:
+            TaskError: before the first reset.
+        """
+        if self._task is None:
+            raise TaskError("no task yet: call reset() first")
+        return self._task
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Start a task.
+
+        Args:
+            seed: seeds `np_random`, from which the task and everything random in it is drawn.
+            options: `{"task": index_or_id}` names the task.
+
+        Raises:
+            TaskError: the split has no such task.
+            ConfigError: an unknown option.
+        """
+        super().reset(seed=seed)
+        chosen = dict(options or {})
+        wanted = chosen.pop("task", None)
+        if chosen:
+            raise ConfigError(f"unknown reset option {min(chosen)!r}; {nearest(min(chosen), ['task'])}")
+        task = self._sample_task() if wanted is None else self._find(wanted)
+        self._task = task
+        self._step = 0
+        self._terminated = self._truncated = False
+        self._observation = self._start(task)
+        return self._observation, self._info(True)
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        """Carry out `action`; any string is answered."""
+        if self._task is None:
+            raise TaskError("no task yet: call reset() before step()")
+        outcome = self._apply(action if isinstance(action, str) else str(action))
+        self._step += 1
+        self._observation = outcome.observation
+        self._terminated = self._terminated or outcome.terminated
+        self._truncated = self._truncated or self._step >= self.max_steps
+        return outcome.observation, outcome.reward, self._terminated, self._truncated, self._info(outcome.valid_action)
+
+    def render(self) -> str | None:  # type: ignore[override]
+        return self._observation if self.render_mode == "ansi" else None
+
+    # Branching
+
+    def snapshot(self) -> State:
+        """Return the present state: exact, cheap and picklable."""
+        return State(
+            benchmark=self.benchmark,
+            task=self.task,
+            step=self._step,
+            ended=(self._terminated, self._truncated),
+            rng=self.np_random.bit_generator.state,  # type: ignore[arg-type]
+            payload=(self._observation, self._save()),
+        )
+
+    def restore(self, state: State) -> tuple[str, dict[str, Any]]:
+        """Go to a state that `snapshot` returned, here or in another environment of the same data.
+
+        Returns:
+            observation and info as of that state.
+
+        Raises:
+            TaskError: the state is of another benchmark or its task is not in this split.
+        """
+        if state.benchmark != self.benchmark:
+            raise TaskError(f"a snapshot of {state.benchmark} can't be restored in {self.benchmark}")
+        if not self._has_task(state.task):
+            raise TaskError(f"the snapshot's task {state.task!r} is not in split {self.split!r}")
+        if self._task != state.task:
+            self._start(state.task)
+            self._task = state.task
+        self._step = state.step
+        self._terminated, self._truncated = state.ended
+        self.np_random.bit_generator.state = state.rng
+        self._observation, payload = state.payload
+        self._load(payload)
+        return self._observation, self._info(True)
+
+    # Inner parts
+
+    def _find(self, wanted: object) -> str:
+        if isinstance(wanted, str):
+            if self._has_task(wanted):
+                return wanted
+            raise TaskError(
+                f"split {self.split!r} of {self.benchmark} has no task {wanted[:80]!r}; "
+                f"it has {self.num_tasks} tasks, the first is {self.task_id(0)!r}"
+            )
+        try:
+            index = int(wanted)  # type: ignore[call-overload]
+        except (TypeError, ValueError):
+            raise TaskError(f"a task is named by its index or its id, not by {type(wanted).__name__}") from None
+        if not 0 <= index < self.num_tasks:
+            raise TaskError(f"split {self.split!r} of {self.benchmark} has tasks 0..{self.num_tasks - 1}, not {index}")
+        return self.task_id(index)
+
+    def _info(self, valid_action: bool) -> dict[str, Any]:
+        info = {
+            "task": self._task,
+            "instruction": self.instruction,
+            "admissible_actions": self._admissible(),
+            "valid_action": valid_action,
+            "success": self.success,
+            "score": self.score,
+            "step": self._step,
+        }
+        info.update(self._extras())
+        return info

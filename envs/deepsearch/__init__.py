@@ -1,0 +1,1 @@
+"""Deep Search: questions answered by searching and visiting."""

@@ -1,0 +1,1 @@
+"""WebShop: shopping instructions on a simulated shop."""
