@@ -161,9 +161,28 @@ class TextEnv(gym.Env[str, str], ABC):
         return ""
 
     @property
-    def tools(self) -> list[dict[str, Any]] | None:
-        """Actions as an OpenAI tool list (JSON schema), where the benchmark has one."""
-        return None
+    def native_protocol(self) -> bool:
+        """Whether actions are written in a protocol of the benchmark's own, reasoning included.
+
+        Then an agent wrapper passes responses on untouched and prompts with `rules` alone.
+        """
+        return False
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a step may wait for something outside the process (a browser, a network)."""
+        return False
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        """The actions as an OpenAI tool list (JSON schema), for agents that call tools instead of writing actions."""
+        parameters = {"type": "object", "properties": {"action": {"type": "string"}}, "required": ["action"]}
+        function = {"name": "act", "description": "Carry out one action in the environment.", "parameters": parameters}
+        return [{"type": "function", "function": function}]
+
+    def tool_action(self, name: str, arguments: dict[str, Any]) -> str:
+        """Return the action text that stands for a call of one of `tools`; a call of anything else is an action that can't be parsed."""
+        return str(arguments.get("action", "")) if name == "act" else f"{name}({arguments})"
 
     def _extras(self) -> dict[str, Any]:
         """Further `info` entries, documented on the benchmark's card."""

@@ -1,0 +1,251 @@
+"""The record of an episode, and its one form on disk: JSON lines.
+
+Vocabulary:
+    step         one turn: an observation, the agent's whole response, the action in it and what the environment gave for it;
+    row          the token sequence that a language model saw and wrote. A turn appends to the row; where the conversation was rewritten
+                 (a history window, a chat template that drops earlier thoughts) the step opens a new row;
+    trajectory   all steps of an episode with what names it (environment, version, data, task, seed, policy).
+
+Rules:
+    - Token ids are those that the model read and wrote; text is never tokenised again. Row r of a trajectory is the concatenation of
+      `prompt_token_ids` and `response_token_ids` of its steps, in order; only response tokens were generated.
+    - Arrays are little-endian int32 (ids) and float32 (logprobs, entropies), on disk as base64, so that a round trip is exact.
+    - A line names its format and version; a reader refuses a version that it does not know.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from empg_gym.errors import DataError
+
+FORMAT = "empg-gym/trajectory"
+FORMAT_VERSION = 1
+
+IntArray = NDArray[np.int32]
+FloatArray = NDArray[np.float32]
+
+
+class StopReason(StrEnum):
+    """Why an episode ended. Limits are checked in the order of this list, after every step."""
+
+    TERMINATED = "terminated"
+    """The task ended by itself: solved, bought, answered."""
+    STEP_LIMIT = "step_limit"
+    """The environment's or the rollout's limit of turns."""
+    RESPONSE_TOKENS = "response_tokens"
+    """A response was cut at its token limit."""
+    ROW_TOKENS = "row_tokens"
+    """The row reached its token limit, or the next observation would not fit."""
+    TIME_LIMIT = "time_limit"
+    """The episode took too many seconds."""
+    AGENT_STOPPED = "agent_stopped"
+    """The agent gave up (a person left the game)."""
+    ERROR = "error"
+    """The environment or the agent failed; such a trajectory never enters a loss or a score."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """What an agent answers. Only `text` is needed; a language model adds what it knows of its tokens.
+
+    Example:
+        `Completion(text="go to shelf 1", token_ids=np.array([5, 9, 2]), entropies=np.array([0.1, 1.2, 0.0]))`
+    """
+
+    text: str
+    """The whole response, end-of-turn token excluded."""
+    finish_reason: str = "stop"
+    """"stop", or "length" where the response was cut at its token limit."""
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    """Calls of tools, each `{"name": str, "arguments": dict}`; they take the place of an action in the text."""
+    prompt_token_ids: IntArray | None = None
+    """[P] ids that the row gained since the last response (all of the prompt where `new_row` is set)."""
+    token_ids: IntArray | None = None
+    """[R] generated ids, end-of-turn token included."""
+    logprobs: FloatArray | None = None
+    """[R] log-probability of each generated id under the sampling distribution."""
+    entropies: FloatArray | None = None
+    """[R] entropy of the sampling distribution at each generated id, in nats."""
+    entropy_is_bound: bool = False
+    """Set where the entropies come from top-k logprobs: then they bound the true ones from below."""
+    new_row: bool = False
+    """Whether the response opens a new row."""
+    policy_version: int | None = None
+    """Number of updates of the policy that wrote the response."""
+    prompt_tokens: int | None = None
+    """Tokens of the whole prompt, as billed."""
+    completion_tokens: int | None = None
+    """Tokens of the response, as billed."""
+    stop: bool = False
+    """The agent leaves the episode."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Step:
+    """One turn."""
+
+    observation: str
+    """The message that the agent answered."""
+    response: str
+    thought: str
+    action: str
+    """The action given to the environment; empty where the response was malformed."""
+    valid_action: bool
+    reward: float
+    malformed: bool = False
+    """The response did not follow the dialogue format, so the environment was not stepped."""
+    admissible_actions: tuple[str, ...] = ()
+    """Actions that were admissible when the agent chose."""
+    prompt_token_ids: IntArray | None = None
+    response_token_ids: IntArray | None = None
+    logprobs: FloatArray | None = None
+    entropies: FloatArray | None = None
+    entropy: float | None = None
+    """Mean of `entropies` in nats, end-of-turn token included; None where the agent gave none."""
+    entropy_is_bound: bool = False
+    row: int = 0
+    """Index of the token row in the trajectory."""
+    finish_reason: str = "stop"
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    model_seconds: float = 0.0
+    env_seconds: float = 0.0
+    error: str | None = None
+    diagnostics: dict[str, float] = field(default_factory=dict)
+    """Numbers that a trainer adds for reports, such as the advantage before and after modulation."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Trajectory:
+    """An episode with everything that is needed to judge it, train on it and repeat it."""
+
+    env_id: str
+    env_version: str
+    data_fingerprint: str
+    split: str
+    task: str
+    instruction: str
+    task_type: str = ""
+    seed: int | None = None
+    agent: str = ""
+    dialogue: str = ""
+    system_prompt: str = ""
+    steps: list[Step] = field(default_factory=list)
+    final_observation: str = ""
+    """What the environment said last."""
+    total_reward: float = 0.0
+    score: float = 0.0
+    success: bool = False
+    stop_reason: StopReason | None = None
+    """None while the episode runs."""
+    policy_version: int | None = None
+    """Of the first response; responses of a later version stand in their own completion."""
+    group: int = 0
+    """Episodes of one group share task and seed; group-relative advantages compare them."""
+    repeat: int = 0
+    attempts: int = 1
+    """Runs that it took, with failures."""
+    error: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    """The benchmark's own entries of the last `info` that JSON can hold (parts of a reward, a domain)."""
+
+    @property
+    def num_tokens(self) -> int:
+        """Generated tokens."""
+        return sum(len(step.response_token_ids) for step in self.steps if step.response_token_ids is not None)
+
+    def to_json(self) -> str:
+        """Return one line, without the line break."""
+        record: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION}
+        for item in dataclasses.fields(self):
+            record[item.name] = getattr(self, item.name)
+        record["steps"] = [_step_record(step) for step in self.steps]
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Trajectory:
+        """Read a line that `to_json` wrote.
+
+        Raises:
+            DataError: not such a line, or of a version that this release does not know.
+        """
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"not a trajectory: the line is not JSON ({error})") from None
+        if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
+            raise DataError(f"not a trajectory: the line has no field format={FORMAT!r}")
+        version = record.pop("version", None)
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"trajectory format version {version!r} is not known here (this release reads {FORMAT_VERSION}); update empg-gym"
+            )
+        try:
+            steps = [Step(**{name: _decode(value) for name, value in step.items()}) for step in record.pop("steps")]
+            for step in steps:
+                step.admissible_actions = tuple(step.admissible_actions)
+            reason = record.pop("stop_reason")
+            return cls(steps=steps, stop_reason=None if reason is None else StopReason(reason), **record)
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise DataError(f"a damaged trajectory: {error}") from None
+
+
+def _step_record(step: Step) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for item in dataclasses.fields(step):
+        value = getattr(step, item.name)
+        if value is not None:
+            record[item.name] = _encode(value) if isinstance(value, np.ndarray) else value
+    return record
+
+
+def _encode(array: NDArray[Any]) -> dict[str, str]:
+    kind = "<i4" if np.issubdtype(array.dtype, np.integer) else "<f4"
+    return {"dtype": kind, "base64": base64.b64encode(array.astype(kind).tobytes()).decode("ascii")}
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, dict) and value.keys() == {"dtype", "base64"}:
+        return np.frombuffer(base64.b64decode(value["base64"]), dtype=value["dtype"]).astype(np.dtype(value["dtype"]).newbyteorder("="))
+    return value
+
+
+def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
+    """Append trajectories to a JSON-lines file and return how many."""
+    count = 0
+    with path.open("a", encoding="utf-8") as lines:
+        for trajectory in trajectories:
+            lines.write(trajectory.to_json() + "\n")
+            count += 1
+    return count
+
+
+def read_trajectories(path: Path) -> Iterator[Trajectory]:
+    """Yield the trajectories of a JSON-lines file.
+
+    A last line without its line break is what a killed writer leaves behind: it is skipped.
+
+    Raises:
+        DataError: the file is missing, or a complete line is damaged (the error names the line).
+    """
+    if not path.is_file():
+        raise DataError(f"no trajectories at {path}: expected a JSON-lines file")
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                yield Trajectory.from_json(line)
+            except DataError as error:
+                raise DataError(f"{path}, line {number}: {error}") from None
