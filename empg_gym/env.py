@@ -239,7 +239,7 @@ class TextEnv(gym.Env[str, str], ABC):
         self._truncated = self._truncated or self._step >= self.max_steps
         return outcome.observation, outcome.reward, self._terminated, self._truncated, self._info(outcome.valid_action)
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         return self._observation if self.render_mode == "ansi" else None
 
     # Branching
@@ -251,7 +251,7 @@ class TextEnv(gym.Env[str, str], ABC):
             task=self.task,
             step=self._step,
             ended=(self._terminated, self._truncated),
-            rng=self.np_random.bit_generator.state,  # type: ignore[arg-type]
+            rng=dict(self.np_random.bit_generator.state),
             payload=(self._observation, self._save()),
         )
 

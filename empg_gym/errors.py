@@ -38,6 +38,10 @@ class AgentError(EMPGGymError):
     """An agent or the endpoint behind it failed to give a completion."""
 
 
+class RowOverflowError(EMPGGymError):
+    """The next message does not fit into the model's token row; the rollout ends the episode with `StopReason.ROW_TOKENS`."""
+
+
 class EnvironmentFailure(EMPGGymError):
     """A part that an environment runs on (browser, engine, server) failed and could not be restarted."""
 

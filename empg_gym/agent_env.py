@@ -1,0 +1,203 @@
+"""`LLMAgentEnv`: an environment as a conversation with a language model, recorded step by step.
+
+Rules:
+    - A turn is one response. A well-formed response steps the environment; a malformed one is answered with the dialogue's corrective
+      message, counts as a turn and leaves the environment as it is.
+    - Turns are limited by the environment's `max_steps`, malformed ones included.
+    - `messages` is what the model is to answer: the system prompt, then the whole conversation, or its last `history` turns behind a
+      message that repeats the instruction.
+    - `trajectory` is the record of the running episode; a new reset begins a new one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, SupportsFloat
+
+import gymnasium as gym
+import numpy as np
+
+from empg_gym.dialogue import Dialogue, get_dialogue
+from empg_gym.env import TextEnv
+from empg_gym.errors import ConfigError
+from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
+
+_COMMON_INFO = frozenset({"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step", "task_type"})
+
+
+class LLMAgentEnv(gym.Wrapper[str, str, str, str]):
+    """Turns any EMPG environment into a multi-turn LLM-agent episode.
+
+    It is a Gymnasium environment itself: the observation is the next user message, the action is the model's response, as text or as a
+    `Completion` with token ids, logprobs and entropies.
+
+    Args:
+        env: an EMPG environment, wrapped or not.
+        dialogue: name of a dialogue format or an instance of one; None takes "native" where the environment has a protocol of its own
+            and "think-action" elsewhere.
+        history: turns before the present one that `messages` shows; None shows all.
+        show_admissible: whether messages list the admissible actions.
+        system_prompt: replaces the prompt made of the environment's rules and the dialogue's; "" leaves it out.
+
+    Example:
+        >>> env = LLMAgentEnv(gym.make("EMPG/ALFWorld-v0"), dialogue="react")
+        >>> message, info = env.reset(seed=0)
+        >>> message, reward, terminated, truncated, info = env.step("Thought: start there.\\nAction: go to shelf 1")
+        >>> env.trajectory.steps[0].action
+        'go to shelf 1'
+    """
+
+    def __init__(
+        self,
+        env: gym.Env[str, str],
+        *,
+        dialogue: str | Dialogue | None = None,
+        history: int | None = None,
+        show_admissible: bool = False,
+        system_prompt: str | None = None,
+    ) -> None:
+        super().__init__(env)
+        if not isinstance(env.unwrapped, TextEnv):
+            raise ConfigError(f"LLMAgentEnv wraps an EMPG text environment, not {type(env.unwrapped).__name__}")
+        if history is not None and history < 0:
+            raise ConfigError(f"history must be None (all turns) or a number of at least 0, not {history}")
+        self.text_env: TextEnv = env.unwrapped
+        self.dialogue = get_dialogue(dialogue or ("native" if self.text_env.native_protocol else "think-action"))
+        self.history = history
+        self.show_admissible = show_admissible
+        self.system_prompt = self.dialogue.system(self.text_env.rules) if system_prompt is None else system_prompt
+        self._trajectory: Trajectory | None = None
+        self._message = ""
+        self._info: dict[str, Any] = {}
+        self._ended = (False, False)
+
+    @property
+    def trajectory(self) -> Trajectory:
+        """The record of the running or finished episode.
+
+        Raises:
+            ConfigError: before the first reset.
+        """
+        if self._trajectory is None:
+            raise ConfigError("no trajectory yet: call reset() first")
+        return self._trajectory
+
+    @property
+    def max_turns(self) -> int:
+        """Responses until the episode is truncated."""
+        return self.text_env.max_steps
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation that the next response answers, as chat messages."""
+        steps = self.trajectory.steps
+        shown = steps if self.history is None else steps[max(0, len(steps) - self.history) :]
+        left_out = len(steps) - len(shown)
+        conversation = [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
+        for step in shown:
+            conversation.append({"role": "user", "content": step.observation})
+            conversation.append({"role": "assistant", "content": step.response})
+        conversation.append({"role": "user", "content": self._message})
+        if left_out:
+            first = next(message for message in conversation if message["role"] == "user")
+            first["content"] = self.dialogue.resumed(self.trajectory.instruction, left_out, first["content"])
+        return conversation
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        """Start an episode; arguments as of the environment. Returns the first user message."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        inner = self.text_env
+        self._info = info
+        self._ended = (False, False)
+        self._message = self.dialogue.observation(observation, self._listed(info))
+        self._trajectory = Trajectory(
+            env_id=self.spec.id if self.spec is not None else type(inner).__name__,
+            env_version=inner.version,
+            data_fingerprint=inner.fingerprint,
+            split=inner.split,
+            task=info["task"],
+            instruction=info["instruction"],
+            task_type=inner.task_type,
+            seed=seed,
+            dialogue=self.dialogue.name,
+            system_prompt=self.system_prompt,
+            final_observation=observation,
+        )
+        return self._message, info
+
+    def step(self, action: str | Completion) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Take the model's response to the last message.
+
+        Returns:
+            next message, reward, terminated, truncated, and the environment's info with `malformed` added.
+        """
+        completion = action if isinstance(action, Completion) else Completion(text=str(action))
+        trajectory = self.trajectory
+        text, parsed = completion.text, self.dialogue.parse(completion.text)
+        if completion.tool_calls:
+            call = completion.tool_calls[0]
+            chosen = self.text_env.tool_action(str(call.get("name", "")), dict(call.get("arguments") or {}))
+            text = text if self.text_env.native_protocol and chosen in text else f"{text}\n{chosen}".strip()
+            parsed = parsed._replace(thought=completion.text.strip(), action=chosen, problem=None)
+        admissible = tuple(self._info["admissible_actions"])
+        began = time.perf_counter()
+        if parsed.problem is None:
+            observation, reward, terminated, truncated, info = self.env.step(parsed.action)
+            message = self.dialogue.observation(observation, self._listed(info))
+            trajectory.final_observation = observation
+        else:
+            reward, (terminated, truncated) = 0.0, self._ended
+            info = {**self._info, "valid_action": False}
+            message = self.dialogue.corrective(parsed.problem)
+        elapsed = time.perf_counter() - began
+        truncated = truncated or len(trajectory.steps) + 1 >= self.max_turns
+        self._ended = (terminated, truncated)
+        row = trajectory.steps[-1].row + int(completion.new_row) if trajectory.steps else 0
+        trajectory.steps.append(
+            Step(
+                observation=self._message,
+                response=text,
+                thought=parsed.thought,
+                action=parsed.action,
+                valid_action=bool(info["valid_action"]),
+                reward=float(reward),
+                malformed=parsed.problem is not None,
+                admissible_actions=admissible,
+                prompt_token_ids=completion.prompt_token_ids,
+                response_token_ids=completion.token_ids,
+                logprobs=completion.logprobs,
+                entropies=completion.entropies,
+                entropy=_mean(completion.entropies),
+                entropy_is_bound=completion.entropy_is_bound,
+                row=row,
+                finish_reason=completion.finish_reason,
+                prompt_tokens=completion.prompt_tokens,
+                completion_tokens=completion.completion_tokens,
+                env_seconds=elapsed,
+            )
+        )
+        if len(trajectory.steps) == 1:
+            trajectory.policy_version = completion.policy_version
+        trajectory.total_reward += float(reward)
+        trajectory.success, trajectory.score = bool(info["success"]), float(info["score"])
+        trajectory.info = {name: value for name, value in info.items() if name not in _COMMON_INFO and _plain(value)}
+        if terminated or truncated:
+            trajectory.stop_reason = StopReason.TERMINATED if terminated else StopReason.STEP_LIMIT
+        self._message, self._info = message, info
+        return message, reward, terminated, truncated, {**info, "malformed": parsed.problem is not None}
+
+    def _listed(self, info: dict[str, Any]) -> list[str]:
+        return list(info["admissible_actions"]) if self.show_admissible else []
+
+
+def _mean(entropies: np.ndarray[Any, np.dtype[np.float32]] | None) -> float | None:
+    return None if entropies is None or len(entropies) == 0 else float(np.mean(entropies, dtype=np.float64))
+
+
+def _plain(value: object) -> bool:
+    """Whether JSON holds the value and gives it back unchanged."""
+    if isinstance(value, list):
+        return all(_plain(item) for item in value)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _plain(item) for key, item in value.items())
+    return value is None or isinstance(value, bool | int | float | str)

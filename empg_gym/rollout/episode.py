@@ -1,0 +1,84 @@
+"""One episode from reset to stop, as a coroutine.
+
+Failures of the environment or of the agent leave this module as exceptions; `empg_gym.rollout.runner` retries them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agents.base import Agent, SessionAgent, ask, open_session
+from empg_gym.errors import RowOverflowError
+from empg_gym.rollout.limits import Limits
+from empg_gym.trajectory import Completion, StopReason, Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeSpec:
+    """Which episode to run. Equal specs give equal episodes of a deterministic agent."""
+
+    seed: int
+    """Seeds the environment, and with `repeat` the agent."""
+    task: str | int | None = None
+    """Task id or index; None draws it from the seed."""
+    group: int = 0
+    repeat: int = 0
+
+    @property
+    def agent_seed(self) -> int:
+        """Seed of the agent: differs between the repeats of a task."""
+        return int(np.random.SeedSequence([self.seed, self.repeat]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+async def run_episode(env: LLMAgentEnv, agent: Agent | SessionAgent, spec: EpisodeSpec, limits: Limits) -> Trajectory:
+    """Play one episode and return its record."""
+    began = time.monotonic()
+    await _call(env, lambda: env.reset(seed=spec.seed, options=None if spec.task is None else {"task": spec.task}))
+    trajectory = env.trajectory
+    trajectory.group, trajectory.repeat = spec.group, spec.repeat
+    tools = env.text_env.tools
+    session = open_session(agent, env, spec.agent_seed)
+    reason: StopReason | None = None
+    try:
+        while reason is None:
+            asked = time.monotonic()
+            left = None if limits.max_seconds is None else max(0.0, limits.max_seconds - (asked - began))
+            try:
+                completion = await asyncio.wait_for(ask(session, env.messages, tools), left)
+            except TimeoutError:
+                if left is not None and time.monotonic() - asked >= left:
+                    reason = StopReason.TIME_LIMIT
+                    break
+                raise
+            except RowOverflowError:
+                reason = StopReason.ROW_TOKENS
+                break
+            answered = time.monotonic()
+            if completion.stop:
+                reason = StopReason.AGENT_STOPPED
+                break
+            await _step(env, completion)
+            trajectory.steps[-1].model_seconds = answered - asked
+            reason = limits.reached(trajectory, time.monotonic() - began)
+    finally:
+        close = getattr(session, "close", None)
+        if session is not agent and close is not None:
+            close()
+    trajectory.stop_reason = reason
+    return trajectory
+
+
+async def _step(env: LLMAgentEnv, completion: Completion) -> None:
+    await _call(env, lambda: env.step(completion))
+
+
+async def _call(env: LLMAgentEnv, function: Callable[[], Any]) -> Any:
+    """Run an environment call; one that may wait for the outside runs in a thread, so that other episodes go on."""
+    return await asyncio.to_thread(function) if env.text_env.blocking else function()

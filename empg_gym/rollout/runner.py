@@ -1,0 +1,153 @@
+"""Many episodes at once.
+
+Rules:
+    - Every episode is a coroutine; there is no barrier between them, and a finished one makes room for the next.
+    - An episode that fails is run again in a fresh environment, `retries` times; then its trajectory is kept with `StopReason.ERROR`.
+    - What a user has to mend (a wrong configuration, missing data, an unknown task) is no failed episode: it ends the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agents.base import Agent, SessionAgent
+from empg_gym.errors import ConfigError, DataError, MissingDependencyError, TaskError
+from empg_gym.rollout.episode import EpisodeSpec, run_episode
+from empg_gym.rollout.limits import Limits
+from empg_gym.trajectory import StopReason, Trajectory
+
+Result = TypeVar("Result")
+_USER_ERRORS = (ConfigError, DataError, MissingDependencyError, TaskError)
+
+
+class Rollout:
+    """Runs episodes of one agent, `concurrency` at a time.
+
+    Args:
+        make_env: returns a new environment; environments are used again for later episodes.
+        agent: what answers; a `SessionAgent` gives each episode its own session.
+        limits: when to stop an episode that does not end by itself.
+        concurrency: episodes under way at once.
+        retries: further runs of an episode that failed.
+    """
+
+    def __init__(
+        self,
+        make_env: Callable[[], LLMAgentEnv],
+        agent: Agent | SessionAgent,
+        *,
+        limits: Limits | None = None,
+        concurrency: int = 32,
+        retries: int = 1,
+    ) -> None:
+        if concurrency < 1:
+            raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
+        self.make_env = make_env
+        self.agent = agent
+        self.limits = limits or Limits()
+        self.concurrency = concurrency
+        self.retries = retries
+        self._free: list[LLMAgentEnv] = []
+
+    def run(self, specs: Sequence[EpisodeSpec], on_done: Callable[[Trajectory], None] | None = None) -> list[Trajectory]:
+        """Run all episodes and return their trajectories in the order of `specs`."""
+
+        async def collect() -> list[Trajectory]:
+            done: dict[int, Trajectory] = {}
+            async for position, trajectory in self.stream(specs):
+                done[position] = trajectory
+                if on_done is not None:
+                    on_done(trajectory)
+            return [done[position] for position in range(len(specs))]
+
+        return run_sync(collect())
+
+    async def stream(self, specs: Iterable[EpisodeSpec]) -> AsyncIterator[tuple[int, Trajectory]]:
+        """Yield (position in `specs`, trajectory) as episodes end."""
+        waiting = enumerate(specs)
+        running: set[asyncio.Task[tuple[int, Trajectory]]] = set()
+        try:
+            while True:
+                while len(running) < self.concurrency and (following := next(waiting, None)) is not None:
+                    running.add(asyncio.create_task(self._attempts(*following)))
+                if not running:
+                    return
+                finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished:
+                    yield task.result()
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+    def close(self) -> None:
+        """Close the environments."""
+        while self._free:
+            self._free.pop().close()
+
+    async def _attempts(self, position: int, spec: EpisodeSpec) -> tuple[int, Trajectory]:
+        for attempt in range(1, self.retries + 2):
+            env = self._free.pop() if self._free and attempt == 1 else self.make_env()
+            try:
+                trajectory = await run_episode(env, self.agent, spec, self.limits)
+            except _USER_ERRORS:
+                env.close()
+                raise
+            except Exception as error:
+                failed = _failed(env, spec, error)
+                env.close()
+                failed.attempts = attempt
+            else:
+                trajectory.attempts = attempt
+                self._free.append(env)
+                return position, trajectory
+        return position, failed
+
+
+def _failed(env: LLMAgentEnv, spec: EpisodeSpec, error: Exception) -> Trajectory:
+    """Return the record of an episode that broke off: its steps so far, and the error."""
+    try:
+        trajectory = env.trajectory
+    except ConfigError:
+        inner = env.text_env
+        trajectory = Trajectory(
+            env_id=env.spec.id if env.spec is not None else type(inner).__name__,
+            env_version=inner.version,
+            data_fingerprint="",
+            split=inner.split,
+            task="" if spec.task is None else str(spec.task),
+            instruction="",
+            seed=spec.seed,
+        )
+    trajectory.group, trajectory.repeat = spec.group, spec.repeat
+    trajectory.stop_reason = StopReason.ERROR
+    trajectory.error = f"{type(error).__name__}: {error}"
+    trajectory.success, trajectory.score = False, 0.0
+    return trajectory
+
+
+def run_sync(coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine to its end, also where an event loop is running already (a notebook)."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def target() -> None:
+        try:
+            outcome.append(asyncio.run(coroutine))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=target)
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
