@@ -105,6 +105,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode; arguments as of the environment. Returns the first user message."""
+        self._trajectory = None
         observation, info = self.env.reset(seed=seed, options=options)
         inner = self.text_env
         self._info = info
