@@ -1,0 +1,132 @@
+"""A store of JSON records in memory-mapped files: by ordinal at once, by id in a binary search.
+
+Rules:
+    - A record is one JSON object on one line, kept byte for byte as it came.
+    - Its id is the text of the member `key`; numbers are ids as well. Ids differ.
+    - A store never changes and any number of processes share its pages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from empg_gym.errors import DataError, OutputExistsError
+from empg_gym.retrieval.folders import build_once
+from empg_gym.retrieval.strings import StringTable, StringWriter, write_order
+
+
+class DocumentStore:
+    """An opened store; get one from `build` or `open`. Safe to use from several threads, cheap to pickle (it is opened again).
+
+    Args:
+        folder: a folder that `build` made.
+
+    Raises:
+        DataError: the folder is no store, or damaged.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.fingerprint = str(json.loads((self.folder / "store.json").read_text())["fingerprint"])
+            """Short hash of all records and their order."""
+        except FileNotFoundError:
+            raise DataError(f"{folder} holds no document store (no store.json); build one with DocumentStore.build") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.folder / 'store.json'} is damaged ({error}); remove the folder and build it again") from error
+        self._records = StringTable(self.folder, "records")
+        self._ids = StringTable(self.folder, "ids")
+
+    @classmethod
+    def build(cls, records: Iterable[bytes | str], folder: Path, *, key: str = "id") -> DocumentStore:
+        """Write `records` into `folder` and open it.
+
+        Args:
+            records: JSON objects, one a line; blank lines are passed over.
+            folder: must not exist. If another process makes it while this one waits for its turn, that store is opened.
+            key: name of the member that is the id.
+
+        Raises:
+            OutputExistsError: `folder` exists.
+            DataError: a record is no JSON object, has no id, or has the id of another one; the text names its number.
+        """
+        folder = Path(folder)
+        if folder.exists():
+            raise OutputExistsError(f"{folder} exists; open it with DocumentStore.open, or remove it to build it again")
+        build_once(folder, lambda target: _write(records, target, key))
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> DocumentStore:
+        """Open the store in `folder`; costs milliseconds at any size."""
+        return cls(folder)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, ordinal: int) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(self._records[ordinal])
+        return record
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for raw in self._records:
+            yield json.loads(raw)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DocumentStore, (self.folder,)
+
+    def raw(self, ordinal: int) -> bytes:
+        """Return the record as it came, without the line's end.
+
+        Raises:
+            IndexError: there is no such record.
+        """
+        return self._records[ordinal]
+
+    def id(self, ordinal: int) -> str:
+        """Return the id of a record.
+
+        Raises:
+            IndexError: there is no such record.
+        """
+        return self._ids[ordinal].decode("utf-8", "surrogatepass")
+
+    def ordinal(self, name: str) -> int | None:
+        """Return the ordinal of the record with this id, or None."""
+        found = self._ids.find(name.encode("utf-8", "surrogatepass"))
+        return None if found < 0 else found
+
+
+def _write(records: Iterable[bytes | str], folder: Path, key: str) -> None:
+    ids: list[bytes] = []
+    digest = hashlib.sha256()
+    writer, names = StringWriter(folder, "records"), StringWriter(folder, "ids")
+    for number, record in enumerate(records):
+        raw = (record.encode("utf-8", "surrogatepass") if isinstance(record, str) else record).strip()
+        if not raw:
+            continue
+        name = _id_of(raw, key, number).encode("utf-8", "surrogatepass")
+        digest.update(b"%d " % len(raw) + raw)
+        writer.append(raw)
+        names.append(name)
+        ids.append(name)
+    writer.close()
+    names.close()
+    write_order(folder, "ids", ids)
+    meta = {"records": len(ids), "key": key, "fingerprint": digest.hexdigest()[:16]}
+    (folder / "store.json").write_text(json.dumps(meta) + "\n")
+
+
+def _id_of(raw: bytes, key: str, number: int) -> str:
+    try:
+        record = json.loads(raw)
+    except ValueError as error:
+        raise DataError(f"record {number} is no JSON ({error}): {raw[:80]!r}") from None
+    name = record.get(key) if isinstance(record, dict) else None
+    if isinstance(name, bool) or not isinstance(name, str | int):
+        raise DataError(f"record {number} needs the member {key!r}, a text or a whole number: {raw[:80]!r}")
+    return str(name)

@@ -1,0 +1,55 @@
+"""Folders that appear whole or not at all, also when several processes build the same one.
+
+Rules:
+    - A folder is written under a temporary name beside its final one and renamed when it is complete; a builder that dies leaves
+      only the temporary name, which the next builder removes.
+    - Builders of one folder wait for each other on a lock file beside it; the first builds, the others find the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from empg_gym.errors import DataError
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock between processes on the file `path`, which is created if need be.
+
+    Raises:
+        DataError: the folder can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("w")
+    except OSError as error:
+        raise DataError(f"can't write to {path.parent}: {error.strerror}; choose a folder that is writable") from error
+    with handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
+    """Make `folder` by `build(temporary folder)` unless it exists by the time the lock is held.
+
+    Returns:
+        Whether this call built it.
+    """
+    with locked(folder.with_name(f".{folder.name}.lock")):
+        if folder.exists():
+            return False
+        temporary = folder.with_name(f".{folder.name}.building")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            build(temporary)
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return True
