@@ -25,7 +25,7 @@ from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 _COMMON_INFO = frozenset({"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step", "task_type"})
 
 
-class LLMAgentEnv(gym.Wrapper[str, str, str, str]):
+class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
     """Turns any EMPG environment into a multi-turn LLM-agent episode.
 
     It is a Gymnasium environment itself: the observation is the next user message, the action is the model's response, as text or as a
@@ -56,7 +56,10 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str]):
         show_admissible: bool = False,
         system_prompt: str | None = None,
     ) -> None:
-        super().__init__(env)
+        gym.utils.RecordConstructorArgs.__init__(
+            self, dialogue=dialogue, history=history, show_admissible=show_admissible, system_prompt=system_prompt
+        )
+        gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, TextEnv):
             raise ConfigError(f"LLMAgentEnv wraps an EMPG text environment, not {type(env.unwrapped).__name__}")
         if history is not None and history < 0:

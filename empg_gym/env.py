@@ -66,7 +66,7 @@ class TextEnv(gym.Env[str, str], ABC):
         ConfigError: an unknown split, a step limit below 1 or an unknown render mode.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012 (the type is Gymnasium's)
+    metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (the type is Gymnasium's)
     benchmark: ClassVar[str]
     """Short name, as in the id: "ALFWorld"."""
     splits: ClassVar[tuple[str, ...]]

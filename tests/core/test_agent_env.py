@@ -1,0 +1,139 @@
+"""The agent wrapper: what a model sees, and what is recorded."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given
+from hypothesis import strategies as st
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.errors import ConfigError
+from empg_gym.trajectory import Completion, StopReason
+from tests.toy import TOY_ID
+
+
+def make(**arguments) -> LLMAgentEnv:
+    env_arguments = arguments.pop("env", {})
+    return LLMAgentEnv(gym.make(TOY_ID, **env_arguments), **arguments)
+
+
+def answer(env: LLMAgentEnv, thought: str = "so") -> str:
+    return env.dialogue.render(thought, env.text_env.expert() or "")
+
+
+def test_it_is_a_gymnasium_environment():
+    check_env(make(), skip_render_check=True)
+
+
+def test_an_episode_is_recorded_whole():
+    env = make()
+    env.reset(seed=0, options={"task": 4})
+    while env.trajectory.stop_reason is None:
+        env.step(answer(env))
+    record = env.trajectory
+    assert record.success
+    assert record.stop_reason is StopReason.TERMINATED
+    assert (record.env_id, record.task, record.task_type, record.seed) == (TOY_ID, "train-4", "even", 0)
+    assert (record.total_reward, record.score, len(record.steps)) == (1.0, 1.0, 3)
+    assert all(step.thought == "so" and step.valid_action and not step.malformed for step in record.steps)
+    assert record.steps[0].admissible_actions == tuple(f"open door {number}" for number in range(1, 5))
+    assert record.final_observation == "You are out."
+
+
+def test_messages_alternate_and_end_with_the_user():
+    env = make()
+    env.reset(seed=0)
+    env.step(answer(env))
+    env.step(answer(env))
+    roles = [message["role"] for message in env.messages]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user"]
+    assert "Open doors with" in env.messages[0]["content"]
+
+
+@pytest.mark.parametrize("history", [0, 1, 2])
+def test_a_window_shows_the_last_turns_and_the_instruction(history):
+    env = make(history=history, env={"length": 6})
+    env.reset(seed=0)
+    for _ in range(4):
+        env.step(answer(env))
+    messages = env.messages
+    assert len(messages) == 2 + 2 * history
+    assert "leave the house" in messages[1]["content"]
+    assert f"{4 - history} earlier turn" in messages[1]["content"]
+    assert messages[-1]["content"].endswith(env.trajectory.final_observation)
+
+
+def test_a_malformed_reply_is_corrected_and_leaves_the_environment():
+    env = make()
+    first, _ = env.reset(seed=0)
+    message, reward, terminated, truncated, info = env.step("no tags at all")
+    assert (reward, terminated, truncated) == (0.0, False, False)
+    assert "could not be read" in message
+    assert info["malformed"]
+    assert not info["valid_action"]
+    assert info["step"] == 0
+    assert env.trajectory.steps[0].malformed
+    assert env.trajectory.steps[0].action == ""
+
+
+def test_malformed_replies_count_as_turns():
+    env = make(env={"max_steps": 2})
+    env.reset(seed=0)
+    env.step("?")
+    assert env.step("?")[3]
+    assert env.trajectory.stop_reason is StopReason.STEP_LIMIT
+
+
+@given(st.text())
+def test_no_reply_raises(reply):
+    env = make(env={"max_steps": 3})
+    env.reset(seed=0)
+    env.step(reply)
+    assert env.trajectory.steps[0].response == reply
+
+
+def test_tokens_and_entropies_are_kept():
+    env = make(dialogue="plain")
+    env.reset(seed=0)
+    ids = np.array([3, 4, 2], dtype=np.int32)
+    entropies = np.array([0.5, 1.0, 0.0], dtype=np.float32)
+    env.step(Completion(text="open door 1", prompt_token_ids=ids[:2], token_ids=ids, entropies=entropies, policy_version=7))
+    step = env.trajectory.steps[0]
+    assert step.entropy == pytest.approx(0.5)
+    np.testing.assert_array_equal(step.response_token_ids, ids)
+    assert env.trajectory.policy_version == 7
+
+
+def test_rows_are_counted():
+    env = make(dialogue="plain")
+    env.reset(seed=0)
+    for new_row in (True, False, True):
+        env.step(Completion(text="open door 1", new_row=new_row))
+    assert [step.row for step in env.trajectory.steps] == [0, 0, 1]
+
+
+def test_a_tool_call_takes_the_place_of_an_action():
+    env = make()
+    env.reset(seed=0)
+    action = env.text_env.expert()
+    env.step(Completion(text="thinking", tool_calls=({"name": "act", "arguments": {"action": action}},)))
+    step = env.trajectory.steps[0]
+    assert (step.action, step.thought, step.valid_action) == (action, "thinking", True)
+
+
+def test_admissible_actions_can_be_shown():
+    env = make(show_admissible=True)
+    message, _ = env.reset(seed=0)
+    assert "- open door 4" in message
+
+
+def test_wrong_use_is_explained():
+    with pytest.raises(ConfigError, match="text environment"):
+        LLMAgentEnv(gym.make("CartPole-v1"))
+    with pytest.raises(ConfigError, match="reset"):
+        _ = make().trajectory
+    with pytest.raises(ConfigError, match="history"):
+        make(history=-1)

@@ -1,0 +1,65 @@
+"""Dialogue formats read what they write, and never raise."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from empg_gym.dialogue import DIALOGUES, get_dialogue
+from empg_gym.errors import ConfigError
+
+words = st.text(st.characters(codec="ascii", categories=["L", "N"], include_characters=" ,.'"), min_size=1).map(str.strip).filter(bool)
+
+
+@pytest.mark.parametrize("name", ["think-action", "react", "plain"])
+@given(thought=words, action=words)
+def test_what_a_format_renders_it_parses(name, thought, action):
+    assert get_dialogue(name).parse(get_dialogue(name).render(thought, action)) == (thought, action, None)
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+@given(response=st.text())
+def test_any_response_is_read(name, response):
+    parsed = get_dialogue(name).parse(response)
+    assert parsed.problem is None or (parsed.action == "" and name in ("think-action", "react"))
+
+
+@pytest.mark.parametrize(
+    ("name", "response", "problem"),
+    [
+        ("think-action", "<think>so</think> go to shelf 1", "no <action>"),
+        ("think-action", "<think>so</think><action>a</action><action>b</action>", "2 actions"),
+        ("think-action", "<think>so</think><action>  </action>", "empty"),
+        ("think-action", "<action>never closed", "no <action>"),
+        ("react", "Thought: hm", "Action:"),
+        ("react", "Action: a\nAction: b", "2 lines"),
+        ("react", "Action:", "empty"),
+    ],
+)
+def test_a_malformed_response_is_named(name, response, problem):
+    dialogue = get_dialogue(name)
+    parsed = dialogue.parse(response)
+    assert problem in (parsed.problem or "")
+    assert parsed.problem in dialogue.corrective(parsed.problem)
+
+
+def test_an_action_quoted_in_the_thought_is_not_taken():
+    text = "<think>I could <action>jump</action> but no</think><action>look</action>"
+    assert get_dialogue("think-action").parse(text).action == "look"
+
+
+def test_native_passes_the_response_on():
+    text = "<think>a</think><search>b</search>"
+    assert get_dialogue("native").parse(text) == ("a", text, None)
+
+
+def test_an_unknown_format_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'react'"):
+        get_dialogue("reakt")
+
+
+def test_admissible_actions_are_listed_on_demand():
+    dialogue = get_dialogue("plain")
+    assert dialogue.observation("You see a shelf.") == "You see a shelf."
+    assert "- look" in dialogue.observation("You see a shelf.", ["look"])

@@ -1,0 +1,107 @@
+"""The contract of the base class, on a small environment."""
+
+from __future__ import annotations
+
+import pickle
+
+import gymnasium as gym
+import pytest
+from gymnasium.utils.env_checker import check_env
+from hypothesis import given
+from hypothesis import strategies as st
+
+from empg_gym.errors import ConfigError, TaskError
+from empg_gym.spaces import UnicodeText
+from tests.toy import TOY_ID, DoorsEnv
+
+
+def test_passes_gymnasiums_checker():
+    check_env(gym.make(TOY_ID).unwrapped, skip_render_check=False)
+
+
+def test_same_seed_same_task_and_different_seeds_differ():
+    first, second = DoorsEnv(), DoorsEnv()
+    tasks = [first.reset(seed=seed)[1]["task"] for seed in range(20)]
+    assert tasks == [second.reset(seed=seed)[1]["task"] for seed in range(20)]
+    assert len(set(tasks)) > 5
+
+
+def test_without_a_seed_the_generator_goes_on():
+    first, second = DoorsEnv(), DoorsEnv()
+    first.reset(seed=3)
+    second.reset(seed=3)
+    assert [first.reset()[1]["task"] for _ in range(10)] == [second.reset()[1]["task"] for _ in range(10)]
+
+
+@pytest.mark.parametrize("task", [4, "train-4"])
+def test_a_task_is_chosen_by_index_or_id(task):
+    assert DoorsEnv().reset(options={"task": task})[1]["task"] == "train-4"
+
+
+@pytest.mark.parametrize("task", [50, -1, "test-4", "nonsense", 1.5j, None.__class__])
+def test_an_unknown_task_is_named(task):
+    with pytest.raises(TaskError):
+        DoorsEnv().reset(options={"task": task})
+
+
+def test_an_unknown_option_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'task'"):
+        DoorsEnv().reset(options={"tsak": 1})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"), [({"split": "tain"}, "'train'"), ({"max_steps": 0}, "at least 1"), ({"render_mode": "human"}, "ansi")]
+)
+def test_wrong_arguments(arguments, text):
+    with pytest.raises(ConfigError, match=text):
+        DoorsEnv(**arguments)
+
+
+def test_step_limit_truncates_and_the_end_terminates():
+    env = DoorsEnv(max_steps=3)
+    env.reset(options={"task": 0})
+    for _ in range(2):
+        assert env.step(env.expert())[2:4] == (False, False)
+    assert env.step(env.expert())[2:4] == (True, True)
+    assert env.step("anything")[2:4] == (True, True)
+
+
+def test_step_before_reset_says_so():
+    with pytest.raises(TaskError, match="reset"):
+        DoorsEnv().step("open door 1")
+
+
+@given(st.lists(st.sampled_from(["open door 1", "open door 2", "open door 3", "open door 4", "?"]), max_size=8), st.integers(0, 8))
+def test_a_restored_snapshot_goes_on_as_the_original(actions, cut):
+    env, other = DoorsEnv(), DoorsEnv()
+    env.reset(seed=1)
+    for action in actions[:cut]:
+        env.step(action)
+    state = pickle.loads(pickle.dumps(env.snapshot()))
+    expected = [env.step(action) for action in actions[cut:]] + [env.reset()]
+    for target in (env, other):
+        target.restore(state)
+        assert [target.step(action) for action in actions[cut:]] + [target.reset()] == expected
+
+
+def test_a_foreign_snapshot_is_refused():
+    env = DoorsEnv()
+    env.reset(seed=1)
+    with pytest.raises(TaskError, match="split"):
+        DoorsEnv(split="test").restore(env.snapshot())
+
+
+@given(st.text())
+def test_the_text_space_holds_any_text(text):
+    assert UnicodeText().contains(text)
+    assert not UnicodeText(3).contains("abcd")
+    assert not UnicodeText().contains(3)
+
+
+def test_vector_environments():
+    envs = gym.make_vec(TOY_ID, num_envs=2, vectorization_mode="sync")
+    observations, infos = envs.reset(seed=[1, 2])
+    assert len(observations) == 2
+    assert len(infos["task"]) == 2
+    envs.step(["open door 1", "open door 2"])
+    envs.close()

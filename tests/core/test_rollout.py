@@ -1,0 +1,164 @@
+"""Rollouts: order, limits, retries, faults."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import gymnasium as gym
+import pytest
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.errors import ConfigError, RowOverflowError, TaskError
+from empg_gym.rollout import EpisodeSpec, Limits, Rollout
+from empg_gym.trajectory import Completion, StopReason
+from tests.toy import TOY_ID
+
+
+class Expert:
+    """Plays by the environment's own expert, after `delay` seconds a turn; counts the episodes under way."""
+
+    def __init__(self, delay: float = 0.0, **fields):
+        self.delay, self.fields = delay, fields
+        self.running = self.most = 0
+
+    def session(self, env, seed):
+        outer = self
+
+        class Session:
+            def __init__(self):
+                outer.running += 1
+                outer.most = max(outer.most, outer.running)
+
+            async def act(self, messages, *, tools=None):
+                await asyncio.sleep(outer.delay)
+                return Completion(text=env.dialogue.render("", env.text_env.expert()), **outer.fields)
+
+            def close(self):
+                outer.running -= 1
+
+        return Session()
+
+
+class Says:
+    """A plain synchronous agent without sessions."""
+
+    def __init__(self, reply):
+        self.reply = reply
+
+    def act(self, messages, *, tools=None):
+        if isinstance(self.reply, Exception):
+            raise self.reply
+        return self.reply
+
+
+def make_env(**arguments):
+    return lambda: LLMAgentEnv(gym.make(TOY_ID, **arguments), dialogue="plain")
+
+
+def specs(count):
+    return [EpisodeSpec(seed=number, task=number, group=number // 2, repeat=number % 2) for number in range(count)]
+
+
+def test_trajectories_come_in_the_order_of_the_specs():
+    trajectories = Rollout(make_env(), Expert()).run(specs(12))
+    assert [trajectory.task for trajectory in trajectories] == [f"train-{number}" for number in range(12)]
+    assert all(trajectory.success for trajectory in trajectories)
+    assert [trajectory.group for trajectory in trajectories] == [number // 2 for number in range(12)]
+
+
+def test_concurrency_is_bounded_and_used_and_sessions_are_closed():
+    agent = Expert(delay=0.001)
+    Rollout(make_env(), agent, concurrency=4).run(specs(12))
+    assert agent.most == 4
+    assert agent.running == 0
+
+
+def test_equal_specs_give_equal_episodes_and_repeats_differ_in_the_agent_seed():
+    assert EpisodeSpec(seed=3, repeat=1).agent_seed == EpisodeSpec(seed=3, repeat=1).agent_seed
+    assert len({EpisodeSpec(seed=seed, repeat=repeat).agent_seed for seed in range(10) for repeat in range(10)}) == 100
+
+
+@pytest.mark.parametrize(
+    ("limits", "agent", "reason", "turns"),
+    [
+        (Limits(max_turns=2), Says("open door 9"), StopReason.STEP_LIMIT, 2),
+        (Limits(), Says("open door 9"), StopReason.STEP_LIMIT, 10),
+        (Limits(), Says(Completion(text="open", finish_reason="length")), StopReason.RESPONSE_TOKENS, 1),
+        (Limits(end_on_cut_response=False, max_turns=3), Says(Completion(text="open", finish_reason="length")), StopReason.STEP_LIMIT, 3),
+        (Limits(max_seconds=0.0), Says("open door 9"), StopReason.TIME_LIMIT, 0),
+        (Limits(), Says(Completion(text="", stop=True)), StopReason.AGENT_STOPPED, 0),
+        (Limits(), Says(RowOverflowError("full")), StopReason.ROW_TOKENS, 0),
+    ],
+)
+def test_each_limit_has_its_reason(limits, agent, reason, turns):
+    (trajectory,) = Rollout(make_env(), agent, limits=limits).run(specs(1))
+    assert trajectory.stop_reason is reason
+    assert len(trajectory.steps) == turns
+
+
+def test_row_tokens_are_counted_by_row():
+    import numpy as np
+
+    ids = np.arange(5, dtype=np.int32)
+    agent = Says(Completion(text="open door 9", prompt_token_ids=ids, token_ids=ids))
+    (trajectory,) = Rollout(make_env(), agent, limits=Limits(max_row_tokens=30)).run(specs(1))
+    assert trajectory.stop_reason is StopReason.ROW_TOKENS
+    assert len(trajectory.steps) == 3
+    fresh = Says(Completion(text="open door 9", prompt_token_ids=ids, token_ids=ids, new_row=True))
+    (trajectory,) = Rollout(make_env(), fresh, limits=Limits(max_row_tokens=30)).run(specs(1))
+    assert trajectory.stop_reason is StopReason.STEP_LIMIT
+
+
+def test_a_slow_agent_is_cut_off():
+    began = time.monotonic()
+    (trajectory,) = Rollout(make_env(), Expert(delay=30), limits=Limits(max_seconds=0.05)).run(specs(1))
+    assert trajectory.stop_reason is StopReason.TIME_LIMIT
+    assert time.monotonic() - began < 20
+
+
+def test_a_failed_episode_is_tried_again_then_recorded_and_the_others_go_on():
+    rollout = Rollout(make_env(fail_on="open door 1"), Expert(), retries=2)
+    trajectories = rollout.run(specs(8))
+    failed = [trajectory for trajectory in trajectories if trajectory.stop_reason is StopReason.ERROR]
+    assert failed
+    assert len(failed) < 8
+    for trajectory in failed:
+        assert trajectory.attempts == 3
+        assert "the door fell off" in trajectory.error
+        assert not trajectory.success
+    rollout.close()
+
+
+def test_a_transient_fault_is_healed_by_the_retry():
+    made = []
+
+    def make():
+        env = make_env(fail_on=None if made else "open door 1")()
+        made.append(env)
+        return env
+
+    task = next(number for number in range(50) if (number * 7) % 4 == 0)
+    (trajectory,) = Rollout(make, Expert()).run([EpisodeSpec(seed=0, task=task)])
+    assert trajectory.success
+    assert trajectory.attempts == 2
+
+
+def test_an_agent_that_returns_nonsense_is_an_error_of_the_episode():
+    (trajectory,) = Rollout(make_env(), Says(42)).run(specs(1))
+    assert trajectory.stop_reason is StopReason.ERROR
+    assert "Completion" in trajectory.error
+
+
+def test_what_the_user_must_mend_ends_the_run():
+    with pytest.raises(TaskError):
+        Rollout(make_env(), Expert()).run([EpisodeSpec(seed=0, task="train-999")])
+    with pytest.raises(ConfigError):
+        Rollout(make_env(), Expert(), concurrency=0)
+
+
+def test_a_rollout_runs_inside_a_running_event_loop():
+    async def notebook():
+        return Rollout(make_env(), Expert()).run(specs(2))
+
+    assert all(trajectory.success for trajectory in asyncio.run(notebook()))
