@@ -68,7 +68,7 @@ def test_a_window_shows_the_last_turns_and_the_instruction(history):
 
 def test_a_malformed_reply_is_corrected_and_leaves_the_environment():
     env = make()
-    first, _ = env.reset(seed=0)
+    env.reset(seed=0)
     message, reward, terminated, truncated, info = env.step("no tags at all")
     assert (reward, terminated, truncated) == (0.0, False, False)
     assert "could not be read" in message

@@ -14,7 +14,8 @@ from empg_gym.registration import ENVIRONMENTS
 
 
 def test_importing_loads_no_torch():
-    code = "import sys, empg_gym, empg_gym.cli; bad = {'torch', 'transformers', 'textworld', 'selenium'} & set(sys.modules); assert not bad, bad"
+    heavy = {"torch", "transformers", "textworld", "selenium"}
+    code = f"import sys, empg_gym, empg_gym.cli; loaded = {heavy} & set(sys.modules); assert not loaded, loaded"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
