@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from empg_gym.retrieval.analyzer import analyze
 from empg_gym.retrieval.bm25 import BM25Index, Hit
+from empg_gym.retrieval.corpus import Corpus, Page, Passage, build_corpus, open_corpus
 from empg_gym.retrieval.documents import DocumentStore
 
-__all__ = ["BM25Index", "DocumentStore", "Hit", "analyze"]
+__all__ = ["BM25Index", "Corpus", "DocumentStore", "Hit", "Page", "Passage", "analyze", "build_corpus", "open_corpus"]

@@ -4,7 +4,7 @@ Rules:
     - `name.bytes` holds the entries one after the other, `name.ends.npy` the end of each (uint64).
     - A table that is searched by value is written in the order of its bytes, or comes with `name.order.npy`: entry numbers in that
       order. The order of UTF-8 bytes is the order of Python's strings.
-    - A table with an order has no two equal entries.
+    - Equal entries are found in the order of their numbers.
 """
 
 from __future__ import annotations
@@ -94,7 +94,15 @@ class StringTable:
             start = int(end)
 
     def find(self, entry: bytes) -> int:
-        """Return the number of `entry`, or -1.
+        """Return the number of `entry` (the lowest of equal ones), or -1.
+
+        Raises:
+            DataError: the table was written without an order.
+        """
+        return next(self.find_all(entry), -1)
+
+    def find_all(self, entry: bytes) -> Iterator[int]:
+        """Yield the numbers of all entries equal to `entry`, ascending.
 
         Raises:
             DataError: the table was written without an order.
@@ -108,10 +116,9 @@ class StringTable:
                 low = middle + 1
             else:
                 high = middle
-        if low == len(self._ends):
-            return -1
-        place = self._place(low)
-        return place if self[place] == entry else -1
+        while low < len(self._ends) and self[place := self._place(low)] == entry:
+            yield place
+            low += 1
 
     def _place(self, rank: int) -> int:
         return rank if self._order is None else int(self._order[rank])
@@ -125,15 +132,15 @@ def write_strings(folder: Path, name: str, entries: Iterable[bytes]) -> None:
     writer.close()
 
 
-def write_order(folder: Path, name: str, entries: list[bytes]) -> NDArray[np.int32]:
-    """Write and return the numbers of `entries` in the order of their bytes.
+def write_order(folder: Path, name: str, entries: list[bytes], *, distinct: bool = True) -> NDArray[np.int32]:
+    """Write and return the numbers of `entries` in the order of their bytes, equal ones by number.
 
     Raises:
-        DataError: two entries are equal.
+        DataError: two entries are equal and `distinct` is set.
     """
     order = sorted(range(len(entries)), key=entries.__getitem__)
     for first, second in pairwise(order):
-        if entries[first] == entries[second]:
+        if distinct and entries[first] == entries[second]:
             shown = entries[first].decode("utf-8", "replace")
             raise DataError(f"records {first} and {second} have the same id {shown!r}; ids must differ")
     ranked = np.asarray(order, dtype=np.int32)

@@ -1,0 +1,98 @@
+"""Client of a Search-R1 retrieval server.
+
+Contract: `POST {url}` with `{"queries": [str], "topk": int, "return_scores": true}` answers
+`{"result": [[{"document": {…}, "score": float}, …], …]}`, one list a query.
+
+Rules:
+    - Bare documents (`[{"id", "contents"}, …]`), missing scores and missing ids are understood: servers differ in all three.
+    - A document's title and text are its own members where it has them, else the first line of `contents` (quotes removed) and the rest.
+    - Connection errors, timeouts and the statuses 429 and 5xx are tried again, at most `tries` times in all, within `seconds`.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from empg_gym.errors import ConfigError
+from empg_gym.retrieval.backends import SearchFailed
+from empg_gym.retrieval.corpus import Passage, passage_of
+
+
+@dataclass(frozen=True)
+class RemoteRetriever:
+    """Searches a Search-R1 server; verl, SkyRL, verl-agent and ASearcher speak the same contract.
+
+    Raises:
+        ConfigError: the address is no http address or a limit is out of range.
+    """
+
+    url: str = "http://127.0.0.1:8000/retrieve"
+    """Address of the endpoint; `/retrieve` is added where the address names only a server."""
+    seconds: float = 30.0
+    """Time for one search, all tries together."""
+    tries: int = 3
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith(("http://", "https://")):
+            raise ConfigError(f"the address of a retrieval server starts with http:// or https://, not {self.url!r}")
+        if self.seconds <= 0 or self.tries < 1:
+            raise ConfigError(f"seconds must be above 0 and tries at least 1, not {self.seconds} and {self.tries}")
+
+    def search(self, queries: list[str], k: int) -> list[list[Passage]]:
+        if not queries:
+            return []
+        address = httpx.URL(self.url)
+        if address.path in ("", "/"):
+            address = address.copy_with(path="/retrieve")
+        return read_result(self._post(address, {"queries": queries, "topk": k, "return_scores": True}), len(queries), k)
+
+    def _post(self, address: httpx.URL, body: dict[str, Any]) -> Any:
+        end = time.monotonic() + self.seconds
+        trouble = "no answer"
+        with httpx.Client(trust_env=False) as client:
+            for attempt in range(self.tries):
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                try:
+                    answer = client.post(address, json=body, timeout=httpx.Timeout(left, connect=min(5.0, left)))
+                    if answer.status_code == 429 or answer.status_code >= 500:
+                        trouble = f"status {answer.status_code}"
+                    elif answer.status_code != 200:
+                        raise SearchFailed(f"the retrieval server refused the search (status {answer.status_code})")
+                    else:
+                        return answer.json()
+                except httpx.HTTPError as error:
+                    trouble = type(error).__name__
+                except ValueError:
+                    raise SearchFailed("the retrieval server's answer is no JSON") from None
+                time.sleep(max(0.0, min(0.2 * 2**attempt, end - time.monotonic())))
+        raise SearchFailed(f"the retrieval server does not answer ({trouble})")
+
+
+def read_result(answer: Any, queries: int, k: int) -> list[list[Passage]]:
+    """Read a server's answer in any of the forms in use.
+
+    Raises:
+        SearchFailed: it is none of them, or not one list a query.
+    """
+    lists = answer.get("result") if isinstance(answer, dict) else None
+    if not isinstance(lists, list) or len(lists) != queries or not all(isinstance(found, list) for found in lists):
+        raise SearchFailed("the retrieval server's answer has not one list of passages a query")
+    return [[_passage(entry) for entry in found[:k]] for found in lists]
+
+
+def _passage(entry: Any) -> Passage:
+    if not isinstance(entry, dict):
+        raise SearchFailed("the retrieval server's answer holds something that is no passage")
+    document = entry.get("document", entry)
+    if isinstance(document, str):
+        document = {"contents": document}
+    if not isinstance(document, dict):
+        raise SearchFailed("the retrieval server's answer holds something that is no passage")
+    score = entry.get("score")
+    return passage_of(document, float(score) if isinstance(score, int | float) else None)
