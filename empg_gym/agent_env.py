@@ -86,6 +86,11 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         return self._trajectory
 
     @property
+    def admissible_actions(self) -> list[str]:
+        """Actions that are admissible now, or templates of them; empty before the first reset."""
+        return list(self._info.get("admissible_actions", ()))
+
+    @property
     def max_turns(self) -> int:
         """Responses until the episode is truncated."""
         return self.text_env.max_steps
