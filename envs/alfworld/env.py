@@ -1,0 +1,208 @@
+"""`EMPG/ALFWorld-v0`: household tasks in text, on the embedded world or on the released games.
+
+Rules:
+    - texts, admissible actions, reward and end are upstream's; see `engine` and `texts`;
+    - the reward of a step is 1 if the goal holds after it, else 0; the task ends when the goal holds;
+    - `success` stays true once the goal has held;
+    - an action is compared with the admissible ones after stripping white space; any other text is answered "Nothing happens."
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from empg_gym.env import Outcome, TextEnv
+from empg_gym.envs.alfworld import texts
+from empg_gym.envs.alfworld.engine import Engine, FastEngine
+from empg_gym.envs.alfworld.expert import Expert
+from empg_gym.envs.alfworld.goals import resolve_task_types
+from empg_gym.envs.alfworld.source import GameSource, LoadedGame
+from empg_gym.envs.alfworld.texts import WORDINGS
+from empg_gym.envs.alfworld.world.source import EmbeddedWorld
+from empg_gym.errors import ConfigError, nearest
+
+_RULES = """\
+You are in a room of a house and have a household task. You act by short text commands and read what happens.
+You start in the middle of the room. Objects are seen only where you stand, and only in or on what is open.
+You carry at most one object. Names end in a number, as in "mug 2"; use them exactly as they appear.
+
+Commands:
+  go to RECEPTACLE                 walk to it and look at it
+  open RECEPTACLE, close RECEPTACLE
+  take OBJECT from RECEPTACLE
+  {put:<32} put down what you carry
+  clean OBJECT with sinkbasin N    while you carry it and stand at the sink
+  heat OBJECT with microwave N     while you carry it and stand at the microwave
+  cool OBJECT with fridge N        while you carry it and stand at the fridge
+  use LAMP                         switch on a lamp where you stand
+  slice OBJECT with KNIFE          while you carry the knife
+  examine RECEPTACLE or the object that you carry
+  look, inventory{help}
+
+To look at an object under a lamp, carry the object to the lamp and use the lamp.
+A command that can't be carried out is answered "Nothing happens."
+"""
+
+
+class ALFWorldEnv(TextEnv):
+    """ALFWorld as a Gymnasium environment. The card (`README.md` beside this file) documents `info`.
+
+    Args:
+        split: "train", "valid_seen", "valid_unseen"; released data may also have "valid_train".
+        data: None for the embedded world, the folder of the released games (`json_2.1.1` or its parent), or "official" for
+            the folder that the environment variable `ALFWORLD_DATA` names.
+        max_steps: actions until the episode is truncated.
+        wording: "new" (releases since 0.4.0) or "old" (the 2.1.1 data).
+        engine: "fast", or "textworld" to play on the `textworld` package (slow; for reference).
+        goals: "template", or "human" for the annotators' sentences (released data only); one is drawn at each reset.
+        task_types: names or numbers (1-6) of the task types to keep; None keeps all.
+        size: "full" or "small" households of the embedded world.
+        expert: "direct" (knows the whole state) or "search" (knows what has been shown) for `expert()`.
+        strip_intro: leave out the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
+        render_mode: None or "ansi".
+
+    Raises:
+        ConfigError: an argument that can't be used.
+        DataError: the folder is missing or not one of released games, or a game file is damaged.
+        MissingDependencyError: `engine="textworld"` without the package.
+    """
+
+    benchmark: ClassVar[str] = "ALFWorld"
+    splits: ClassVar[tuple[str, ...]] = ("train", "valid_seen", "valid_unseen", "valid_train")
+    version: ClassVar[str] = "0"
+
+    def __init__(
+        self,
+        split: str = "train",
+        data: str | Path | None = None,
+        *,
+        max_steps: int = 50,
+        wording: Literal["new", "old"] = "new",
+        engine: Literal["fast", "textworld"] = "fast",
+        goals: Literal["template", "human"] = "template",
+        task_types: list[str | int] | tuple[str | int, ...] | str | int | None = None,
+        size: Literal["full", "small"] = "full",
+        expert: Literal["direct", "search"] = "direct",
+        strip_intro: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(split=split, max_steps=max_steps, render_mode=render_mode)
+        self.wording = WORDINGS[_choice("wording", wording, WORDINGS)]
+        self._search = _choice("expert", expert, ("direct", "search")) == "search"
+        self._strip_intro = strip_intro
+        human = _choice("goals", goals, ("template", "human")) == "human"
+        self._source = _source(split, data, human, resolve_task_types(task_types), size)
+        self._engine = _engine(_choice("engine", engine, ("fast", "textworld")), self)
+        self._loaded: LoadedGame
+        self._goal = ""
+        self._won = False
+
+    @property
+    def num_tasks(self) -> int:
+        return len(self._source)
+
+    def task_id(self, index: int) -> str:
+        return self._source.task_id(index)
+
+    def _has_task(self, task: str) -> bool:
+        return self._source.has(task)
+
+    def _start(self, task: str) -> str:
+        self._loaded = self._source.load(task)
+        goals = self._loaded.goals
+        self._goal = goals[0] if len(goals) == 1 else goals[int(self.np_random.integers(len(goals)))]
+        return self._begin()
+
+    def _begin(self) -> str:
+        text = self._engine.start(self._loaded.game, self._loaded.problem, self._goal)
+        self._won = self._engine.won
+        return texts.strip_intro(text) if self._strip_intro else text
+
+    def _apply(self, action: str) -> Outcome:
+        answer = self._engine.step(action)
+        won = self._engine.won
+        self._won = self._won or won
+        return Outcome(answer.text, 1.0 if won else 0.0, won, answer.valid)
+
+    def _admissible(self) -> list[str]:
+        return self._engine.admissible
+
+    def _save(self) -> Any:
+        return self._goal, self._won, self._engine.save()
+
+    def _load(self, payload: Any) -> None:
+        goal, won, point = payload
+        if goal != self._goal:
+            self._goal = goal
+            self._begin()
+        self._won = won
+        self._engine.load(point)
+
+    @property
+    def instruction(self) -> str:
+        return self._goal
+
+    @property
+    def success(self) -> bool:
+        return self._won
+
+    @property
+    def score(self) -> float:
+        return 1.0 if self._won else 0.0
+
+    @property
+    def task_type(self) -> str:
+        return self._loaded.game.goal.task_type
+
+    def expert(self) -> str | None:
+        return Expert(self._engine.full(), search=self._search).act()
+
+    @property
+    def rules(self) -> str:
+        put = self.wording.put.format(o="OBJECT", r="RECEPTACLE")
+        return _RULES.format(put=put, help=", help" if "help" in self.wording.simple else "")
+
+    @property
+    def fingerprint(self) -> str:
+        return self._source.fingerprint
+
+    def _extras(self) -> dict[str, Any]:
+        return {"task_type": self._loaded.game.goal.task_type, "gamefile": self._loaded.file}
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def _choice(name: str, value: object, known: Any) -> str:
+    if not isinstance(value, str) or value not in known:
+        raise ConfigError(f"{name}={value!r} is not known for ALFWorld; {nearest(str(value), known)}")
+    return value
+
+
+def _engine(name: str, env: ALFWorldEnv) -> Engine:
+    if name == "fast":
+        return FastEngine(env.wording)
+    from empg_gym.envs.alfworld.textworld_engine import TextWorldEngine
+
+    return TextWorldEngine(env.wording)
+
+
+def _source(split: str, data: str | Path | None, human: bool, task_types: tuple[str, ...], size: str) -> GameSource:
+    if data is None:
+        if human:
+            raise ConfigError("the embedded ALFWorld has no human goals; give data=PATH of the released games, or goals='template'")
+        if split == "valid_train":
+            raise ConfigError("the embedded ALFWorld has no split 'valid_train'; known: train, valid_seen, valid_unseen")
+        return EmbeddedWorld(split, size, task_types)
+    if size != "full":
+        raise ConfigError(f"size={size!r} is of the embedded ALFWorld only; leave it out with data=PATH")
+    if data == "official":
+        folder = os.environ.get("ALFWORLD_DATA", "")
+        if not folder:
+            raise ConfigError("data='official' reads the folder named by ALFWORLD_DATA, which is not set; set it, or give data=PATH")
+        data = folder
+    from empg_gym.envs.alfworld.official import OfficialGames
+
+    return OfficialGames(Path(data).expanduser(), split, human, task_types)

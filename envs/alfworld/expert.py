@@ -1,0 +1,153 @@
+"""Two players that know the rules: one sees the whole state, the other only what has been shown.
+
+`direct` takes a short way to the goal: go (open), take, change, go (open), put; it always wins where a way exists.
+`search` plays as a careful person would: it opens and looks at one receptacle after the other until it has seen what it needs,
+and then goes on as `direct` does with what it has seen. Its episodes are what an agent without hidden knowledge can imitate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from empg_gym.envs.alfworld.engine import FastEngine
+from empg_gym.envs.alfworld.goals import LOOK, PROCESS, TWO
+
+VERBS = {"sinkbasin": "clean", "microwave": "heat", "fridge": "cool"}
+
+
+class Expert:
+    """Proposes the next command for the game that `engine` plays.
+
+    Args:
+        engine: the game; it is only read.
+        search: whether to know only what has been shown (see the module docstring).
+    """
+
+    def __init__(self, engine: FastEngine, *, search: bool = False) -> None:
+        self.engine = engine
+        self.game = engine.game
+        self.state = engine.state
+        self.known = sorted(engine.seen) if search else range(len(engine.game.receptacles))
+
+    def act(self) -> str | None:
+        """Return a command that leads towards the goal, or None if the goal holds or can't be reached."""
+        if self.engine.won:
+            return None
+        return self._light() if self.game.goal.task_type == LOOK else self._deliver()
+
+    # The two shapes of task
+
+    def _light(self) -> str | None:
+        game, state = self.game, self.state
+        wanted = frozenset(game.goal_things)
+        if state.held not in wanted:
+            return self._drop() if state.held >= 0 else self._fetch(wanted)
+        lamps = self._holding(game.goal_lamps)
+        if not lamps:
+            return self._search(None)
+        here = [r for r in lamps if game.location_of[r] == state.location]
+        if not here:
+            return self._reach(lamps[0], lambda: None)
+        lamp = next(o for o in state.contents[here[0]] if o in game.goal_lamps)
+        return f"use {game.things[lamp]}"
+
+    def _deliver(self) -> str | None:
+        game, state = self.game, self.state
+        done = self.engine.processed()
+        target = self._destination()
+        if target is None:
+            return None
+        fitting = game.fits[target].intersection(game.goal_things)
+        if state.held >= 0 and state.held not in fitting:
+            return self._drop()
+        if state.held >= 0:
+            if done is not None and state.held not in done:
+                return self._process()
+            return self._reach(target, lambda: self._put(target))
+        settled = frozenset(o for o in state.contents[target] if done is None or o in done)
+        return self._fetch(fitting - settled)
+
+    def _destination(self) -> int | None:
+        """The goal receptacle that already holds most of what counts; the nearest one, so that the choice stays the same."""
+        game, state = self.game, self.state
+        places = [r for r in game.goal_receptacles if game.fits[r].intersection(game.goal_things)]
+        if not places:
+            return None
+        if game.goal.task_type != TWO:
+            return min(places, key=lambda r: (game.location_of[r] != state.location, r not in self._open_now(), r))
+        wanted = set(game.goal_things)
+        return max(places, key=lambda r: (len(wanted.intersection(state.contents[r])) if r in self.known else 0, -r))
+
+    # Steps
+
+    def _fetch(self, wanted: frozenset[int]) -> str | None:
+        game, state = self.game, self.state
+        wanted = wanted & game.traits["pickupable"]
+        places = self._holding(wanted)
+        if not places:
+            return self._search(wanted)
+        done = self.engine.processed() or frozenset()
+
+        def effort(r: int) -> tuple[bool, bool, bool, int]:
+            ready = not done.isdisjoint(wanted.intersection(state.contents[r]))
+            return not ready, game.location_of[r] != state.location, r not in self._open_now(), r
+
+        place = min(places, key=effort)
+        choice = min(wanted.intersection(state.contents[place]), key=lambda o: (o not in done, -o))
+        return self._reach(place, lambda: f"take {game.things[choice]} from {game.receptacles[place]}")
+
+    def _process(self) -> str | None:
+        game = self.game
+        station = PROCESS[game.goal.task_type][2]
+        places = [r for r, kind in enumerate(game.receptacle_types) if kind == station]
+        if not places:
+            return None
+        place = min(places, key=lambda r: (game.location_of[r] != self.state.location, r))
+        if game.location_of[place] != self.state.location:
+            return f"go to {game.receptacles[place]}"
+        return f"{VERBS[station]} {game.things[self.state.held]} with {game.receptacles[place]}"
+
+    def _drop(self) -> str | None:
+        """Put down something that is not wanted, as near as possible and not where the goal could count it."""
+        game, state = self.game, self.state
+        places = [r for r, fits in enumerate(game.fits) if state.held in fits]
+        if not places:
+            return None
+        place = min(places, key=lambda r: (game.location_of[r] != state.location, r not in self._open_now(), r))
+        return self._reach(place, lambda: self._put(place))
+
+    def _put(self, place: int) -> str:
+        return self.engine.wording.put.format(o=self.game.things[self.state.held], r=self.game.receptacles[place])
+
+    def _reach(self, place: int, act: Callable[[], str | None]) -> str | None:
+        """Go to a receptacle and open it if need be, then `act`."""
+        game, name = self.game, self.game.receptacles[place]
+        if game.location_of[place] != self.state.location:
+            return f"go to {name}"
+        if place not in self._open_now():
+            return f"open {name}"
+        return act()
+
+    def _search(self, wanted: Iterable[int] | None) -> str | None:
+        """Look into the next receptacle that has not been seen: first those at hand, then those where the thing could be."""
+        game = self.game
+        left = [r for r in range(len(game.receptacles)) if r not in self.known]
+        if not left:
+            return None
+        likely = set() if wanted is None else set(wanted)
+
+        def order(r: int) -> tuple[bool, bool, int]:
+            return game.location_of[r] != self.state.location, bool(likely) and game.fits[r].isdisjoint(likely), r
+
+        place = min(left, key=order)
+        return self._reach(place, lambda: game.examine[place])
+
+    # What is known
+
+    def _holding(self, wanted: Iterable[int]) -> list[int]:
+        """Receptacles that are known to hold one of `wanted`."""
+        return [r for r in self.known if not set(wanted).isdisjoint(self.state.contents[r])]
+
+    def _open_now(self) -> frozenset[int]:
+        """Receptacles that are open or have no door."""
+        return frozenset(r for r in range(len(self.game.receptacles)) if r not in self.game.openable or r in self.state.opened)

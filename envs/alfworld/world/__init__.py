@@ -1,0 +1,1 @@
+"""The embedded world: households made from (split, size, index) alone."""
