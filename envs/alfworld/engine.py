@@ -19,7 +19,6 @@ from empg_gym.envs.alfworld.game import Game, GameState, Indices
 from empg_gym.envs.alfworld.goals import CLEAN, COOL, HEAT, LOOK, TWO
 from empg_gym.envs.alfworld.texts import Wording, enumerate_names
 
-
 _PROCESSED = {CLEAN: "clean", HEAT: "hot", COOL: "cool"}
 """Where the state keeps the objects that a task type wants changed."""
 

@@ -16,7 +16,8 @@ from empg_gym.errors import DataError
 _FACT = re.compile(r"\((\w+)\s+([^\s()]+)(?:\s+([^\s()]+))?\s*\)")
 
 TRAITS = frozenset(
-    "pickupable toggleable heatable coolable cleanable sliceable isreceptacleobject isclean ishot iscool issliced istoggled".split()
+    ("pickupable", "toggleable", "heatable", "coolable", "cleanable", "sliceable", "isreceptacleobject")
+    + ("isclean", "ishot", "iscool", "issliced", "istoggled")
 )
 """Facts about a single object that the engine knows."""
 

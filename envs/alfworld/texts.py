@@ -13,7 +13,8 @@ WELCOME = "-= Welcome to TextWorld, ALFRED! =-\n\n"
 ROOM = "You are in the middle of a room. Looking quickly around you, you see {list}."
 FAILURE = "Nothing happens."
 
-HELP = "\nAvailable commands:\n" + "".join(
+# Upstream's grammar begins this text with a line break, which its parser drops.
+HELP = "Available commands:\n" + "".join(
     f"  {command:<{width}}{meaning}\n"
     for command, width, meaning in (
         ("look:", 34, "look around your current location"),
