@@ -1,0 +1,144 @@
+"""Reads the answer of an OpenAI-compatible chat server into a `Completion`.
+
+Rules:
+    - An answer that breaks the protocol (no choice, texts that are no texts, arrays of different lengths) raises `UnreadableReply`:
+      the server failed, not the model.
+    - Thoughts that a server returns beside the content (`reasoning_content`, `reasoning`) are put before it as `<think>…</think>`.
+    - Only the first tool call counts; arguments that are no JSON object become an empty object, which is an invalid action.
+    - From the k most likely tokens of a position follows a lower bound of its entropy (`entropy_bound`). It is that of the distribution
+      whose log-probabilities the server reports; most servers report the model's own, before temperature and nucleus.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from empg_gym.agents.http import UnreadableReply
+from empg_gym.trajectory import Completion, FloatArray, IntArray
+
+_FINISHED = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
+_NOTHING = 1e-12
+_SAME = 1e-5
+
+
+def entropy_bound(top: Sequence[float], chosen: float) -> float:
+    """Return the smallest entropy in nats that a distribution can have of which this is known.
+
+    Args:
+        top: log-probabilities of the k most likely tokens. Some servers put the sampled token in the place of the k-th: the sampled
+            token therefore never counts as one of the most likely.
+        chosen: log-probability of the sampled token.
+
+    The mass that is left lies on tokens that are no more likely than the least likely of the others in `top`; its entropy is smallest
+    where it is gathered on as few tokens as that allows.
+    """
+    others = list(top)
+    same = next((value for value in others if abs(value - chosen) < _SAME), None)
+    if same is not None:
+        others.remove(same)
+    ceiling = math.exp(min(others, default=0.0))
+    known = [math.exp(value) for value in (*others, chosen)]
+    rest = 1.0 - sum(known)
+    if rest > _NOTHING and ceiling > _NOTHING:
+        whole = math.floor(rest / ceiling)
+        known.append(rest - whole * ceiling)
+        full = whole * -ceiling * math.log(ceiling)
+    else:
+        full = 0.0
+    return max(0.0, full + sum(-mass * math.log(mass) for mass in known if mass > _NOTHING))
+
+
+def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
+    """Return the completion, and the assistant message to send back with the next turn.
+
+    Raises:
+        UnreadableReply: the body breaks the protocol.
+    """
+    choices = body.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        raise UnreadableReply("it has no choices")
+    choice = choices[0]
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise UnreadableReply("its first choice has no message")
+    content = message.get("content") or ""
+    thoughts = message.get("reasoning_content") or message.get("reasoning") or ""
+    if not isinstance(content, str) or not isinstance(thoughts, str):
+        raise UnreadableReply("the content of its message is no text")
+    finish = choice.get("finish_reason") or "stop"
+    if finish not in _FINISHED:
+        raise UnreadableReply(f"the response was stopped with finish_reason {finish!r}")
+    logprobs, entropies = _likelihoods(choice.get("logprobs"))
+    token_ids = _ids(choice.get("token_ids"), "token_ids")
+    prompt_ids = _ids(body.get("prompt_token_ids") or choice.get("prompt_token_ids"), "prompt_token_ids")
+    if token_ids is not None and logprobs is not None and len(token_ids) != len(logprobs):
+        raise UnreadableReply(f"it has {len(token_ids)} token ids and {len(logprobs)} log-probabilities")
+    calls, sent_back = _calls(message)
+    usage = body.get("usage") if isinstance(body.get("usage"), dict) else {}
+    completion = Completion(
+        text=f"<think>{thoughts.strip()}</think>\n{content}" if thoughts.strip() else content,
+        finish_reason=_FINISHED[finish],
+        tool_calls=calls,
+        prompt_token_ids=prompt_ids if token_ids is not None else None,
+        token_ids=token_ids,
+        logprobs=logprobs,
+        entropies=entropies,
+        entropy_is_bound=entropies is not None,
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+    )
+    return completion, {"role": "assistant", "content": content, **sent_back}
+
+
+def _likelihoods(record: Any) -> tuple[FloatArray | None, FloatArray | None]:
+    positions = record.get("content") if isinstance(record, dict) else None
+    if not positions:
+        return None, None
+    try:
+        chosen = [float(position["logprob"]) for position in positions]
+        tops = [[float(entry["logprob"]) for entry in position.get("top_logprobs") or ()] for position in positions]
+    except (TypeError, KeyError, ValueError) as error:
+        raise UnreadableReply(f"its log-probabilities can't be read ({error!r})") from None
+    logprobs = np.array(chosen, dtype=np.float32)
+    if not all(tops):
+        return logprobs, None
+    bounds = [entropy_bound(top, own) for own, top in zip(chosen, tops, strict=True)]
+    return logprobs, np.array(bounds, dtype=np.float32)
+
+
+def _ids(value: Any, name: str) -> IntArray | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or not all(isinstance(item, int) and 0 <= item < 2**31 for item in value):
+        raise UnreadableReply(f"its {name} are no token ids")
+    return np.array(value, dtype=np.int32)
+
+
+def _calls(message: dict[str, Any]) -> tuple[tuple[dict[str, Any], ...], dict[str, Any]]:
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list) or not all(isinstance(call, dict) and isinstance(call.get("function"), dict) for call in calls):
+        raise UnreadableReply("its tool calls can't be read")
+    if not calls:
+        return (), {}
+    name, raw = str(calls[0]["function"].get("name") or ""), calls[0]["function"].get("arguments")
+    try:
+        arguments = json.loads(raw) if isinstance(raw, str) else raw
+    except ValueError:
+        arguments = {}
+    arguments = arguments if isinstance(arguments, dict) else {}
+    call = {
+        "id": str(calls[0].get("id") or "call_0"),
+        "type": "function",
+        "function": {"name": name, "arguments": json.dumps(arguments)},
+    }
+    return ({"name": name, "arguments": arguments},), {"tool_calls": [call]}
+
+
+def _count(usage: Any, name: str) -> int | None:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and value >= 0 else None

@@ -1,0 +1,71 @@
+"""Agents by name: the text after `--agent`.
+
+expert | random | human            no argument
+openai[:MODEL]                     a chat server; see `OpenAIAgent` for the options
+python:pkg.module:object           somebody's own
+exec:COMMAND                       a process that reads and writes JSON lines
+checkpoint:DIR                     a Hugging Face model folder (needs the extra `train`)
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from empg_gym.agents.base import Agent, SessionAgent
+from empg_gym.agents.python_object import load_agent
+from empg_gym.errors import ConfigError, nearest
+
+
+class _Kind(NamedTuple):
+    entry_point: str
+    parameter: str | None
+    """Name of the constructor's parameter that takes the text after the colon."""
+    example: str
+    needs_argument: bool = True
+
+
+KINDS: dict[str, _Kind] = {
+    "expert": _Kind("empg_gym.agents.scripted:ExpertAgent", None, "expert", False),
+    "random": _Kind("empg_gym.agents.scripted:RandomAgent", None, "random", False),
+    "human": _Kind("empg_gym.agents.human:HumanAgent", None, "human", False),
+    "openai": _Kind("empg_gym.agents.openai:OpenAIAgent", "model", "openai:gpt-4o-mini", False),
+    "exec": _Kind("empg_gym.agents.process:ProcessAgent", "command", "exec:'python my_agent.py'"),
+    "checkpoint": _Kind("empg_gym.agents.checkpoint:CheckpointAgent", "folder", "checkpoint:runs/demo/checkpoints/last"),
+}
+"""Name to how it is made; `python` loads what it is told to."""
+
+
+def make_agent(spec: str, **options: Any) -> Agent | SessionAgent:
+    """Return the agent that `spec` names, made with `options`.
+
+    Example: `make_agent("openai:my-model", base_url="http://127.0.0.1:8000/v1", temperature=0.6)`.
+
+    Raises:
+        ConfigError: an unknown kind, a missing argument or an option that this kind does not have.
+        MissingDependencyError: the kind needs an extra that is not installed.
+    """
+    name, _, argument = spec.partition(":")
+    if name == "python":
+        return load_agent(argument, options)
+    if name not in KINDS:
+        raise ConfigError(f"unknown agent {spec!r}; {nearest(name, [*KINDS, 'python'])}")
+    kind = KINDS[name]
+    if kind.needs_argument and not argument:
+        raise ConfigError(f"the agent {name!r} needs an argument, such as {kind.example}")
+    if argument and kind.parameter is None:
+        raise ConfigError(f"the agent {name!r} takes no argument, got {argument!r}")
+    if argument and kind.parameter in options:
+        raise ConfigError(f"{kind.parameter} is given twice: as {argument!r} and as {options[kind.parameter]!r}")
+    module, _, attribute = kind.entry_point.partition(":")
+    maker: Callable[..., Agent | SessionAgent] = getattr(importlib.import_module(module), attribute)
+    known = [parameter for parameter in inspect.signature(maker).parameters if parameter != "self"]
+    for option in options:
+        if option not in known:
+            takes = nearest(option, known) if known else "it takes none"
+            raise ConfigError(f"the agent {name!r} has no option {option!r}; {takes}")
+    if argument and kind.parameter is not None:
+        options[kind.parameter] = argument
+    return maker(**options)

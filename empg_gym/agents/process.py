@@ -1,0 +1,298 @@
+"""An agent in a process of its own, in any language: JSON lines on its standard input and output.
+
+Protocol: one request a line, one reply a line.
+    request  {"id": 7, "session": 3, "seed": 123, "messages": [{"role": …, "content": …}, …], "tools": […]}
+    reply    {"id": 7, "text": "…"}                          the response, as a model would write it
+             {"id": 7, "tool_calls": [{"name": "act", "arguments": {"action": "look"}}], "text": "thought"}
+             {"id": 7, "stop": true}                         leaves the episode
+             {"id": 7, "error": "…"}                         failed; the episode is tried again
+    end      {"end": 3}                                      session 3 is over; no reply
+
+Rules:
+    - `per="session"` starts a process for each episode; `per="agent"` shares one, which gets requests of several sessions and may reply
+      in any order. `id` may be left out while a single request is open.
+    - A reply that takes longer than `timeout`, breaks the protocol or never comes because the process died is an `AgentError` that tells
+      the exit status and the end of standard error; such a process is ended and replaced at the next request.
+    - Whatever ends an episode, its process ends: standard input is closed, then SIGTERM, after `grace` seconds SIGKILL, to its whole group.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import shlex
+import signal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agents.base import Message
+from empg_gym.errors import AgentError, ConfigError
+from empg_gym.trajectory import Completion
+
+_LONGEST_LINE = 64 * 2**20
+_KEPT_ERRORS = 2000
+
+
+class ProcessAgent:
+    """Runs `command` and talks with it.
+
+    Args:
+        command: a command line, split as a shell would; no shell runs it.
+        per: "session" or "agent".
+        timeout: seconds for one reply.
+        grace: seconds between SIGTERM and SIGKILL.
+        env: further environment variables.
+
+    Raises:
+        ConfigError: an empty command or an unknown `per`.
+    """
+
+    end_on_cut_response = False
+
+    def __init__(
+        self,
+        command: str | Sequence[str],
+        *,
+        per: Literal["session", "agent"] = "session",
+        timeout: float = 120.0,
+        grace: float = 2.0,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.command = shlex.split(command) if isinstance(command, str) else list(command)
+        if not self.command:
+            raise ConfigError("exec: needs a command, such as exec:'python my_agent.py'")
+        if per not in ("session", "agent"):
+            raise ConfigError(f"per must be 'session' or 'agent', not {per!r}")
+        self.per = per
+        self.timeout = timeout
+        self.grace = grace
+        self._environment = {**os.environ, **(env or {})}
+        self._numbers = itertools.count(1)
+        self._shared: AgentProcess | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def session(self, env: LLMAgentEnv, seed: int) -> ProcessSession:
+        return ProcessSession(self, next(self._numbers), seed)
+
+    async def process(self, own: AgentProcess | None) -> AgentProcess:
+        """Return a living process: `own` where it lives, the shared one, or a new one."""
+        current = self._shared if self.per == "agent" else own
+        if current is None or not current.alive:
+            if current is not None:
+                self.end(current)
+            current = AgentProcess(self.command, self._environment)
+            if self.per == "agent":
+                self._shared = current
+            await current.start()
+        else:
+            await current.started
+            if not current.alive:
+                raise AgentError(f"the agent process {self.command[0]!r} could not be started")
+        return current
+
+    def end(self, process: AgentProcess) -> None:
+        """Begin to end a process; `aclose` waits for it."""
+        if process is self._shared:
+            self._shared = None
+        task = asyncio.get_running_loop().create_task(process.end(self.grace))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def aclose(self) -> None:
+        """End all processes and wait until they are gone."""
+        if self._shared is not None:
+            self.end(self._shared)
+        await asyncio.gather(*self._ending)
+
+
+class ProcessSession:
+    """One episode of a process agent."""
+
+    def __init__(self, agent: ProcessAgent, number: int, seed: int) -> None:
+        self._agent = agent
+        self._number = number
+        self._seed = seed
+        self._process: AgentProcess | None = None
+
+    async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
+        agent = self._agent
+        self._process = process = await agent.process(self._process)
+        request = {"session": self._number, "seed": self._seed, "messages": [dict(message) for message in messages], "tools": tools or []}
+        try:
+            reply = await process.ask(request, agent.timeout)
+        except (AgentError, asyncio.CancelledError):
+            if agent.per == "session" or not process.healthy:
+                agent.end(process)
+            raise
+        return _completion(reply)
+
+    def close(self) -> None:
+        """The episode is over: end its process, or tell the shared one."""
+        process, self._process = self._process, None
+        if process is None or not process.alive:
+            return
+        if self._agent.per == "session":
+            self._agent.end(process)
+        else:
+            process.tell({"end": self._number})
+
+
+class AgentProcess:
+    """The process and the requests that are open at it."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        self._command = command
+        self._environment = dict(environment)
+        self._process: asyncio.subprocess.Process | None = None
+        self._open: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._abandoned: set[int] = set()
+        """Requests whose episode ended while they were open; their replies are dropped."""
+        self._ids = itertools.count(1)
+        self._errors = ""
+        self._readers: list[asyncio.Task[None]] = []
+        self.healthy = True
+        """False once the process has died, been late or broken the protocol."""
+        self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests may be sent to it."""
+        return self.healthy and (self._process is None or self._process.returncode is None)
+
+    async def start(self) -> None:
+        """Start the process.
+
+        Raises:
+            ConfigError: there is no such program, or it may not be run.
+        """
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=self._environment,
+                limit=_LONGEST_LINE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self.healthy = False
+            self.started.set_result(None)
+            raise ConfigError(f"can't run {self._command[0]!r}: {error.strerror}; exec: takes a program on the PATH or a path") from None
+        self._readers = [asyncio.create_task(self._read_replies()), asyncio.create_task(self._read_errors())]
+        self.started.set_result(None)
+
+    async def ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
+        """Send a request and return its reply.
+
+        Raises:
+            AgentError: no reply in time, a reply that breaks the protocol, or the process died.
+        """
+        number = next(self._ids)
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._open[number] = future
+        try:
+            self.tell({"id": number, **request})
+            async with asyncio.timeout(timeout):
+                return await future
+        except asyncio.CancelledError:
+            self._abandoned.add(number)
+            raise
+        except TimeoutError:
+            self.healthy = False
+            raise AgentError(f"the agent process gave no reply within {timeout:g} s{self._last_words()}") from None
+        finally:
+            self._open.pop(number, None)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send one line."""
+        if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+
+    async def end(self, grace: float) -> None:
+        """End the process and everything that it started, and wait for it."""
+        self.healthy = False
+        process = self._process
+        if process is None:
+            return
+        try:
+            if process.stdin is not None:
+                process.stdin.close()
+            self._signal(signal.SIGTERM)
+            async with asyncio.timeout(grace):
+                await process.wait()
+        except TimeoutError:
+            pass
+        finally:
+            self._signal(signal.SIGKILL)
+        await process.wait()
+        for reader in self._readers:
+            reader.cancel()
+        await asyncio.gather(*self._readers, return_exceptions=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
+
+    async def _read_replies(self) -> None:
+        assert self._process is not None and self._process.stdout is not None
+        problem = "the agent process closed its output"
+        try:
+            while line := await self._process.stdout.readline():
+                if line.strip():
+                    self._deliver(line)
+        except (AgentError, ValueError) as error:
+            problem = str(error)
+        self.healthy = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await self._process.wait()
+                await self._readers[1]
+        status = self._process.returncode
+        ended = "" if status is None else f" (it ended with status {status})"
+        for future in self._open.values():
+            if not future.done():
+                future.set_exception(AgentError(f"{problem}{ended}{self._last_words()}"))
+
+    def _deliver(self, line: bytes) -> None:
+        try:
+            reply = json.loads(line)
+        except ValueError:
+            raise AgentError(f"the agent process wrote a line that is not JSON: {line[:200]!r}") from None
+        if not isinstance(reply, dict):
+            raise AgentError(f"the agent process wrote {line[:200]!r}, expected a JSON object")
+        number = reply.get("id", next(iter(self._open), None) if len(self._open) == 1 else None)
+        if number in self._abandoned:
+            self._abandoned.discard(number)
+            return
+        future = self._open.get(number) if isinstance(number, int) else None
+        if future is None:
+            raise AgentError(f"the agent process replied with id {reply.get('id')!r}; open are {sorted(self._open)}")
+        if not future.done():
+            future.set_result(reply)
+
+    async def _read_errors(self) -> None:
+        assert self._process is not None and self._process.stderr is not None
+        while chunk := await self._process.stderr.read(4096):
+            self._errors = (self._errors + chunk.decode(errors="replace"))[-_KEPT_ERRORS:]
+
+    def _last_words(self) -> str:
+        return f"; its last words: {self._errors.strip()[-500:]}" if self._errors.strip() else ""
+
+
+def _completion(reply: dict[str, Any]) -> Completion:
+    if reply.get("error"):
+        raise AgentError(f"the agent process reports: {reply['error']}")
+    if reply.get("stop"):
+        return Completion(text=str(reply.get("text", "")), stop=True)
+    text, calls = reply.get("text", ""), reply.get("tool_calls") or []
+    if not isinstance(text, str) or ("text" not in reply and not calls):
+        raise AgentError("a reply of the agent process needs a text, tool_calls, stop or error")
+    if not isinstance(calls, list) or not all(isinstance(call, dict) and isinstance(call.get("arguments", {}), dict) for call in calls):
+        raise AgentError('tool_calls of a reply must be a list of {"name": …, "arguments": {…}}')
+    return Completion(text=text, tool_calls=tuple(calls))
