@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from empg_gym.envs.alfworld.goals import LOOK, PROCESS, Goal
 from empg_gym.envs.alfworld.names import demangle
-from empg_gym.envs.alfworld.problem import Problem
+from empg_gym.envs.alfworld.problem import FIXED_TRAITS, Problem
 
 Indices = frozenset[int]
 
@@ -73,9 +73,6 @@ class Game:
     start: GameState
 
 
-_FIXED_TRAITS = ("pickupable", "toggleable", "heatable", "coolable", "cleanable", "sliceable", "isreceptacleobject")
-
-
 def compile_game(problem: Problem) -> Game:
     """Compile a household. Takes about two milliseconds for a released game."""
     things = problem.things
@@ -131,7 +128,7 @@ def compile_game(problem: Problem) -> Game:
         openable=frozenset(i for i, r in enumerate(receptacles) if r.openable),
         fits=tuple(fits[r.type] for r in receptacles),
         nested=tuple(tuple(sorted(inner)) for inner in nested),
-        traits={trait: frozenset(by_trait[trait]) for trait in _FIXED_TRAITS},
+        traits={trait: frozenset(by_trait[trait]) for trait in FIXED_TRAITS},
         knives=frozenset(by_type["knife"] + by_type["butterknife"]),
         goal_things=tuple(goal_things),
         goal_receptacles=tuple(i for i, r in enumerate(receptacles) if r.type == goal.receptacle),

@@ -15,11 +15,11 @@ from empg_gym.errors import DataError
 
 _FACT = re.compile(r"\((\w+)\s+([^\s()]+)(?:\s+([^\s()]+))?\s*\)")
 
-TRAITS = frozenset(
-    ("pickupable", "toggleable", "heatable", "coolable", "cleanable", "sliceable", "isreceptacleobject")
-    + ("isclean", "ishot", "iscool", "issliced", "istoggled")
-)
-"""Facts about a single object that the engine knows."""
+FIXED_TRAITS = ("pickupable", "toggleable", "heatable", "coolable", "cleanable", "sliceable", "isreceptacleobject")
+"""Facts about a single object that no action changes."""
+
+TRAITS = frozenset({*FIXED_TRAITS, "isclean", "ishot", "iscool", "issliced", "istoggled"})
+"""All facts about a single object that the engine knows."""
 
 
 @dataclass(frozen=True, slots=True)

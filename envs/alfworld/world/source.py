@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from empg_gym.envs.alfworld.game import compile_game
 from empg_gym.envs.alfworld.goals import TASK_TYPES
@@ -63,7 +63,7 @@ def _load(split: str, size: str, index: int) -> LoadedGame:
     household = generate(split, size, index)
     return LoadedGame(
         game=compile_game(household.problem),
-        problem=lambda: write_problem(household.problem),
+        problem=partial(write_problem, household.problem),
         goals=(household.goal,),
         file=f"{split}/{household.folder}/trial_{size}_{index:06d}/game.tw-pddl",
     )
