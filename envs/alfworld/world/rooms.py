@@ -7,6 +7,7 @@ that belongs to that kind of room.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from empg_gym.envs.alfworld.goals import CLEAN, COOL, HEAT, LOOK, PICK, TWO
@@ -158,7 +159,10 @@ _SMALL_UNSEEN = {
 }
 
 
-def _rooms(seen: dict[str, tuple[str, ...]], unseen: dict[str, tuple[str, ...]], common: dict[str, str], *, new: bool) -> tuple[Room, ...]:
+_Templates = Mapping[str, tuple[str, ...]]
+
+
+def _rooms(seen: _Templates, unseen: _Templates, common: Mapping[str, str], *, new: bool) -> tuple[Room, ...]:
     rooms = []
     for kind, first in _FIRST_NUMBER.items():
         chosen = unseen[kind] if new else seen[kind]

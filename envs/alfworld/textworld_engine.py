@@ -1,0 +1,199 @@
+"""The `textworld` package as an engine: the reference, made usable by caching what it works out again and again.
+
+TextWorld's grammar comes from us in the wording that is asked for; the problem is the game's. Where its time goes, and what is done:
+    - every reset translates the PDDL twice: translations are kept in memory and in the user's cache folder, and the second one,
+      which serves only the planner, is left out;
+    - every step parses the same grammar texts and queries for each admissible command: parsed forms are kept;
+    - contexts are copied deeply: the dictionaries are copied, their values are never changed.
+These replacements are in force only while a call of this module runs. TextWorld captures `sys.stdout` and sets `sys.argv` while it
+translates, so at most one thread of a process should play; `sys.argv` is put back.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from functools import lru_cache
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from empg_gym.cache import cache_root
+from empg_gym.envs.alfworld.engine import Answer, FastEngine
+from empg_gym.envs.alfworld.game import Game
+from empg_gym.envs.alfworld.logic import GOAL_PLACEHOLDER, domain, grammar
+from empg_gym.envs.alfworld.names import demangle
+from empg_gym.envs.alfworld.texts import Wording
+from empg_gym.errors import require
+
+
+class TextWorldEngine:
+    """Plays one game at a time on TextWorld; see `engine.Engine`.
+
+    A point in the game is the list of commands that led there: TextWorld can't go back, so `load` plays them again.
+
+    Raises:
+        MissingDependencyError: `textworld[pddl]` is not installed.
+    """
+
+    def __init__(self, wording: Wording) -> None:
+        for module in ("textworld", "fast_downward"):
+            require(module, "textworld", "engine='textworld'")
+        self.wording = wording
+        self._env: Any = None
+        self._state: Any = None
+        self._game: Game
+        self._goal = ""
+        self._done: tuple[str, ...] = ()
+
+    def start(self, game: Game, problem: Callable[[], str], goal: str) -> str:
+        self._game, self._goal, self._done = game, goal, ()
+        if self._env is None:
+            self._env = _environment()
+        data = {"pddl_domain": domain(self.wording), "grammar": grammar(self.wording), "pddl_problem": problem()}
+        with _cached():
+            self._env.load(data)
+            # Before the texts of the first observation are made, which name everything.
+            names = demangle(self._env._entity_infos)
+            for info in self._env._entity_infos.values():
+                info.name = names[info.id]
+            self._state = self._env.reset()
+        text: str = self._state.feedback
+        return text.replace(GOAL_PLACEHOLDER, goal)
+
+    def step(self, command: str) -> Answer:
+        valid = command.strip() in self._state["admissible_commands"]
+        with _cached():
+            self._state, _, _ = self._env.step(command)
+        if valid:
+            self._done = (*self._done, command.strip())
+        return Answer(self._state.feedback, valid)
+
+    @property
+    def admissible(self) -> list[str]:
+        return list(self._state["admissible_commands"])
+
+    @property
+    def won(self) -> bool:
+        return bool(self._state["won"])
+
+    def save(self) -> tuple[str, ...]:
+        return self._done
+
+    def load(self, saved: object) -> None:
+        assert isinstance(saved, tuple)
+        if saved[: len(self._done)] != self._done:
+            with _cached():
+                self._state = self._env.reset()
+            self._done = ()
+        for command in saved[len(self._done) :]:
+            self.step(command)
+
+    def full(self) -> FastEngine:
+        engine = FastEngine(self.wording)
+        engine.start(self._game, goal=self._goal)
+        for command in self._done:
+            engine.step(command)
+        return engine
+
+    def close(self) -> None:
+        if self._env is not None:
+            import fast_downward
+
+            fast_downward.close_lib(self._env.downward_lib)
+            self._env = None
+
+
+def _environment() -> Any:
+    import textworld
+    from textworld.envs.pddl import PddlEnv
+
+    return PddlEnv(textworld.EnvInfos(feedback=True, won=True, admissible_commands=True))
+
+
+@contextmanager
+def _cached() -> Iterator[None]:
+    """Put the cached functions in place for a while."""
+    import fast_downward
+    from textworld.envs.pddl import logic, textgen
+    from textworld.logic import Rule
+
+    replaced = (
+        (textgen, "_parse_and_convert", _parse_text),
+        (textgen, "copy_context", _copy_context),
+        (logic, "_parse_and_convert", _parse_logic),
+        (Rule, "parse_conjunctive_query", staticmethod(_parse_query)),
+        (fast_downward, "pddl2sas", _translate),
+    )
+    originals = [(owner, name, vars(owner)[name]) for owner, name, _ in replaced]
+    argv = list(sys.argv)
+    for owner, name, function in replaced:
+        setattr(owner, name, function)
+    try:
+        yield
+    finally:
+        for owner, name, function in originals:
+            setattr(owner, name, function)
+        sys.argv[:] = argv
+
+
+def _translate(domain: str, problem: str, verbose: bool = False, optimize: bool = False) -> tuple[Any, str]:
+    """Stands in for `fast_downward.pddl2sas`; whether to optimise is ignored, since nothing here plans."""
+    return _translated(domain, problem)
+
+
+@lru_cache(maxsize=16)
+def _translated(domain: str, problem: str) -> tuple[Any, str]:
+    from fast_downward.interface import pddl2sas
+
+    key = blake2b(digest_size=12)
+    for part in (version("fast_downward_textworld"), version("textworld"), sys.version, domain, problem):
+        key.update(part.encode() + b"\0")
+    path = cache_root() / "alfworld" / "translations" / f"{key.hexdigest()}.pickle"
+    try:
+        kept: tuple[Any, str] = pickle.loads(path.read_bytes())
+        return kept
+    except (OSError, EOFError, pickle.UnpicklingError, AttributeError, ImportError):
+        made: tuple[Any, str] = pddl2sas(domain, problem)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part_file:
+            pickle.dump(made, part_file)
+        Path(part_file.name).replace(path)
+    except OSError:
+        pass  # Without a writable cache folder it is made again next time.
+    return made
+
+
+def _parse_text(text: str, rule_name: str, **_: object) -> Any:
+    return deepcopy(_parsed_text(text, rule_name))
+
+
+@lru_cache(maxsize=4096)
+def _parsed_text(text: str, rule_name: str) -> Any:
+    from textworld.envs.pddl import textgen
+
+    return textgen._Converter().walk(textgen._PARSER.parse(text, rule_name=rule_name))
+
+
+@lru_cache(maxsize=4)
+def _parse_logic(text: str, rule_name: str) -> Any:
+    from textworld.envs.pddl import logic
+
+    return logic._ModelConverter().walk(logic._PARSER.parse(text, rule_name=rule_name))
+
+
+@lru_cache(maxsize=4096)
+def _parse_query(text: str) -> Any:
+    from textworld import logic
+
+    return logic.Rule("query", logic._parse_and_convert(text, rule_name="conjunctiveQuery"), [])
+
+
+def _copy_context(context: dict[str, Any]) -> dict[str, Any]:
+    return {**context, "variables": dict(context["variables"]), "mapping": dict(context["mapping"])}
