@@ -1,0 +1,1 @@
+"""Generators: what turns a policy into the responses of many episodes at once."""

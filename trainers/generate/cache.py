@@ -1,0 +1,134 @@
+"""`RaggedCache`: keys and values of many rows of different lengths, each written at its own positions.
+
+A row of the cache is a *slot*. Before a forward pass `place` says which slots the batch stands for and where in them the new tokens go;
+each layer then scatters the new keys and values there and returns those of the batch's slots up to the longest row. What lies behind the
+end of a row is finite and masked by the caller.
+
+Slots are kept dense: `move` copies rows into freed slots, so that a batch of all live rows is a view and costs no copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.cache_utils import Cache, CacheLayerMixin
+
+
+class Placement:
+    """Where the tokens of the running forward pass go; shared by the layers.
+
+    Attributes:
+        slots: a slice (the batch is a view of the cache) or [B] indices (the batch is gathered).
+        flat: [B*Q] index slot * capacity + position of each new token.
+        span: positions that attention sees.
+    """
+
+    slots: slice | torch.Tensor
+    flat: torch.Tensor
+    span: int
+    num_slots: int = 0
+    capacity: int = 0
+
+
+class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]
+    """One layer: keys and values as [slots, capacity, heads, features]."""
+
+    is_sliding = False
+
+    def __init__(self, placement: Placement) -> None:
+        super().__init__()
+        self.placement = placement
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        place = self.placement
+        for name, states in (("keys", key_states), ("values", value_states)):
+            _, heads, _, features = states.shape
+            setattr(self, name, states.new_zeros(place.num_slots, place.capacity, heads, features))
+        self.is_initialized = True
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Scatter [B, heads, Q, features] and return both as [B, heads, span, features]."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        return self._put(self.keys, key_states), self._put(self.values, value_states)
+
+    def _put(self, store: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        place = self.placement
+        batch, heads, queries, features = states.shape
+        new = states.transpose(1, 2).reshape(batch * queries, heads, features)
+        store.view(-1, heads, features).index_copy_(0, place.flat, new)
+        if isinstance(place.slots, slice):
+            return store[place.slots, : place.span].transpose(1, 2)
+        return store[:, : place.span].index_select(0, place.slots).transpose(1, 2)
+
+    def resize(self, num_slots: int, capacity: int) -> None:
+        """Change the size; rows and positions that fit both sizes are kept."""
+        for name in ("keys", "values"):
+            old = getattr(self, name)
+            new = old.new_zeros(num_slots, capacity, *old.shape[2:])
+            slots, positions = min(num_slots, old.shape[0]), min(capacity, old.shape[1])
+            new[:slots, :positions] = old[:slots, :positions]
+            setattr(self, name, new)
+
+    def move(self, source: torch.Tensor, target: torch.Tensor, length: int) -> None:
+        """Copy the first `length` positions of the rows `source` to the rows `target`."""
+        for store in (self.keys, self.values):
+            store[target, :length] = store[source, :length]
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.placement.span, 0
+
+    def get_seq_length(self) -> int:
+        return 0
+
+    def get_max_length(self) -> int:
+        return -1
+
+
+class RaggedCache(Cache):  # type: ignore[misc]
+    """A transformers cache over slots. It has no size until the first `reserve`."""
+
+    def __init__(self, num_layers: int) -> None:
+        self.placement = Placement()
+        super().__init__(layers=[RaggedLayer(self.placement) for _ in range(num_layers)])
+
+    @property
+    def num_slots(self) -> int:
+        """Rows that there is memory for."""
+        return self.placement.num_slots
+
+    @property
+    def capacity(self) -> int:
+        """Tokens a row that there is memory for."""
+        return self.placement.capacity
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory of keys and values."""
+        return sum(store.nbytes for layer in self.layers if layer.is_initialized for store in (layer.keys, layer.values))
+
+    def resize(self, num_slots: int, capacity: int) -> None:
+        """Make room for exactly so many rows of so many tokens; 0 slots give all memory back."""
+        if (num_slots, capacity) == (self.num_slots, self.capacity):
+            return
+        self.placement.num_slots, self.placement.capacity = num_slots, capacity
+        for layer in self.layers:
+            if num_slots == 0:
+                layer.keys = layer.values = None
+                layer.is_initialized = False
+            elif layer.is_initialized:
+                layer.resize(num_slots, capacity)
+
+    def move(self, source: NDArray[np.int64], target: NDArray[np.int64], length: int) -> None:
+        """Copy rows of at most `length` tokens to other slots; no slot is both source and target."""
+        for layer in self.layers:
+            if layer.is_initialized:
+                device = layer.keys.device
+                layer.move(torch.from_numpy(source).to(device), torch.from_numpy(target).to(device), length)
+
+    def place(self, slots: slice | torch.Tensor, flat: torch.Tensor, span: int) -> None:
+        """Say where the next forward pass writes and what it sees; see `Placement`."""
+        self.placement.slots, self.placement.flat, self.placement.span = slots, flat, span

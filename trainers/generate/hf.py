@@ -1,0 +1,259 @@
+"""`HFGenerator`: responses of a Hugging Face model for many episodes at once, in this process.
+
+Rules:
+    - Each session keeps its token row and its keys and values over the turns of the episode; a turn reads only what is new.
+    - Sessions are batched continuously by `empg_gym.trainers.generate.engine`; there is no barrier between episodes.
+    - All randomness of an episode comes from its session's seed: each response takes `max_response_tokens` uniform numbers, whatever its
+      length, so that an episode does not depend on those beside it.
+    - The chat template gets no list of tools: a dialogue format describes the actions.
+    - A session that failed or was cancelled begins its next turn with a new row.
+
+When the weights change: call `weights_changed(version)`. Keys and values of the old weights are forgotten; an episode that goes on is
+read again with the new ones, and a response under way goes on from its tokens so far (it keeps the version that began it).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from empg_gym.errors import ConfigError, RowOverflowError
+from empg_gym.trainers.chat import ChatCodec, ChatRow
+from empg_gym.trainers.generate.base import Usage
+from empg_gym.trainers.generate.engine import Engine, Request, Response, Row
+from empg_gym.trainers.generate.sampling import Sampling
+from empg_gym.trajectory import Completion
+
+if TYPE_CHECKING:
+    from empg_gym.agent_env import LLMAgentEnv
+    from empg_gym.agents.base import Message
+
+_SETTLE = 5
+"""Turns of the event loop after which the answered episodes have come back with their next prompt (unless they wait for the outside)."""
+
+
+class HFGenerator:
+    """A `Generator` on `transformers`.
+
+    Args:
+        model: a causal language model with full attention in every layer, loaded with SDPA or eager attention.
+        tokenizer: with a chat template.
+        temperature: divides the logits; 0 is greedy (log-probabilities and entropies are then those of temperature 1).
+        top_p: 1 is off. See `empg_gym.trainers.generate.sampling`.
+        top_k: 0 is off.
+        max_response_tokens: a response is cut behind this many.
+        max_row_tokens: prompt and responses of a row; None takes the model's number of positions.
+        max_batch: sessions that hold a place in the cache at once; others wait.
+        max_read_tokens: prompt tokens, padding included, in one forward pass.
+        policy_version: of the weights as they are.
+
+    Raises:
+        ConfigError: a model whose layers don't all attend to the whole row, another attention implementation, or a limit below 1.
+
+    Example:
+        >>> rollout = Rollout(make_env, HFGenerator(model, tokenizer))
+        >>> trajectories = rollout.run([EpisodeSpec(seed=seed) for seed in range(128)])
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        max_response_tokens: int = 64,
+        max_row_tokens: int | None = None,
+        max_batch: int = 256,
+        max_read_tokens: int = 16_384,
+        policy_version: int = 0,
+    ) -> None:
+        for name, value in (
+            ("max_response_tokens", max_response_tokens),
+            ("max_row_tokens", max_row_tokens),
+            ("max_batch", max_batch),
+            ("max_read_tokens", max_read_tokens),
+        ):
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value}")
+        config = model.config.get_text_config()
+        positions = getattr(config, "max_position_embeddings", None)
+        limits = [limit for limit in (max_row_tokens, positions) if limit is not None]
+        self.model = model
+        self.codec = ChatCodec(tokenizer)
+        self.max_response_tokens = max_response_tokens
+        self.max_row_tokens: int | None = min(limits) if limits else None
+        self.policy_version = policy_version
+        _check(config, self.max_row_tokens)
+        self._stop_ids = _stop_ids(model, tokenizer, self.codec)
+        self._engine = Engine(
+            model,
+            sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k),
+            stop_ids=sorted(self._stop_ids),
+            max_response_tokens=max_response_tokens,
+            max_batch=max_batch,
+            max_read_tokens=max_read_tokens,
+        )
+        self._driver: asyncio.Task[None] | None = None
+
+    @property
+    def usage(self) -> Usage:
+        """Passes, tokens and seconds so far."""
+        return self._engine.usage
+
+    @property
+    def live(self) -> int:
+        """Sessions that hold a place in the cache."""
+        return self._engine.live
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory of the cache now; 0 when no episode runs."""
+        return self._engine.cache.num_bytes
+
+    def session(self, env: LLMAgentEnv | None, seed: int) -> HFSession:
+        """Return what plays one episode."""
+        return HFSession(self, np.random.Generator(np.random.Philox(seed)))
+
+    def weights_changed(self, policy_version: int) -> None:
+        """Forget keys and values of the old weights; see the module docstring."""
+        self.policy_version = policy_version
+        self._engine.forget()
+
+    def close(self) -> None:
+        """Nothing outlives the sessions."""
+
+    async def respond(self, row: Row, ids: Sequence[int], *, new_row: bool, uniforms: np.ndarray[Any, Any]) -> Response:
+        """Append `ids` to the row and return the response to it."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Response] = loop.create_future()
+
+        def settle(outcome: Response | BaseException) -> None:
+            if future.done():
+                return
+            if isinstance(outcome, Response):
+                future.set_result(outcome)
+            elif isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.cancel()
+
+        self._engine.submit(row, ids, new_row=new_row, request=Request(uniforms=uniforms, on_done=settle))
+        if self._driver is None or self._driver.done() or self._driver.get_loop() is not loop:
+            self._driver = loop.create_task(self._drive())
+        return await future
+
+    def release(self, row: Row) -> None:
+        """Give back the row's place in the cache; a request that it waits for is dropped."""
+        self._engine.release(row)
+
+    async def _drive(self) -> None:
+        """Run the engine until no session waits. In between the event loop runs on, so that answered episodes take their step."""
+        training = self.model.training
+        self.model.eval()
+        turns = _SETTLE
+        try:
+            while True:
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                if not self._engine.busy:
+                    return
+                turns = _SETTLE if self._engine.step() else 1
+        except BaseException as error:
+            self._engine.fail(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self.model.train(training)
+
+
+class HFSession:
+    """One episode's row. Made by `HFGenerator.session`."""
+
+    def __init__(self, generator: HFGenerator, rng: np.random.Generator) -> None:
+        self._generator = generator
+        self._rng = rng
+        self._chat = ChatRow(generator.codec)
+        self._row = Row()
+
+    async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
+        """Return the response to the last message.
+
+        Raises:
+            RowOverflowError: the prompt leaves no room for a response.
+        """
+        generator = self._generator
+        prompt_ids, new_row = self._chat.prompt(messages)
+        length, limit = len(self._chat.ids), generator.max_response_tokens
+        if generator.max_row_tokens is not None:
+            if length >= generator.max_row_tokens:
+                self._restart()
+                raise RowOverflowError(
+                    f"the prompt makes a row of {length} tokens, and a row holds {generator.max_row_tokens} with the response; "
+                    "raise max_row_tokens, or show less history"
+                )
+            limit = min(limit, generator.max_row_tokens - length)
+        version = generator.policy_version
+        uniforms = self._rng.random(generator.max_response_tokens)[:limit]
+        try:
+            response = await generator.respond(self._row, prompt_ids, new_row=new_row, uniforms=uniforms)
+        except BaseException:
+            self._restart()
+            raise
+        ids = response.ids.tolist()
+        self._chat.respond(ids)
+        return Completion(
+            text=generator.codec.decode(ids[:-1] if response.stopped else ids),
+            finish_reason="stop" if response.stopped else "length",
+            prompt_token_ids=np.array(prompt_ids, np.int32),
+            token_ids=response.ids,
+            logprobs=response.logprobs,
+            entropies=response.entropies,
+            new_row=new_row,
+            policy_version=version,
+            prompt_tokens=length,
+            completion_tokens=len(ids),
+        )
+
+    def fork(self, seed: int) -> HFSession:
+        """Return a session with the same row that draws from `seed`; its keys and values are read anew."""
+        branch = HFSession(self._generator, np.random.Generator(np.random.Philox(seed)))
+        branch._chat = self._chat.fork()
+        branch._row = Row(ids=list(self._row.ids))
+        return branch
+
+    def close(self) -> None:
+        """Give back the place in the cache."""
+        self._generator.release(self._row)
+
+    def _restart(self) -> None:
+        self._generator.release(self._row)
+        self._row, self._chat = Row(), ChatRow(self._generator.codec)
+
+
+def _check(config: Any, max_row_tokens: int | None) -> None:
+    """Raise unless one causal mask serves every layer."""
+    kind = config._attn_implementation
+    if kind not in ("sdpa", "eager"):
+        raise ConfigError(
+            f"HFGenerator needs the attention implementation 'sdpa' or 'eager', not {kind!r}: load the model with one of these"
+        )
+    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
+    window = getattr(config, "sliding_window", None)
+    if layers - {"full_attention", "sliding_attention"}:
+        raise ConfigError(f"HFGenerator supports models with attention in every layer; this one has {', '.join(sorted(layers))}")
+    if "sliding_attention" in layers and window is not None and (max_row_tokens is None or max_row_tokens > window):
+        raise ConfigError(f"some layers see only the last {window} tokens: set max_row_tokens to at most {window}")
+
+
+def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: ChatCodec) -> frozenset[int]:
+    """Return the template's end of turn and every end-of-sequence id that tokenizer and model name."""
+    ids = {codec.end_of_turn}
+    for named in (tokenizer.eos_token_id, getattr(model.generation_config, "eos_token_id", None)):
+        ids.update([] if named is None else [named] if isinstance(named, int) else named)
+    return frozenset(ids)
