@@ -1,0 +1,98 @@
+"""A headless Chromium under Selenium 4 that leaves nothing behind.
+
+Rules:
+    - Browser and driver are taken from the machine: `SE_CHROMEDRIVER` or the PATH, never downloaded.
+    - The driver is the head of a process group of its own; closing ends the whole group and removes the profile folder, also when the
+      driver has died, the environment was never closed, or the interpreter ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+import weakref
+from typing import Any
+
+from empg_gym.errors import MissingDependencyError, require
+
+PAGE_SECONDS = 20.0
+"""Seconds that a page or a script may take."""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--window-size=1280,1000",
+)
+
+
+def find_browser() -> tuple[str, str]:
+    """Return the paths of Chromium and of its driver.
+
+    Raises:
+        MissingDependencyError: one of them is not installed.
+    """
+    driver = os.environ.get("SE_CHROMEDRIVER") or shutil.which("chromedriver")
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if driver is None or browser is None:
+        name = "ChromeDriver" if browser else "Chromium"
+        raise MissingDependencyError(
+            f"the browser backend needs {name}, which is not on the PATH; on Debian: apt-get install chromium chromium-driver"
+        )
+    return browser, driver
+
+
+class Chromium:
+    """One browser. `driver` is Selenium's.
+
+    Raises:
+        MissingDependencyError: Selenium, Chromium or its driver is not installed.
+    """
+
+    def __init__(self) -> None:
+        browser, driver = find_browser()
+        require("selenium", "browser", "the browser backend")
+        from selenium.webdriver import Chrome, ChromeOptions
+        from selenium.webdriver.chrome.service import Service
+
+        profile = tempfile.mkdtemp(prefix="empg-gym-chromium-")
+        options = ChromeOptions()
+        options.binary_location = browser
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        service = Service(driver, popen_kw={"start_new_session": True})
+        self._finish = weakref.finalize(self, _end, service, profile)
+        try:
+            self.driver: Any = Chrome(options=options, service=service)
+        except BaseException:
+            self.close()
+            raise
+        self.driver.set_page_load_timeout(PAGE_SECONDS)
+        self.driver.set_script_timeout(PAGE_SECONDS)
+
+    @property
+    def process_group(self) -> int:
+        """Id of the process group of driver and browser."""
+        return int(self.driver.service.process.pid)
+
+    def close(self) -> None:
+        """End browser and driver; may be called again."""
+        self._finish()
+
+
+def _end(service: Any, profile: str) -> None:
+    process = service.process
+    if process is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(timeout=10)
+    shutil.rmtree(profile, ignore_errors=True)
