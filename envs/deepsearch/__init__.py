@@ -1,1 +1,1 @@
-"""Deep Search: questions answered by searching and visiting."""
+"""Deep Search: answer questions by searching and visiting. See README.md in this folder for the card."""

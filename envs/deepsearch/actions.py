@@ -1,0 +1,81 @@
+"""What an agent can do, whatever the protocol it writes in.
+
+Rules:
+    - A protocol turns every text into exactly one of these; what can't be read is an `Invalid` with its reason.
+    - Queries, addresses and answers are stripped of surrounding white space and never empty.
+    - Limits that protect the search engine (characters of a query, queries a call) are applied here, so that they hold in every protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_QUERY_CHARS = 512
+"""Characters of one query; a longer one is invalid."""
+MAX_QUERIES = 10
+"""Queries of one call."""
+MAX_URL_CHARS = 2_000
+MAX_ANSWER_CHARS = 10_000
+"""An answer is cut there: judges and token counts stay bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Look up passages. Example: `Search(("capital of Veldania",))`."""
+
+    queries: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """Read a page. `goal` says what is looked for; it is empty in protocols that have no place for it."""
+
+    url: str
+    goal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Give the final answer; ends the episode."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """Nothing that can be carried out. `reason` is a clause that follows "The action is not valid: "."""
+
+    reason: str
+
+
+Action = Search | Visit | Answer | Invalid
+
+
+def search(queries: Sequence[str]) -> Search | Invalid:
+    """Return the search for these queries, or why there is none."""
+    cleaned = tuple(" ".join(query.split()) for query in queries)
+    if not cleaned or not all(cleaned):
+        return Invalid("the query is empty")
+    if len(cleaned) > MAX_QUERIES:
+        return Invalid(f"{len(cleaned)} queries in one call, at most {MAX_QUERIES} are answered")
+    longest = max(map(len, cleaned))
+    if longest > MAX_QUERY_CHARS:
+        return Invalid(f"the query has {longest} characters, at most {MAX_QUERY_CHARS} are searched")
+    return Search(cleaned)
+
+
+def visit(url: str, goal: str = "") -> Visit | Invalid:
+    """Return the visit of this address, or why there is none."""
+    url = url.strip()
+    if not url:
+        return Invalid("the address is empty")
+    if len(url) > MAX_URL_CHARS or any(character.isspace() for character in url):
+        return Invalid("the address is not one that can be visited")
+    return Visit(url, goal.strip()[:MAX_QUERY_CHARS])
+
+
+def answer(text: str) -> Answer | Invalid:
+    """Return the final answer, or why there is none."""
+    text = text.strip()
+    return Answer(text[:MAX_ANSWER_CHARS]) if text else Invalid("the answer is empty")

@@ -1,0 +1,329 @@
+"""Deep Search: a question, a search engine, and as many turns as the limits allow.
+
+Rules:
+    - A turn is one text in the protocol of the environment. What stands behind its first closing tag is as if it had not been written.
+    - An answer ends the episode. The step limit truncates it; the reward is settled then too, without an answer.
+    - A query that was answered before is not searched again: a notice says so. Queries over the limit are not searched either.
+    - With one turn left, the observation ends with a notice that asks for the answer.
+    - Nothing that an agent sees tells accepted answers or supporting passages, unless a search found them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from empg_gym.env import Outcome, TextEnv
+from empg_gym.envs.deepsearch import expert, tags
+from empg_gym.envs.deepsearch.actions import Action, Answer, Invalid, Search, Visit
+from empg_gym.envs.deepsearch.episode import Episode
+from empg_gym.envs.deepsearch.library import Library
+from empg_gym.envs.deepsearch.protocols import Found, Protocol, QueryResult, get_protocol
+from empg_gym.envs.deepsearch.protocols.hermes import call_action
+from empg_gym.envs.deepsearch.protocols.tools import tool_list
+from empg_gym.envs.deepsearch.questions import Question
+from empg_gym.envs.deepsearch.scoring import Reward, Transcript, Turn, get_reward
+from empg_gym.envs.deepsearch.setup import open_tasks
+from empg_gym.errors import ConfigError
+from empg_gym.retrieval.backends import Passage, Retriever, Visitor
+
+LAST_TURN = "This is the last turn: give the final answer now."
+REPEATED = "This was searched before; see the earlier results."
+NO_SEARCHES = "No searches are left; answer with what you know."
+ENDED = "The episode has ended."
+
+
+class DeepSearchEnv(TextEnv):
+    """`EMPG/DeepSearch-v0`; the card is the README in this folder.
+
+    Args:
+        split: "train", "test" (held out), "ood" (held out and out of domain) or "all".
+        data: None = the embedded encyclopedia; else a question file, a folder of them, or a mix (`.toml`).
+        corpus: JSON lines of passages to search; None with `data` takes the passages that come with the questions, if they do.
+        mix: "paper" draws from a folder as the paper's mix does.
+        protocol: "search-r1", "arpo", "asearcher", "hermes" or "plain", or an instance.
+        reward: "em", "f1", "cover_em", "search_r1_format", "arpo" or "llm_judge", or an instance.
+        judge: endpoint of llm_judge: {"base_url": …, "model": …}.
+        backend: "bm25", "bm25s", "tantivy", the address of a Search-R1 server, a live search by name, or a retriever.
+        visit: whether pages can be visited; None = in closed worlds. A visitor object is used as it is.
+        max_steps: turns until the episode is truncated.
+        max_searches: queries that are answered in an episode; None = no limit of their own.
+        top_k: passages a query.
+        passage_chars: characters of a passage or page that are shown; None = all.
+        observation_tokens: words and marks of a result that are shown; None = all.
+        invalid_penalty: taken from the reward of a turn that is not valid; 0 by default.
+        world_size: passages of the embedded encyclopedia.
+        world_seed: another number, another encyclopedia.
+        render_mode: None or "ansi".
+
+    Raises:
+        ConfigError: arguments out of range or that don't go together.
+        DataError: files missing or damaged.
+    """
+
+    benchmark = "DeepSearch"
+    splits: ClassVar[tuple[str, ...]] = ("train", "test", "ood", "all")
+    version = "1"
+
+    def __init__(
+        self,
+        *,
+        split: str = "train",
+        data: str | Path | None = None,
+        corpus: str | Path | None = None,
+        mix: str | None = None,
+        protocol: str | Protocol = "search-r1",
+        reward: str | Reward = "em",
+        judge: Mapping[str, Any] | None = None,
+        backend: str | Retriever = "bm25",
+        visit: bool | Visitor | None = None,
+        max_steps: int = 10,
+        max_searches: int | None = None,
+        top_k: int = 3,
+        passage_chars: int | None = None,
+        observation_tokens: int | None = 500,
+        invalid_penalty: float = 0.0,
+        world_size: int = 2_000,
+        world_seed: int = 0,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(split=split, max_steps=max_steps, render_mode=render_mode)
+        limits = {"top_k": top_k, "max_searches": max_searches, "passage_chars": passage_chars, "observation_tokens": observation_tokens}
+        for name, value in limits.items():
+            if value is None and name != "top_k":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number of at least 1, not {value!r}")
+        if top_k > 100:
+            raise ConfigError(f"top_k must be at most 100, not {top_k}")
+        if not invalid_penalty >= 0:
+            raise ConfigError(f"invalid_penalty must be at least 0, not {invalid_penalty!r}")
+        self.protocol = get_protocol(protocol)
+        self.reward = get_reward(reward, protocol=self.protocol.name, judge=judge)
+        self.max_searches = max_searches
+        self.top_k = top_k
+        self.passage_chars = passage_chars
+        self.observation_tokens = observation_tokens
+        self.invalid_penalty = invalid_penalty
+        self._tasks, self._library = open_tasks(
+            split=split, data=data, corpus=corpus, mix=mix, backend=backend, visit=visit, world_size=world_size, world_seed=world_seed
+        )
+        self._question: Question = self._tasks.questions[0]
+        self._episode = Episode()
+
+    # Tasks
+
+    @property
+    def num_tasks(self) -> int:
+        return len(self._tasks.questions)
+
+    def task_id(self, index: int) -> str:
+        return self._tasks.questions[index].id
+
+    def _has_task(self, task: str) -> bool:
+        return task in self._tasks.places
+
+    def _sample_task(self) -> str:
+        return self._tasks.draw(self.np_random).id
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Records of the data that were left out, by reason."""
+        return dict(self._tasks.skipped)
+
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(f"{self._tasks.fingerprint} {self._library.fingerprint}".encode()).hexdigest()[:16]
+
+    # What an agent must know
+
+    @property
+    def instruction(self) -> str:
+        return self._question.text
+
+    @property
+    def rules(self) -> str:
+        searches = "" if self.max_searches is None else f" and at most {self.max_searches} searches"
+        return (
+            "Answer the question. You don't have to know the answer: you can look things up in a collection of texts, one step after the "
+            f"other.\n{self.protocol.grammar(self.can_visit)}\nYou have {self.max_steps} turns{searches}."
+        )
+
+    @property
+    def can_visit(self) -> bool:
+        """Whether pages can be visited."""
+        return self._library.visitor is not None
+
+    @property
+    def native_protocol(self) -> bool:
+        return self.protocol.name != "plain"
+
+    @property
+    def blocking(self) -> bool:
+        return self._library.blocking or self.reward.blocking
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Texts after which a generator may stop; they belong to the response."""
+        return self.protocol.stop
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        return tool_list(visit=self.can_visit, many_queries=self.protocol.many_queries)
+
+    def tool_action(self, name: str, arguments: dict[str, Any]) -> str:
+        action = call_action(name, arguments)
+        return f"{name}: {action.reason}" if isinstance(action, Invalid) else self.protocol.write(action)
+
+    @property
+    def task_type(self) -> str:
+        return self._question.kind or self._question.dataset
+
+    def _admissible(self) -> list[str]:
+        return self.protocol.templates(self.can_visit)
+
+    def _extras(self) -> dict[str, Any]:
+        episode = self._episode
+        left = max(0, self.max_steps - self._step)
+        return {
+            "domain": self._question.domain,
+            "dataset": self._question.dataset,
+            "action_kind": episode.kind,
+            "retrieved_ids": list(episode.retrieved),
+            "turns_left": left,
+            "searches_left": left if self.max_searches is None else max(0, self.max_searches - len(episode.asked)),
+            "scored_by": episode.verdict.scored_by if episode.verdict else "",
+        }
+
+    # An episode
+
+    def _start(self, task: str) -> str:
+        self._question = self._tasks.questions[self._tasks.places[task]]
+        self._episode = Episode()
+        return self._noticed(f"Question: {tags.neutralise(self._question.text)}", turns_left=self.max_steps)
+
+    def _apply(self, action: str) -> Outcome:
+        if self._episode.verdict is not None:
+            return Outcome(ENDED, 0.0, False, False)
+        parsed = self.protocol.parse(action)
+        observation, turn = self._carry_out(parsed.action, parsed.kept)
+        valid = turn.kind != "invalid"
+        self._episode = replace(self._episode, turns=(*self._episode.turns, turn))
+        turns_left = self.max_steps - self._step - 1
+        reward = 0.0 if valid else -self.invalid_penalty
+        answered = isinstance(parsed.action, Answer)
+        if answered or turns_left <= 0:
+            verdict = self.reward.settle(self._transcript(parsed.action))
+            self._episode = replace(self._episode, verdict=verdict)
+            reward += verdict.reward
+        else:
+            observation = self._noticed(observation, turns_left)
+        return Outcome(observation, reward, answered, valid)
+
+    def _transcript(self, action: Action) -> Transcript:
+        return Transcript(
+            question=self._question.text,
+            golden_answers=self._question.golden_answers,
+            turns=self._episode.turns,
+            answer=action.text if isinstance(action, Answer) else None,
+        )
+
+    def _noticed(self, observation: str, turns_left: int) -> str:
+        return f"{observation.rstrip()}\n\n{LAST_TURN}" if turns_left == 1 else observation
+
+    def _carry_out(self, action: Action, kept: str) -> tuple[str, Turn]:
+        """Do what the action says; returns the observation and the record of the turn."""
+        self._episode = replace(self._episode, retrieved=())
+        match action:
+            case Search(queries):
+                return self._search(queries, kept)
+            case Visit(url, goal):
+                return self._visit(url, goal, kept)
+            case Answer():
+                return "", Turn(response=kept, kind="answer", carried_out=True)
+            case Invalid(reason):
+                text = f"The action is not valid: {tags.neutralise(reason)}.\n{self.protocol.grammar(self.can_visit)}"
+                return text, Turn(response=kept, kind="invalid", carried_out=False)
+
+    def _search(self, queries: Sequence[str], kept: str) -> tuple[str, Turn]:
+        episode = self._episode
+        asked = list(dict.fromkeys(queries))
+        fresh = [query for query in asked if query.lower() not in episode.asked]
+        if not fresh:
+            return self.protocol.observation(REPEATED, None), Turn(response=kept, kind="search", carried_out=False)
+        left = len(fresh) if self.max_searches is None else self.max_searches - len(episode.asked)
+        if left <= 0:
+            return self.protocol.observation(NO_SEARCHES, None), Turn(response=kept, kind="invalid", carried_out=False)
+        searched, rest = fresh[:left], [query for query in asked if query not in fresh[:left]]
+        found = self._library.search(searched, self.top_k)
+        if isinstance(found, str):
+            return self.protocol.observation(found, None), Turn(response=kept, kind="search", carried_out=False)
+        results = [
+            QueryResult(tags.neutralise(query), tuple(self._shown(passage) for passage in passages))
+            for query, passages in zip(searched, found, strict=True)
+        ]
+        results += [QueryResult(tags.neutralise(query), (), NO_SEARCHES if query in fresh else REPEATED) for query in rest]
+        observation = self.protocol.observation(self.protocol.results(results), self.observation_tokens)
+        passages = [passage for hits in found for passage in hits]
+        texts = [shown.text for result in results for shown in result.passages]
+        seen = [passage for passage, text in zip(passages, texts, strict=True) if text in observation]
+        self._episode = replace(
+            episode,
+            asked=(*episode.asked, *(query.lower() for query in searched)),
+            seen=episode.seen | {passage.id for passage in seen},
+            seen_titles=episode.seen_titles | {passage.title for passage in seen},
+            retrieved=tuple(passage.id for passage in passages),
+        )
+        return observation, Turn(response=kept, kind="search", carried_out=True, retrieved=observation)
+
+    def _shown(self, passage: Passage) -> Found:
+        text = tags.cut_chars(tags.neutralise(passage.text), self.passage_chars)
+        return Found(" ".join(tags.neutralise(passage.title).split()), text, tags.neutralise(passage.url))
+
+    def _visit(self, url: str, goal: str, kept: str) -> tuple[str, Turn]:
+        page = self._library.visit(url)
+        if isinstance(page, str):
+            kind: Any = "invalid" if not self.can_visit else "visit"
+            return self.protocol.observation(page, None), Turn(response=kept, kind=kind, carried_out=False)
+        text = tags.cut_chars(tags.neutralise(page.text), self.passage_chars)
+        body = self.protocol.page(tags.neutralise(url), tags.neutralise(goal), text)
+        observation = self.protocol.observation(body, self.observation_tokens)
+        return observation, Turn(response=kept, kind="visit", carried_out=True, retrieved=observation)
+
+    # Outcome and branching
+
+    @property
+    def success(self) -> bool:
+        return self._episode.verdict is not None and self._episode.verdict.success
+
+    @property
+    def score(self) -> float:
+        return self._episode.verdict.score if self._episode.verdict is not None else 0.0
+
+    def expert(self) -> str | None:
+        if self._task is None or self._episode.verdict is not None:
+            return None
+        left = self.max_steps - self._step
+        can_search = left > 1 and (self.max_searches is None or len(self._episode.asked) < self.max_searches)
+        action = expert.next_action(self._question, self._episode, self._library.corpus, can_search=can_search)
+        if action is None:
+            return None
+        return self.protocol.write(action, _thought(action))
+
+    def _save(self) -> Episode:
+        return self._episode
+
+    def _load(self, payload: Episode) -> None:
+        self._episode = payload
+
+    @property
+    def library(self) -> Library:
+        """What is searched."""
+        return self._library
+
+
+def _thought(action: Action) -> str:
+    return f"I need to find out about {action.queries[0]}." if isinstance(action, Search) else "I know enough to answer."

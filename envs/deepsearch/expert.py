@@ -1,0 +1,55 @@
+"""The expert: looks up every passage that the answer follows from, one after the other, and answers only when it has seen them all.
+
+Rules:
+    - It knows the supporting passages and the accepted answer, and it may search as the agent does: one query a turn.
+    - A passage counts as seen when it was shown, whatever the query was after.
+    - It asks for a passage by its title, then by its title and the opening words of its text. When these are used up, or the limits
+      leave no search, it has no action: it never answers from what it knows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from empg_gym.envs.deepsearch.actions import MAX_QUERY_CHARS, Action, Answer, Search
+from empg_gym.envs.deepsearch.episode import Episode
+from empg_gym.envs.deepsearch.questions import Question
+from empg_gym.retrieval.corpus import Corpus
+
+_OPENING_WORDS = (8, 24)
+
+
+def next_action(question: Question, episode: Episode, corpus: Corpus | None, *, can_search: bool) -> Action | None:
+    """Return what the expert does now, or None if it has no way to an answer that it can justify."""
+    if not question.golden_answers:
+        return None
+    wanted = missing(question, episode, corpus)
+    if wanted is None:
+        return None
+    if not wanted:
+        return Answer(question.golden_answers[0])
+    if not can_search:
+        return None
+    return next((Search((query,)) for query in wanted[0] if query.lower() not in episode.asked), None)
+
+
+def missing(question: Question, episode: Episode, corpus: Corpus | None) -> list[list[str]] | None:
+    """Return, for every supporting passage not seen so far, the queries that may find it; None if no passages are known."""
+    if question.support and corpus is not None:
+        absent = [name for name in question.support if name not in episode.seen]
+        return [list(_queries(corpus, name)) for name in absent]
+    if question.support_titles:
+        return [[" ".join(title.split())] for title in question.support_titles if title not in episode.seen_titles]
+    return None
+
+
+def _queries(corpus: Corpus, name: str) -> Iterator[str]:
+    passage = corpus.find(name)
+    if passage is None:
+        return
+    title = " ".join(passage.title.split())
+    if title:
+        yield title[:MAX_QUERY_CHARS]
+    words = passage.text.split()
+    for count in _OPENING_WORDS:
+        yield " ".join([title, *words[:count]]).strip()[:MAX_QUERY_CHARS].strip()

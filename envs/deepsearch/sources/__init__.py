@@ -1,0 +1,1 @@
+"""Questions from files: formats, folders and mixes."""

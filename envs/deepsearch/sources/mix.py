@@ -1,0 +1,143 @@
+"""Mixes: several sets drawn from by weight, with a label that tells in-domain from out-of-domain for reports.
+
+Rules:
+    - A weight says how often the set is drawn, whatever its size: 2 is drawn twice as often as 1. It has no say where a task is named.
+    - A mix is a TOML file, or the preset "paper" over a folder. Paths in the file are relative to it.
+
+Example of a mix file:
+    [[source]]
+    path = "hotpotqa/train.jsonl"
+    weight = 2.0
+
+    [[source]]
+    path = "bamboogle/test.jsonl"
+    domain = "out_of_domain"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from empg_gym.envs.deepsearch.questions import Domain
+from empg_gym.envs.deepsearch.sources.load import Loaded, QuestionSet, collect, load_file, load_folder, prefixed, set_name
+from empg_gym.errors import ConfigError, DataError, nearest
+
+PAPER_IN_DOMAIN = ("webwalkerqa", "hotpotqa", "2wikimultihopqa", "nq", "triviaqa")
+"""Sets that the EMPG paper is reported to train and test on."""
+PAPER_OUT_OF_DOMAIN = ("musique", "bamboogle", "popqa")
+MIXES = ("paper",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One file of a mix."""
+
+    path: Path
+    weight: float = 1.0
+    dataset: str = ""
+    """Name of the set; empty takes it from the file."""
+    split: str = ""
+    domain: Domain = "in_domain"
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Questions and the weights of their sets."""
+
+    questions: QuestionSet
+    weights: tuple[tuple[str, float], ...] = ()
+    """Set to weight; empty draws every question equally often."""
+
+
+def load_data(path: Path, mix: str | None = None) -> Data:
+    """Read a question file, a folder of them or a mix file.
+
+    Args:
+        path: file or folder; a `.toml` file is a mix.
+        mix: "paper" takes from a folder the sets of the paper's mix, equally often, and labels them.
+
+    Raises:
+        DataError: nothing there, or nothing usable.
+        ConfigError: an unknown mix, or one over something that is no folder.
+    """
+    if mix is not None and mix not in MIXES:
+        raise ConfigError(f"unknown mix {mix!r}; {nearest(mix, MIXES)}")
+    if mix is not None and not path.is_dir():
+        raise ConfigError(f"mix={mix!r} needs a folder with the question files of its sets as data")
+    if not path.exists():
+        raise DataError(f"there is no file or folder {path.name!r} where data points to; check the path")
+    if path.is_dir():
+        rows, skipped = load_folder(path)
+        return _paper(rows, skipped, path) if mix == "paper" else Data(collect(rows, skipped))
+    if path.suffix == ".toml":
+        return _mixed(_sources(path))
+    rows, skipped = load_file(path)
+    return Data(collect(rows, skipped))
+
+
+def _paper(rows: list[Loaded], skipped: Counter[str], folder: Path) -> Data:
+    from dataclasses import replace
+
+    kept = []
+    for row in rows:
+        name = row.question.dataset
+        if name in PAPER_IN_DOMAIN:
+            kept.append(row)
+        elif name in PAPER_OUT_OF_DOMAIN:
+            kept.append(replace(row, question=replace(row.question, domain="out_of_domain")))
+        else:
+            skipped[f"a set that is not in the mix ({name})"] += 1
+    if not kept:
+        wanted = ", ".join((*PAPER_IN_DOMAIN, *PAPER_OUT_OF_DOMAIN))
+        raise DataError(f"the folder {folder.name!r} holds none of the sets of the paper's mix: {wanted}")
+    names = dict.fromkeys(row.question.dataset for row in kept)
+    return Data(collect(kept, skipped), tuple((name, 1.0) for name in names))
+
+
+def _mixed(sources: list[Source]) -> Data:
+    rows: list[Loaded] = []
+    skipped: Counter[str] = Counter()
+    weights: dict[str, float] = {}
+    for source in sources:
+        more, left_out = load_file(source.path, dataset=source.dataset, split=source.split, domain=source.domain)
+        rows += [prefixed(row) for row in more]
+        skipped += left_out
+        for name in dict.fromkeys(row.question.dataset for row in more):
+            weights[name] = max(weights.get(name, 0.0), source.weight)
+    return Data(collect(rows, skipped), tuple(weights.items()))
+
+
+def _sources(path: Path) -> list[Source]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path.name} is no mix: {error}") from None
+    entries = content.get("source")
+    if not isinstance(entries, list) or not entries or set(content) != {"source"}:
+        raise DataError(f"{path.name} is no mix: expected tables [[source]] with path, weight, dataset, split and domain")
+    return [_source(path, entry) for entry in entries]
+
+
+def _source(path: Path, entry: dict[str, Any]) -> Source:
+    known = set(Source.__dataclass_fields__)
+    for name in entry:
+        if name not in known:
+            raise DataError(f"{path.name}: unknown member {name!r} of a source; {nearest(name, known)}")
+    weight, domain = entry.get("weight", 1.0), entry.get("domain", "in_domain")
+    if not isinstance(entry.get("path"), str):
+        raise DataError(f"{path.name}: a source needs a path")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
+        raise DataError(f"{path.name}: a weight is a number above 0, not {weight!r}")
+    if domain not in ("in_domain", "out_of_domain"):
+        raise DataError(f"{path.name}: domain is 'in_domain' or 'out_of_domain', not {domain!r}")
+    return Source(
+        path=path.parent / entry["path"],
+        weight=float(weight),
+        dataset=set_name(str(entry.get("dataset", ""))),
+        split=str(entry.get("split", "")),
+        domain=domain,
+    )

@@ -1,0 +1,162 @@
+"""Makes questions from things and patterns.
+
+Rules:
+    - Every thing whose passage is needed to answer belongs to the split's group, so that no passage supports a question of `train` and
+      one of `test` or `ood`.
+    - Passages are listed in the order of reasoning. The first thing is named in the question, each further one in an earlier passage.
+    - No chain comes back to a thing it has passed, and no answer stands in its own question (comparisons of two named things aside).
+    - Yes and no are equally frequent; two things are compared only if they differ.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from empg_gym.envs.deepsearch.questions import Question
+from empg_gym.envs.deepsearch.world.facts import Kind, Thing
+from empg_gym.envs.deepsearch.world.patterns import EARLIER, PHRASES, QUESTIONS, SHARED, Pattern, patterns
+
+WorldSplit = Literal["train", "test", "ood"]
+_MIX = {
+    "1hop": 0.14,
+    "2hop": 0.24,
+    "3hop": 0.18,
+    "4hop": 0.12,
+    "comparison": 0.10,
+    "bridge_comparison": 0.08,
+    "yes_no": 0.07,
+    "bridge_yes_no": 0.07,
+}
+"""Shares of the kinds of questions; in `ood`, which has no single hops, the others take their place in proportion."""
+_TRIES = 400
+"""Draws after which a split is left short: in a small world there may be no further question."""
+
+
+class _Draft(NamedTuple):
+    text: str
+    answer: str
+    support: tuple[Thing, ...]
+
+
+class Asker:
+    """Asks questions about `things` in one split, drawn from `rng`."""
+
+    def __init__(self, things: Sequence[Thing], split: WorldSplit, rng: random.Random) -> None:
+        self.things = things
+        self.split = split
+        self.rng = rng
+        self.group = "train" if split == "train" else "test"
+        self._yes = 0
+        """How many more yes than no there have been."""
+        self._of_kind: dict[Kind, list[Thing]] = defaultdict(list)
+        for thing in things:
+            if thing.group == self.group:
+                self._of_kind[thing.kind].append(thing)
+        self._patterns: dict[str, list[Pattern]] = defaultdict(list)
+        for pattern in patterns():
+            if pattern.held_out == (split == "ood"):
+                self._patterns[pattern.kind].append(pattern)
+
+    def ask(self, count: int) -> Iterator[Question]:
+        """Yield up to `count` different questions."""
+        kinds = [kind for kind in _MIX if self._patterns[kind]]
+        weights = [_MIX[kind] for kind in kinds]
+        seen: set[str] = set()
+        while len(seen) < count:
+            for _ in range(_TRIES):
+                pattern = self.rng.choice(self._patterns[self.rng.choices(kinds, weights)[0]])
+                draft = self._draft(pattern)
+                if draft is not None and draft.text not in seen:
+                    break
+            else:
+                return
+            yield Question(
+                id=f"{self.split}-{len(seen):05d}",
+                text=draft.text,
+                golden_answers=(draft.answer,),
+                dataset="embedded",
+                split="train" if self.split == "train" else "test",
+                domain="out_of_domain" if self.split == "ood" else "in_domain",
+                kind=pattern.kind,
+                support=tuple(str(thing.number) for thing in draft.support),
+                pattern=pattern.name,
+            )
+            seen.add(draft.text)
+            self._yes += {"yes": 1, "no": -1}.get(draft.answer, 0)
+
+    def _draft(self, pattern: Pattern) -> _Draft | None:
+        if pattern.shape == "chain":
+            return self._chain(pattern)
+        if pattern.shape == "comparison":
+            return self._comparison(pattern)
+        return self._yes_no(pattern)
+
+    def _start(self, kind: Kind) -> Thing:
+        return self.rng.choice(self._of_kind[kind])
+
+    def _walk(self, start: Thing, relations: Sequence[str]) -> list[Thing] | None:
+        """Follow relations from thing to thing inside the group, without coming back."""
+        path = [start]
+        for relation in relations:
+            number = path[-1].things.get(relation)
+            if number is None or self.things[number].group != self.group or any(number == thing.number for thing in path):
+                return None
+            path.append(self.things[number])
+        return path
+
+    def _value(self, thing: Thing, relation: str) -> str | None:
+        if relation in thing.things:
+            return self.things[thing.things[relation]].name
+        return thing.values.get(relation)
+
+    def _chain(self, pattern: Pattern) -> _Draft | None:
+        path = self._walk(self._start(pattern.start), pattern.relations[:-1])
+        if path is None:
+            return None
+        answer = self._value(path[-1], pattern.relations[-1])
+        if answer is None or any(answer == thing.name for thing in path):
+            return None
+        last = self.rng.choice(QUESTIONS[path[-1].kind, pattern.relations[-1]])
+        return _Draft(last.format(x=_phrase(path, pattern.relations)), answer, tuple(path))
+
+    def _comparison(self, pattern: Pattern) -> _Draft | None:
+        pair = [self._walk(self._start(pattern.start), pattern.relations) for _ in range(2)]
+        first, second = pair
+        if first is None or second is None or {thing.number for thing in first} & {thing.number for thing in second}:
+            return None
+        if first[-1].year() == second[-1].year():
+            return None
+        earlier = min(first[-1], second[-1], key=Thing.year)
+        who = "Who" if earlier.kind == "person" else "Which"
+        names = f"{_phrase(first, pattern.relations)} or {_phrase(second, pattern.relations)}"
+        return _Draft(f"{who} {EARLIER[earlier.kind]}, {names}?", earlier.name, (*first, *second))
+
+    def _yes_no(self, pattern: Pattern) -> _Draft | None:
+        first = self._walk(self._start(pattern.start), pattern.relations[:-1])
+        value = None if first is None else self._value(first[-1], pattern.relations[-1])
+        if first is None or value is None:
+            return None
+        agree = self._yes <= 0
+        others = list(self._of_kind[pattern.start])
+        self.rng.shuffle(others)
+        for other in others:
+            second = self._walk(other, pattern.relations[:-1])
+            if second is None or {thing.number for thing in first} & {thing.number for thing in second}:
+                continue
+            other_value = self._value(second[-1], pattern.relations[-1])
+            if other_value is not None and (other_value == value) == agree:
+                both = f"{_phrase(first, pattern.relations[:-1])} and {_phrase(second, pattern.relations[:-1])}"
+                text = f"Do {both} have the same {SHARED[pattern.relations[-1]]}?"
+                return _Draft(text, "yes" if agree else "no", (*first, *second))
+        return None
+
+
+def _phrase(path: Sequence[Thing], relations: Sequence[str]) -> str:
+    """Name the last thing of a path by the first one and the relations that lead to it."""
+    phrase = f"the {path[0].name}" if path[0].kind == "event" else path[0].name
+    for thing, relation in zip(path[:-1], relations[: len(path) - 1], strict=True):
+        phrase = PHRASES[thing.kind, relation].format(x=phrase)
+    return phrase
