@@ -1,0 +1,64 @@
+"""`empg-gym serve`: parts of EMPG Gym behind HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from empg_gym.errors import ConfigError, EnvironmentFailure, require
+
+app = typer.Typer(help="Serve a part of EMPG Gym over HTTP.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Serve a part of EMPG Gym over HTTP."""
+
+
+@app.command()
+def retrieval(
+    corpus: Annotated[
+        Path, typer.Option(help="Passages as JSON lines: id with contents (wiki-18), or with title, text and url; .gz is read.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
+    topk: Annotated[int, typer.Option(help="Passages a query where a request does not say.", min=1, max=100)] = 3,
+    engine: Annotated[str, typer.Option(help="bm25 (built in), bm25s or tantivy.")] = "bm25",
+    threads: Annotated[int, typer.Option(help="Requests that are worked on at once.", min=1)] = 4,
+    cache: Annotated[Path | None, typer.Option(help="Folder for built indexes; default: the cache of EMPG Gym.")] = None,
+) -> None:
+    """Serve a corpus to Search-R1 clients: POST /retrieve, POST /access, GET /health."""
+    require("starlette", "serve", "the retrieval server")
+    require("uvicorn", "serve", "the retrieval server")
+    import socket
+
+    import uvicorn
+
+    from empg_gym.retrieval import open_corpus
+    from empg_gym.retrieval.backends import local_retriever
+    from empg_gym.retrieval.server import Limits, create_app
+
+    console = Console(stderr=True)
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description} {task.completed:,} passages"), TimeElapsedColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("indexing", total=None)
+        opened = open_corpus(corpus, cache=cache, progress=lambda done: bar.update(task, completed=done))
+        searcher = local_retriever(engine, opened)
+    service = create_app(opened, searcher, Limits(topk=topk, threads=threads))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except socket.gaierror as error:
+        raise ConfigError(f"{host!r} is no address of this machine ({error.strerror})") from None
+    except OSError as error:
+        raise EnvironmentFailure(f"can't listen on {host}:{port} ({error.strerror}); choose another --port") from None
+    shown = f"[{host}]" if ":" in host else host
+    console.print(f"serving {len(opened):,} passages on http://{shown}:{listener.getsockname()[1]}/retrieve", highlight=False)
+    uvicorn.Server(uvicorn.Config(service, log_level="warning", access_log=False)).run(sockets=[listener])

@@ -1,0 +1,183 @@
+"""A corpus behind the HTTP contract of Search-R1's retrieval server, with ASearcher's page access.
+
+    POST /retrieve  {"queries": str | [str], "topk": int | null, "return_scores": bool}
+                    -> {"result": [[document, …], …]}                                     without scores
+                    -> {"result": [[{"document": document, "score": float}, …], …]}       with scores
+    POST /access    {"urls": str | [str]} -> {"result": [{"url", "title", "contents"} | null, …]}
+    GET  /health    -> {"status": "ok", "passages": int, "fingerprint": str, "engine": str, "waiting": int}
+
+Rules:
+    - A document is the corpus's own record with `id`, `title`, `text`, `contents` (and `url` where there is one) always present.
+    - `topk` null, 0 or absent means the server's default.
+    - What is too large or malformed is refused with `{"error": "…"}`: 400 (not the contract), 408 (too slow), 413 (body), 503 with
+      Retry-After (more requests waiting than allowed). Nothing that a client sends makes the server fail or grow without bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from empg_gym.retrieval.backends import LocalRetriever, Retriever, SearchFailed
+from empg_gym.retrieval.corpus import Corpus, contents_of
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one server accepts."""
+
+    topk: int = 3
+    """Passages a query where the request does not say."""
+    max_topk: int = 100
+    max_queries: int = 512
+    """Queries, or addresses, in one request."""
+    max_characters: int = 20_000
+    """Length of one query."""
+    max_body: int = 4 << 20
+    """Bytes of a request."""
+    body_seconds: float = 30.0
+    """Time in which a request must have arrived."""
+    max_waiting: int = 256
+    """Requests that may be in work or waiting at once."""
+    threads: int = 4
+    """Requests that are in work at once."""
+
+
+_CLOSE = {"Connection": "close"}
+"""Sent where the rest of the request must not be read."""
+
+
+class _Refused(Exception):
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class _Service:
+    def __init__(self, corpus: Corpus, engine: Retriever, limits: Limits) -> None:
+        self.corpus = corpus
+        self.engine = engine
+        self.limits = limits
+        self.waiting = 0
+        self.pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="retrieval")
+
+    async def retrieve(self, request: Request) -> Response:
+        return await self._answer(request, self._retrieve)
+
+    async def access(self, request: Request) -> Response:
+        return await self._answer(request, self._access)
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "status": "ok",
+                "passages": len(self.corpus),
+                "fingerprint": self.corpus.fingerprint,
+                "engine": type(self.engine).__name__,
+                "waiting": self.waiting,
+            }
+        )
+
+    async def _answer(self, request: Request, work: Any) -> Response:
+        if self.waiting >= self.limits.max_waiting:
+            return JSONResponse({"error": "the server is busy"}, 503, headers={"Retry-After": "1"})
+        self.waiting += 1
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                body = await self._body(request)
+            raw = await asyncio.get_running_loop().run_in_executor(self.pool, self._encoded, work, body)
+        except _Refused as refused:
+            return JSONResponse({"error": str(refused)}, refused.status, headers=_CLOSE if refused.status == 413 else None)
+        except TimeoutError:
+            return JSONResponse({"error": "the request did not arrive in time"}, 408, headers=_CLOSE)
+        except SearchFailed as failure:
+            return JSONResponse({"error": str(failure)}, 502)
+        except ClientDisconnect:
+            return Response(status_code=400)
+        finally:
+            self.waiting -= 1
+        return Response(raw, media_type="application/json")
+
+    async def _body(self, request: Request) -> bytes:
+        parts, size = [], 0
+        async for part in request.stream():
+            size += len(part)
+            if size > self.limits.max_body:
+                raise _Refused(413, f"a request may have {self.limits.max_body} bytes")
+            parts.append(part)
+        return b"".join(parts)
+
+    def _encoded(self, work: Any, body: bytes) -> bytes:
+        try:
+            message = json.loads(body)
+        except (ValueError, RecursionError):
+            raise _Refused(400, "the body is no JSON") from None
+        if not isinstance(message, dict):
+            raise _Refused(400, "the body must be a JSON object")
+        return json.dumps({"result": work(message)}).encode()
+
+    def _retrieve(self, message: dict[str, Any]) -> list[Any]:
+        queries = self._texts(message, "queries")
+        if any(len(query) > self.limits.max_characters for query in queries):
+            raise _Refused(400, f"a query may have {self.limits.max_characters} characters")
+        k = message.get("topk") or self.limits.topk
+        if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= self.limits.max_topk:
+            raise _Refused(400, f"topk must be a whole number from 1 to {self.limits.max_topk}")
+        scored = message.get("return_scores") or False
+        if not isinstance(scored, bool):
+            raise _Refused(400, "return_scores must be true or false")
+        result = []
+        for passages in self.engine.search(queries, k):
+            documents = [self._document(passage.id) for passage in passages]
+            if scored:
+                result.append([{"document": found, "score": p.score} for found, p in zip(documents, passages, strict=True)])
+            else:
+                result.append(documents)
+        return result
+
+    def _document(self, name: str) -> dict[str, Any]:
+        ordinal = self.corpus.records.ordinal(name)
+        if ordinal is None:
+            raise LookupError(name)
+        record = self.corpus.records[ordinal]
+        passage = self.corpus.passage(ordinal)
+        return {**record, "id": passage.id, "title": passage.title, "text": passage.text, "contents": contents_of(record)}
+
+    def _access(self, message: dict[str, Any]) -> list[Any]:
+        pages = [self.corpus.page(url) for url in self._texts(message, "urls")]
+        return [{"url": page.url, "title": page.title, "contents": f'"{page.title}"\n{page.text}'} if page else None for page in pages]
+
+    def _texts(self, message: dict[str, Any], name: str) -> list[str]:
+        given = message.get(name)
+        texts = [given] if isinstance(given, str) else given
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise _Refused(400, f"{name} must be a text or a list of texts")
+        if len(texts) > self.limits.max_queries:
+            raise _Refused(400, f"{name} may hold {self.limits.max_queries} entries")
+        return texts
+
+
+def create_app(corpus: Corpus, engine: Retriever | None = None, limits: Limits | None = None) -> Starlette:
+    """Return the ASGI application that serves `corpus`.
+
+    Args:
+        corpus: where documents and pages come from.
+        engine: what searches it; None = BM25 as built in. Its passages are looked up in `corpus` by id.
+        limits: sizes and numbers that are accepted.
+    """
+    service = _Service(corpus, engine or LocalRetriever(corpus), limits or Limits())
+    return Starlette(
+        routes=[
+            Route("/retrieve", service.retrieve, methods=["POST"]),
+            Route("/access", service.access, methods=["POST"]),
+            Route("/health", service.health, methods=["GET"]),
+        ]
+    )

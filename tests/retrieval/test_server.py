@@ -1,0 +1,231 @@
+"""The server as its clients see it, over real sockets; the contract is that of Search-R1 (and ASearcher's /access)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from empg_gym.errors import ConfigError
+from empg_gym.retrieval import open_corpus
+from empg_gym.retrieval.backends import LocalRetriever, SearchFailed
+from empg_gym.retrieval.remote import RemoteRetriever
+from empg_gym.retrieval.server import Limits, create_app
+
+ROWS = [
+    {
+        "id": str(number),
+        "contents": f'"Town {number}"\nTown {number} lies on the river r{number % 7}.',
+        "url": f"https://c.local/{number // 2}",
+    }
+    for number in range(60)
+] + [{"id": "x", "title": "Extra", "text": "A record with other members.", "source": "here"}]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "corpus.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    return open_corpus(folder / "corpus.jsonl", cache=folder)
+
+
+@contextmanager
+def serving(app):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+@pytest.fixture(scope="module")
+def address(corpus):
+    with serving(create_app(corpus)) as address:
+        yield address
+
+
+def post(address, path, body):
+    return httpx.post(address + path, json=body, timeout=20, trust_env=False)
+
+
+def test_retrieve_with_scores(address):
+    answer = post(address, "/retrieve", {"queries": ["river r3", "town 12"], "topk": 2, "return_scores": True})
+    assert answer.status_code == 200
+    first, second = answer.json()["result"]
+    assert [entry["document"]["id"] for entry in first] == ["10", "17"]
+    assert second[0]["document"] == {**ROWS[12], "title": "Town 12", "text": ROWS[12]["contents"].partition("\n")[2]}
+    assert all(set(entry) == {"document", "score"} and entry["score"] > 0 for entry in first + second)
+
+
+def test_retrieve_without_scores_gives_bare_documents(address):
+    for body in (
+        {"queries": "other members"},
+        {"queries": ["other members"], "topk": None, "return_scores": False},
+        {"queries": ["other members"], "topk": 0},
+    ):
+        [found] = post(address, "/retrieve", body).json()["result"]
+        assert found == [{**ROWS[60], "contents": '"Extra"\nA record with other members.'}]
+    assert len(post(address, "/retrieve", {"queries": "town"}).json()["result"][0]) == 3, "the default of topk"
+    assert post(address, "/retrieve", {"queries": []}).json() == {"result": []}
+    assert post(address, "/retrieve", {"queries": ["", "nowhere"]}).json() == {"result": [[], []]}
+
+
+def test_access_and_health(address, corpus):
+    result = post(address, "/access", {"urls": ["https://c.local/3", "https://elsewhere/", ""]}).json()["result"]
+    assert result[0]["contents"].startswith('"Town 6"\nTown 6 lies') and "Town 7 lies" in result[0]["contents"]
+    assert result[0]["url"] == "https://c.local/3" and result[1:] == [None, None]
+    health = httpx.get(address + "/health", trust_env=False).json()
+    assert health == {"status": "ok", "passages": 61, "fingerprint": corpus.fingerprint, "engine": "LocalRetriever", "waiting": 0}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/retrieve", b"{", 400),
+        ("/retrieve", b"[" * 100_000, 400),
+        ("/retrieve", b"[1]", 400),
+        ("/retrieve", b"{}", 400),
+        ("/retrieve", b'{"queries": [1]}', 400),
+        ("/retrieve", b'{"queries": {"a": 1}}', 400),
+        ("/retrieve", b'{"queries": "a", "topk": 101}', 400),
+        ("/retrieve", b'{"queries": "a", "topk": -1}', 400),
+        ("/retrieve", b'{"queries": "a", "topk": "3"}', 400),
+        ("/retrieve", b'{"queries": "a", "topk": true}', 400),
+        ("/retrieve", b'{"queries": "a", "return_scores": "yes"}', 400),
+        ("/retrieve", json.dumps({"queries": ["a"] * 513}).encode(), 400),
+        ("/retrieve", json.dumps({"queries": "a" * 20_001}).encode(), 400),
+        ("/retrieve", b" " * (5 << 20), 413),
+        ("/access", b'{"urls": 3}', 400),
+        ("/retrieve", b'{"queries": "\\ud800 town \\u0000", "topk": 1}', 200),
+        ("/retrieve", json.dumps({"queries": ["town river"] * 512, "topk": 1}).encode(), 200),
+        ("/nowhere", b"{}", 404),
+    ],
+)
+def test_limits_and_bad_requests_are_answered(address, path, body, status):
+    answer = httpx.post(address + path, content=body, timeout=20, trust_env=False)
+    assert answer.status_code == status
+    if status in (400, 413):
+        assert set(answer.json()) == {"error"}
+
+
+def test_a_body_without_an_end_is_cut_off(address):
+    host, port = address.removeprefix("http://").split(":")
+    chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
+    sent = 0
+    with socket.create_connection((host, int(port)), timeout=10) as endless:
+        endless.sendall(b"POST /retrieve HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            for sent in range(1 << 14):  # noqa: B007
+                endless.sendall(chunk)
+        except OSError:
+            pass
+    assert sent < 2000, "the server hung up after some of the 1 GB"
+    assert post(address, "/retrieve", {"queries": "town"}).status_code == 200
+
+
+def test_64_connections_get_their_own_answers(address):
+    def work(number):
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            for turn in range(4):
+                wanted = (number * 4 + turn) % 60
+                body = {"queries": [f"town {wanted}", f"river r{wanted % 7}"], "topk": 1, "return_scores": True}
+                found = client.post(address + "/retrieve", json=body).json()["result"]
+                assert found[0][0]["document"]["id"] == str(wanted)
+                assert f"r{wanted % 7}." in found[1][0]["document"]["contents"]
+        return number
+
+    with ThreadPoolExecutor(64) as pool:
+        assert list(pool.map(work, range(64))) == list(range(64))
+    assert httpx.get(address + "/health", trust_env=False).json()["waiting"] == 0
+
+
+class Slow(LocalRetriever):
+    running: list[int] = []  # noqa: RUF012
+    most = 0
+
+    def search(self, queries, k):
+        Slow.running.append(1)
+        Slow.most = max(Slow.most, len(Slow.running))
+        time.sleep(0.05)
+        Slow.running.pop()
+        return super().search(queries, k)
+
+
+def test_load_is_bounded(corpus):
+    """64 clients at once, 8 places: no more work at once than threads, the rest is told to come back, nobody hangs."""
+    with serving(create_app(corpus, Slow(corpus), Limits(threads=2, max_waiting=8))) as address, ThreadPoolExecutor(64) as pool:
+        answers = list(pool.map(lambda _: post(address, "/retrieve", {"queries": "town", "topk": 1}), range(64)))
+        codes = [answer.status_code for answer in answers]
+        assert set(codes) <= {200, 503} and codes.count(200) >= 8 and codes.count(503) > 0
+        assert all(answer.headers["Retry-After"] for answer in answers if answer.status_code == 503)
+        assert Slow.most <= 2
+        assert post(address, "/retrieve", {"queries": "town", "topk": 1}).status_code == 200
+
+
+def test_a_request_that_never_arrives_gives_its_place_back(corpus):
+    with serving(create_app(corpus, limits=Limits(body_seconds=0.2, max_waiting=1))) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as hanging:
+            hanging.sendall(b"POST /retrieve HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            assert b" 408 " in hanging.recv(4096)
+        assert post(address, "/retrieve", {"queries": "town"}).status_code == 200
+
+
+def test_the_client_reads_the_server(address, corpus):
+    local = LocalRetriever(corpus)
+    queries = ["river r3", "nowhere", "other members"]
+    for url in (address, address + "/", address + "/retrieve"):
+        assert RemoteRetriever(url).search(queries, 2) == local.search(queries, 2)
+    assert RemoteRetriever(address).search([], 2) == []
+    with pytest.raises(SearchFailed, match="refused"):
+        RemoteRetriever(address).search(["town"], 1000)
+    with pytest.raises(ConfigError, match="http"):
+        RemoteRetriever("localhost:8000")
+
+
+def test_the_command_builds_serves_and_ends(tmp_path):
+    (tmp_path / "corpus.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    code = "import sys; from empg_gym.cli.serve import app; app()"
+    arguments = ["retrieval", "--corpus", str(tmp_path / "corpus.jsonl"), "--port", "0", "--cache", str(tmp_path), "--topk", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "COLUMNS": "200"},
+    )
+    try:
+        for line in process.stderr:
+            if found := re.search(r"serving 61 passages on (http://127\.0\.0\.1:\d+)/retrieve", line):
+                break
+        else:
+            pytest.fail("the server did not start")
+        address = found[1]
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                assert len(post(address, "/retrieve", {"queries": "town"}).json()["result"][0]) == 2
+                break
+            except httpx.ConnectError:
+                time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+        process.stderr.close()
