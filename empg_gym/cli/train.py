@@ -1,0 +1,69 @@
+"""`empg-gym train`: train an agent from a configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from empg_gym.errors import require
+
+if TYPE_CHECKING:
+    from empg_gym.trainers.config import TrainConfig
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file; the presets lie in configs/.", show_default=False)],
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in --set rl.steps=20; may be repeated.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder; replaces run.out.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the latest checkpoint in the output folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+) -> None:
+    """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
+    from empg_gym.trainers.configfile import load_config
+
+    overrides = list(set_ or []) + ([f"run.out={_quoted(out)}"] if out is not None else [])
+    resolved = load_config(config, overrides)
+    if dry_run:
+        typer.echo(_toml(resolved), nl=False)
+        return
+    _run(resolved, resume=resume)
+
+
+def _run(config: TrainConfig, *, resume: bool) -> None:
+    for module in ("torch", "transformers", "safetensors", "tensorboard"):
+        require(module, "train", "training")
+    from empg_gym.trainers.loop import Trainer
+    from empg_gym.trainers.progress import ProgressView
+
+    console = Console(soft_wrap=False)
+    Trainer(config, ProgressView(console), resume=resume).run()
+    report = _report(Path(config.run.out))
+    console.print(f"Results in {config.run.out}: summary.json, metrics.jsonl, trajectories.jsonl, checkpoints/", soft_wrap=True, markup=False)
+    console.print(f"Report: {report}", soft_wrap=True, markup=False)
+
+
+def _report(folder: Path) -> Path:
+    from empg_gym.report import write_report
+
+    return write_report(folder)
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _toml(config: TrainConfig) -> str:
+    """Return the configuration as TOML; keys without a value are left out, which means the same."""
+    import tomlkit
+
+    return tomlkit.dumps(_without_none(config.model_dump(mode="json")))
+
+
+def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in tree.items() if value is not None}

@@ -1,0 +1,101 @@
+"""Expert episodes as token rows, written by the same code that writes the rows of rollouts.
+
+Rules:
+    - Episode i is a function of (configuration, i): its task, its detours and its row never depend on the others.
+    - A detour is a random admissible action in the expert's place. It stands in the row, for the model has to see what came of it,
+      and is marked in the step's diagnostics: `loss_weights` leaves it out of the loss.
+    - An expert that knows no way on ends the episode, unsolved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.errors import DataError
+from empg_gym.trainers.chat import ChatCodec, ChatRow
+from empg_gym.trainers.config import WarmStartConfig
+from empg_gym.trainers.rows import TokenRow
+from empg_gym.trajectory import Completion, Trajectory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DETOUR = "detour"
+"""Key in `Step.diagnostics` of a step whose action was not the expert's."""
+
+
+def demonstrate(
+    env: LLMAgentEnv, index: int, *, seed: int, detours: float, tokenizer: PreTrainedTokenizerBase | ChatCodec | None = None
+) -> Trajectory:
+    """Play expert episode `index`; with a tokenizer its steps have token ids."""
+    rng = np.random.default_rng([seed, 3, index])
+    _, info = env.reset(seed=int(rng.integers(2**31)), options={"task": int(rng.integers(env.text_env.num_tasks))})
+    row = None if tokenizer is None else ChatRow(tokenizer)
+    over = False
+    while not over:
+        action = env.text_env.expert()
+        if action is None:
+            break
+        detour = bool(info["admissible_actions"]) and rng.random() < detours
+        if detour:
+            action = str(rng.choice(info["admissible_actions"]))
+        text = env.dialogue.render("", action)
+        _, _, terminated, truncated, info = env.step(_completion(row, env, text))
+        if detour:
+            env.trajectory.steps[-1].diagnostics[DETOUR] = 1.0
+        over = terminated or truncated
+    return env.trajectory
+
+
+def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config: WarmStartConfig, seed: int) -> Iterator[Trajectory]:
+    """Yield the expert episodes of a warm start, those that it leaves out excepted.
+
+    Raises:
+        DataError: the expert solved none of them.
+    """
+    codec = ChatCodec(tokenizer)
+    found = False
+    for index in range(config.episodes):
+        trajectory = demonstrate(env, index, seed=seed, detours=config.detours, tokenizer=codec)
+        if trajectory.steps and (trajectory.success or not config.only_solved):
+            found = True
+            yield trajectory
+    if not found:
+        raise DataError(f"the expert solved none of {config.episodes} episodes of {env.text_env.benchmark}; is it the right data folder?")
+
+
+def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: float) -> Iterator[str]:
+    """Yield what is said in expert episodes, for training a tokenizer: prompts, observations, responses and admissible actions."""
+    for index in range(episodes):
+        trajectory = demonstrate(env, index, seed=seed, detours=detours)
+        yield from (trajectory.system_prompt, trajectory.final_observation)
+        for step in trajectory.steps:
+            yield step.observation
+            yield step.response
+            yield from step.admissible_actions
+
+
+def loss_weights(trajectories: Sequence[Trajectory], rows: Sequence[TokenRow]) -> Tensor:
+    """Return [N] the weight of each generated token in the supervised loss: its mean over all tokens that are no detours."""
+    parts = []
+    for row in rows:
+        steps = trajectories[row.trajectory].steps
+        learned = torch.tensor([DETOUR not in step.diagnostics for step in steps])
+        parts.append(learned[row.step[row.generated]].float())
+    weights = torch.cat(parts)
+    return weights / weights.sum().clamp(min=1.0)
+
+
+def _completion(row: ChatRow | None, env: LLMAgentEnv, text: str) -> Completion:
+    if row is None:
+        return Completion(text=text)
+    prompt, new_row = row.prompt(env.messages)
+    response = row.codec.encode_response(text)
+    row.respond(response)
+    return Completion(text=text, prompt_token_ids=np.array(prompt, np.int32), token_ids=np.array(response, np.int32), new_row=new_row)

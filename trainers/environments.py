@@ -1,0 +1,63 @@
+"""Environments for the trainer: made from the configuration, whatever benchmark it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import gymnasium as gym
+import numpy as np
+
+import empg_gym  # noqa: F401 (registers the ids)
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.errors import ConfigError, nearest
+from empg_gym.rollout import EpisodeSpec
+from empg_gym.trainers.config import EnvConfig
+
+
+def environment_maker(config: EnvConfig, split: str | None = None) -> Callable[[], LLMAgentEnv]:
+    """Return what makes new environments of a split (None: the training split).
+
+    Raises:
+        ConfigError: an unknown id, from the call that makes the environment also unknown options.
+    """
+    if config.id not in gym.registry:
+        raise ConfigError(f"unknown environment {config.id!r}; {nearest(config.id, [name for name in gym.registry if '/' in name])}")
+    arguments = {**config.options, "split": split or config.split}
+    if config.data is not None:
+        arguments["data"] = config.data
+    if config.max_steps is not None:
+        arguments["max_steps"] = config.max_steps
+
+    def make() -> LLMAgentEnv:
+        try:
+            env = gym.make(config.id, disable_env_checker=True, **arguments)
+        except TypeError as error:
+            raise ConfigError(f"{config.id} can't be made with env.options = {config.options}: {error}") from None
+        return LLMAgentEnv(
+            env,
+            dialogue=config.dialogue,
+            history=config.history,
+            show_admissible=config.show_admissible,
+            system_prompt=config.system_prompt,
+        )
+
+    return make
+
+
+def training_specs(seed: int, step: int, tasks: int, repeats: int, num_tasks: int) -> list[EpisodeSpec]:
+    """Return the episodes of a reinforcement step: `tasks` groups of `repeats`. A function of its arguments alone, so that a resumed
+    run draws what it would have drawn."""
+    rng = np.random.default_rng([seed, 1, step])
+    chosen = rng.choice(num_tasks, size=tasks, replace=num_tasks < tasks)
+    seeds = rng.integers(2**31, size=tasks)
+    return [
+        EpisodeSpec(seed=int(seeds[group]), task=int(chosen[group]), group=group, repeat=repeat)
+        for group in range(tasks)
+        for repeat in range(repeats)
+    ]
+
+
+def evaluation_specs(seed: int, tasks: int, num_tasks: int) -> list[EpisodeSpec]:
+    """Return the fixed episodes of an evaluation; a shorter list is the beginning of a longer one."""
+    chosen = np.random.default_rng([seed, 2]).permutation(num_tasks)[:tasks]
+    return [EpisodeSpec(seed=seed, task=int(task), group=position) for position, task in enumerate(chosen)]

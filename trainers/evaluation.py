@@ -1,0 +1,110 @@
+"""Evaluation during training: fixed tasks, fixed seeds, one number a split and a table of task types."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agents.base import Agent, SessionAgent
+from empg_gym.rollout import Limits, Rollout
+from empg_gym.trainers.config import TrainConfig
+from empg_gym.trainers.environments import environment_maker, evaluation_specs
+from empg_gym.trajectory import StopReason, Trajectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationResult:
+    """What a policy reached on a split."""
+
+    split: str
+    tasks: int
+    """Episodes, failed ones included (they count as no success)."""
+    success: float
+    """Share of episodes."""
+    success_low: float
+    """Lower end of the 95 % Wilson interval of the share."""
+    success_high: float
+    score: float
+    """Mean score, 0..1."""
+    valid_action: float
+    """Share of steps whose action could be carried out."""
+    turns: float
+    """Steps of an episode, mean."""
+    failed_episodes: int
+    by_type: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Task type to {"tasks", "success"}."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dictionary that JSON can hold."""
+        return asdict(self)
+
+
+def summarise(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResult:
+    """Summarise the episodes of an evaluation."""
+    types: dict[str, list[bool]] = defaultdict(list)
+    for trajectory in trajectories:
+        types[trajectory.task_type].append(trajectory.success)
+    steps = [step for trajectory in trajectories for step in trajectory.steps]
+    won = sum(trajectory.success for trajectory in trajectories)
+    low, high = wilson(won, len(trajectories))
+    return EvaluationResult(
+        split=split,
+        tasks=len(trajectories),
+        success=won / len(trajectories),
+        success_low=low,
+        success_high=high,
+        score=float(np.mean([trajectory.score for trajectory in trajectories])),
+        valid_action=float(np.mean([step.valid_action for step in steps])) if steps else 0.0,
+        turns=len(steps) / len(trajectories),
+        failed_episodes=sum(trajectory.stop_reason is StopReason.ERROR for trajectory in trajectories),
+        by_type={name: {"tasks": len(wins), "success": float(np.mean(wins))} for name, wins in sorted(types.items()) if name},
+    )
+
+
+def wilson(wins: int, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the Wilson interval of a share, 95 % by default."""
+    if count == 0:
+        return 0.0, 1.0
+    share, scale = wins / count, 1 + z * z / count
+    middle = (share + z * z / (2 * count)) / scale
+    half = z / scale * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+class Evaluator:
+    """Plays the fixed tasks of every evaluation split.
+
+    Args:
+        config: the whole configuration; `env`, `rollout` and `eval` are read here.
+        agent: the policy's generator at the evaluation's temperature.
+    """
+
+    def __init__(self, config: TrainConfig, agent: Agent | SessionAgent) -> None:
+        self.config = config
+        self._rollouts: dict[str, tuple[Rollout, int]] = {}
+        for split in config.eval.splits:
+            make_env: Callable[[], LLMAgentEnv] = environment_maker(config.env, split)
+            env = make_env()
+            limits = Limits(max_row_tokens=config.rollout.max_row_tokens)
+            rollout = Rollout(make_env, agent, limits=limits, concurrency=config.rollout.concurrency, retries=config.rollout.retries)
+            self._rollouts[split] = rollout, env.text_env.num_tasks
+            env.close()
+
+    def run(self, tasks: int) -> tuple[list[EvaluationResult], list[Trajectory]]:
+        """Evaluate on the first `tasks` of each split's fixed list; returns a result a split and all episodes."""
+        results, episodes = [], []
+        for split, (rollout, num_tasks) in self._rollouts.items():
+            trajectories = rollout.run(evaluation_specs(self.config.eval.seed, tasks, num_tasks))
+            results.append(summarise(split, trajectories))
+            episodes += trajectories
+        return results, episodes
+
+    def close(self) -> None:
+        """Close the environments."""
+        for rollout, _ in self._rollouts.values():
+            rollout.close()

@@ -1,0 +1,270 @@
+"""The training run: warm start, evaluation, reinforcement, evaluation; resumable at every checkpoint.
+
+Order of a run:
+    1. warm start: `warmstart.steps` supervised steps on expert episodes;
+    2. evaluation "before", checkpoint `rl-000000`;
+    3. reinforcement: `rl.steps` times roll out, update, give the generators the new weights; evaluation every `eval.every` steps;
+    4. evaluation "after", last checkpoint, `summary.json`.
+
+A resumed run does what the run would have done: everything random is a function of (seed, step), and files are cut back to the
+checkpoint's step.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from empg_gym.errors import ConfigError, OutputExistsError
+from empg_gym.rollout import Limits, Rollout
+from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state, prune, save_checkpoint
+from empg_gym.trainers.config import OptimizerConfig, TrainConfig
+from empg_gym.trainers.demonstrations import demonstrations
+from empg_gym.trainers.environments import environment_maker, training_specs
+from empg_gym.trainers.evaluation import EvaluationResult, Evaluator
+from empg_gym.trainers.metrics import METRICS, MetricsWriter, keep_until
+from empg_gym.trainers.optimizer import Optimizer
+from empg_gym.trainers.progress import ProgressView, before_and_after
+from empg_gym.trainers.reinforce import Reinforcement
+from empg_gym.trainers.warmstart import WarmStart
+from empg_gym.trainers.workshop import Workshop
+from empg_gym.trajectory import Trajectory, write_trajectories
+
+CONFIG, SAMPLES, SUMMARY, CHECKPOINTS = "config.json", "trajectories.jsonl", "summary.json", "checkpoints"
+RESUMABLE = ("run", "rl.steps", "eval.every", "eval.curve_tasks")
+"""Keys and sections in which a resumed run may differ from the one that it goes on with (`run.seed` excepted)."""
+
+
+class Trainer:
+    """One training run in one folder.
+
+    Args:
+        config: the configuration.
+        view: what the run shows.
+        resume: go on from the folder's latest checkpoint.
+
+    Raises:
+        OutputExistsError: the folder is in use and `resume` is not set.
+        ConfigError: nothing to resume, another configuration than that of the run, or a configuration that can't be used.
+    """
+
+    def __init__(self, config: TrainConfig, view: ProgressView, *, resume: bool = False) -> None:
+        self.config = config
+        self.view = view
+        self.folder = Path(config.run.out)
+        checkpoint = self._open(resume)
+        self.state = TrainerState(phase="warmstart", step=0, seconds=0.0) if checkpoint is None else load_state(checkpoint)
+        self.workshop = Workshop(config, checkpoint)
+        self.evaluator = Evaluator(config, self.workshop.examinee)
+        self._rollout = self._make_rollout()
+        Reinforcement(
+            Optimizer(self.workshop.policy, config.rl.optimizer, 1), config
+        )  # names and options, checked before anything is written
+        self._began = time.monotonic() - self.state.seconds
+        self._prepare(resumed=checkpoint is not None)
+        torch.set_rng_state(self.state.rng)
+        self._metrics = MetricsWriter(self.folder)
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end and return the summary."""
+        with self.view, self._metrics:
+            if self.state.phase == "warmstart":
+                self._warm_start()
+                self.state.evaluations["before"] = self._evaluate("Before reinforcement", self.config.eval.tasks)
+                self._begin_phase("rl")
+            if self.config.rl.steps:
+                self._reinforce()
+                self.state.evaluations["after"] = self._evaluate("After reinforcement", self.config.eval.tasks)
+                self._save()
+            return self._finish()
+
+    # Phases
+
+    def _warm_start(self) -> None:
+        config, workshop = self.config.warmstart, self.workshop
+        if not config.steps:
+            return
+        self.view.phase("warmstart", config.steps, self.state.step)
+        env = environment_maker(self.config.env)()
+        episodes = list(demonstrations(env, workshop.tokenizer, config, self.config.run.seed))
+        env.close()
+        optimizer = self._optimizer(config.optimizer, config.steps)
+        learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
+        self._steps(config.steps, optimizer, learner.step)
+        workshop.sync(0)
+
+    def _reinforce(self) -> None:
+        rl, workshop = self.config.rl, self.workshop
+        self.view.phase("rl", rl.steps, self.state.step)
+        optimizer = self._optimizer(rl.optimizer, rl.steps * rl.minibatches * rl.epochs)
+        reference = workshop.reference(self.folder / CHECKPOINTS / "rl-000000") if rl.kl_coef else None
+        learner = Reinforcement(optimizer, self.config, reference)
+        rollout, num_tasks = self._rollout
+
+        def step(index: int) -> dict[str, float]:
+            began = time.perf_counter()
+            specs = training_specs(self.config.run.seed, index, rl.tasks_per_step, rl.repeats, num_tasks)
+            trajectories = rollout.run(specs)
+            metrics = _rollout_speed(trajectories, time.perf_counter() - began)
+            metrics |= learner.step(index, trajectories)
+            workshop.sync(index + 1)
+            seconds = time.perf_counter() - began
+            metrics |= {"speed/step_s": seconds, "speed/tokens_per_s": metrics["rollout/tokens"] / seconds}
+            if index % self.config.run.sample_every == 0:
+                self._sample(trajectories, index + 1, "training")
+            every, last = self.config.eval.every, index + 1 == rl.steps
+            if every and (index + 1) % every == 0 and not last:
+                results = self._evaluate(f"Step {index + 1}", self.config.eval.curve_tasks or self.config.eval.tasks, step=index + 1)
+                metrics |= _flat(results)
+            return metrics
+
+        self._steps(rl.steps, optimizer, step)
+        rollout.close()
+
+    def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
+        """Run the rest of a phase."""
+        for index in range(self.state.step, total):
+            metrics = step(index)
+            self.state.step = index + 1
+            self.state.seconds = time.monotonic() - self._began
+            self._metrics.write(self.state.phase, self.state.step, self.state.seconds, metrics)
+            self.view.step(self.state.step, metrics)
+            if self.state.step % self.config.run.checkpoint_every == 0 or self.state.step == total:
+                self.state.optimizer = optimizer.state_dict()
+                self._save()
+
+    def _begin_phase(self, phase: str) -> None:
+        self.state.phase, self.state.step, self.state.optimizer = phase, 0, None
+        self._metrics.write(phase, 0, time.monotonic() - self._began, _flat(self.state.evaluations["before"]))
+        self._save()
+
+    def _optimizer(self, config: OptimizerConfig, updates: int) -> Optimizer:
+        optimizer = Optimizer(self.workshop.policy, config, updates)
+        if self.state.optimizer is not None:
+            optimizer.load_state_dict(self.state.optimizer)
+        return optimizer
+
+    # Evaluation and records
+
+    def _evaluate(self, title: str, tasks: int, step: int | None = None) -> list[dict[str, Any]]:
+        if not self.config.eval.splits:
+            return []
+        results, episodes = self.evaluator.run(tasks)
+        for split in self.config.eval.splits:
+            self._sample([item for item in episodes if item.split == split], self.state.step if step is None else step, "evaluation")
+        self.view.evaluation(title, results)
+        return [result.to_json() for result in results]
+
+    def _sample(self, trajectories: Sequence[Trajectory], step: int, kind: str) -> None:
+        """Write some episodes for the report: of a training batch one of each group first, so that tasks differ."""
+        shown = sorted(trajectories, key=lambda item: (item.repeat, item.group))[: self.config.run.samples]
+        for trajectory in shown:
+            trajectory.info |= {"phase": self.state.phase, "step": step, "kind": kind}
+        write_trajectories(self.folder / SAMPLES, shown)
+
+    def _finish(self) -> dict[str, Any]:
+        evaluations = self.state.evaluations
+        summary = {
+            "environment": self.config.env.id,
+            "seed": self.config.run.seed,
+            "parameters": sum(item.numel() for item in self.workshop.model.parameters()),
+            "device": self.workshop.device.type,
+            "seconds": round(time.monotonic() - self._began, 1),
+            "algorithm": self.config.algorithm.model_dump(mode="json"),
+            **evaluations,
+        }
+        _write_json(self.folder / SUMMARY, summary)
+        if evaluations.get("before") and evaluations.get("after"):
+            pairs = ([EvaluationResult(**item) for item in evaluations[name]] for name in ("before", "after"))
+            self.view.table(before_and_after(*pairs))
+        self.evaluator.close()
+        self.workshop.close()
+        return summary
+
+    # The folder
+
+    def _open(self, resume: bool) -> Path | None:
+        """Check the folder; return the checkpoint to go on from."""
+        if resume:
+            checkpoint = latest_checkpoint(self.folder / CHECKPOINTS)
+            _check_same(json.loads((self.folder / CONFIG).read_text(encoding="utf-8")), self.config.model_dump(mode="json"))
+            return checkpoint
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise OutputExistsError(
+                f"the output folder {self.folder} is in use; name another one with --out, or go on with the run in it with --resume"
+            )
+        return None
+
+    def _prepare(self, *, resumed: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if resumed:
+            for name in (METRICS, SAMPLES):
+                keep_until(self.folder / name, self.state.phase, self.state.step)
+        _write_json(self.folder / CONFIG, self.config.model_dump(mode="json"))
+
+    def _make_rollout(self) -> tuple[Rollout, int]:
+        make_env = environment_maker(self.config.env)
+        env = make_env()
+        num_tasks = env.text_env.num_tasks
+        env.close()
+        settings = self.config.rollout
+        limits = Limits(max_row_tokens=settings.max_row_tokens)
+        return Rollout(make_env, self.workshop.player, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks
+
+    def _save(self) -> None:
+        self.state.seconds = time.monotonic() - self._began
+        self.state.rng = torch.get_rng_state()
+        folder = self.folder / CHECKPOINTS
+        save_checkpoint(folder, self.state, self.workshop.model, self.workshop.tokenizer)
+        pinned = {"rl-000000", f"warmstart-{self.config.warmstart.steps:06d}"}
+        prune(folder, self.config.run.keep_checkpoints, pinned)
+
+
+def _flat(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    names = ("success", "score", "valid_action", "turns")
+    return {f"eval/{item['split']}/{name}": float(item[name]) for item in results for name in names}
+
+
+def _rollout_speed(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:
+    """Return tokens and seconds of a rollout; `env_s` adds up over episodes, which share the rollout's time."""
+    steps = [step for trajectory in trajectories for step in trajectory.steps]
+    env_seconds = sum(step.env_seconds for step in steps)
+    read = sum(len(ids) for step in steps for ids in (step.prompt_token_ids, step.response_token_ids) if ids is not None)
+    generated = sum(trajectory.num_tokens for trajectory in trajectories)
+    return {
+        "rollout/tokens": float(read),
+        "rollout/generated_tokens": float(generated),
+        "speed/rollout_s": seconds,
+        "speed/rollout_tokens_per_s": read / seconds,
+        "speed/env_s": env_seconds,
+        "speed/env_steps_per_s": len(steps) / env_seconds if env_seconds else 0.0,
+    }
+
+
+def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    for key in sorted(before.keys() | after.keys()):
+        free = key != "run.seed" and any(key == name or key.startswith(name + ".") for name in RESUMABLE)
+        if before.get(key) != after.get(key) and not free:
+            raise ConfigError(
+                f"the run that is to be resumed has {key} = {before.get(key)!r}, the configuration {after.get(key)!r}; "
+                "resume with the same configuration, or start a new run with --out"
+            )
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for key, value in tree.items():
+        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
+    return found
+
+
+def _write_json(path: Path, value: object) -> None:
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
