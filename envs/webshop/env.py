@@ -1,0 +1,286 @@
+"""`EMPG/WebShop-v0`: find, configure and buy what an instruction asks for (Yao et al. 2022).
+
+Two conducts, `compat`:
+    "default"    upstream's shop with its bugs mended; the card (README.md) lists every difference;
+    "upstream"   the same episodes as upstream's text environment, its off-by-one sampling and its sessions included.
+The goals and their numbers, the texts, the actions and the reward are the same in both.
+"""
+
+from __future__ import annotations
+
+import random
+import string
+from collections import deque
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from empg_gym.env import Outcome, TextEnv
+from empg_gym.envs.webshop.build import Progress, open_goals, open_store
+from empg_gym.envs.webshop.expert import Expert
+from empg_gym.envs.webshop.goal import Goal
+from empg_gym.envs.webshop.goal_build import KINDS
+from empg_gym.envs.webshop.goals import draw_upstream, draw_weighted
+from empg_gym.envs.webshop.nouns import choose_nouns
+from empg_gym.envs.webshop.rules import RULES, TOOLS
+from empg_gym.envs.webshop.session import SessionState, ShopSession
+from empg_gym.envs.webshop.shop import Shop
+from empg_gym.envs.webshop.splits import SPLITS, split_range
+from empg_gym.envs.webshop.text import SEPARATOR
+from empg_gym.envs.webshop.view import DirectView, ShopView, admissible
+from empg_gym.errors import ConfigError, nearest
+
+MODES = ("text", "text_rich", "html", "url")
+CONDUCTS = ("default", "upstream")
+BACKENDS = ("text", "browser")
+
+
+class Payload(NamedTuple):
+    """WebShop's part of a snapshot."""
+
+    name: str
+    """Session id."""
+    session: SessionState
+    shown: tuple[str, ...]
+    """Latest observations without history, oldest first."""
+    done: tuple[str, ...]
+    """Latest actions, oldest first."""
+    sampler: tuple[Any, ...] | None
+    """State of upstream's generator."""
+
+
+class WebShopEnv(TextEnv):
+    """A shop, an instruction, a search bar. See the module docstring and the card.
+
+    Args:
+        split: "train", "valid", "test" or "all" (goal number = task number).
+        data: folder of the official files; None = the embedded world.
+        max_steps: actions until the episode is truncated.
+        observation: "text", "text_rich", "html" or "url".
+        goals: "synthetic" (made from attributes and options) or "human" (written by people; in the embedded world, like people).
+        compat: conduct; see the module docstring.
+        price_seed: seed of the prices within price ranges and of the price caps.
+        num_prev_obs: earlier observations that are put before the present one.
+        num_prev_actions: earlier actions that are put before the present observation.
+        show_attrs: give products a page of their mined attributes.
+        backend: "text", or "browser" for headless Chromium on the package's own site.
+        num_products: size of the embedded world, or how many of the official products to keep; None = its default, or all.
+        nouns: source of the reward's nouns: "auto", "list", "spacy" or "rules".
+        render_mode: None or "ansi".
+        progress: is told how the first build of a catalogue goes on; None = a bar on the terminal for long builds.
+
+    Raises:
+        ConfigError: an argument can't be used, or the split has no goals.
+        DataError: the data is missing or damaged.
+    """
+
+    benchmark = "WebShop"
+    splits = SPLITS
+    version = "1"
+
+    def __init__(
+        self,
+        split: str = "train",
+        *,
+        data: str | Path | None = None,
+        max_steps: int = 15,
+        observation: str = "text",
+        goals: str = "synthetic",
+        compat: str = "default",
+        price_seed: int = 0,
+        num_prev_obs: int = 0,
+        num_prev_actions: int = 0,
+        show_attrs: bool = False,
+        backend: str = "text",
+        num_products: int | None = None,
+        nouns: str = "auto",
+        render_mode: str | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        super().__init__(split=split, max_steps=max_steps, render_mode=render_mode)
+        _check("observation", observation, MODES)
+        _check("goals", goals, KINDS)
+        _check("compat", compat, CONDUCTS)
+        _check("backend", backend, BACKENDS)
+        _check_number("num_prev_obs", num_prev_obs, 0)
+        _check_number("num_prev_actions", num_prev_actions, 0)
+        _check_number("num_products", 100 if num_products is None else num_products, 1)
+        folder = None if data is None else Path(data)
+        store = open_store(folder, num_products, progress)
+        self.shop = Shop(store, open_goals(store, goals, price_seed), goals, choose_nouns(nouns, folder))
+        self.goals = split_range(split, len(self.shop.goals))
+        if not self.goals:
+            raise ConfigError(
+                f"split {split!r} has no goals: the catalogue has {len(self.shop.goals)} {goals} goals in all; "
+                f"use split='all', the other kind of goals, or more products"
+            )
+        self._kind = goals
+        self._weights = self.shop.goals.cumulative_weights(self.goals)
+        self._sampler = self.shop.goals.sampler() if compat == "upstream" else None
+        self._drawn: str | None = None
+        self._goal: Goal | None = None
+        self._name = ""
+        self._expert = Expert(self.shop)
+        self._num_prev = (num_prev_obs, num_prev_actions)
+        self._shown: deque[str] = deque(maxlen=num_prev_obs + 1)
+        self._done: deque[str] = deque(maxlen=max(1, num_prev_actions))
+        session = ShopSession(self.shop, self._generator, upstream=self._sampler is not None, show_attributes=show_attrs)
+        self.view: ShopView = DirectView(session, observation) if backend == "text" else _browser(session, observation)
+        if self._sampler is not None:
+            self._sample_task()  # upstream's constructor resets once
+
+    # Tasks
+
+    @property
+    def num_tasks(self) -> int:
+        return len(self.goals)
+
+    def task_id(self, index: int) -> str:
+        return f"{self._kind}-{self.goals[index]}"
+
+    def _has_task(self, task: str) -> bool:
+        kind, _, number = task.rpartition("-")
+        return kind == self._kind and number.isdecimal() and str(int(number)) == number and int(number) in self.goals
+
+    def _sample_task(self) -> str:
+        if self._sampler is None:
+            return self.task_id(draw_weighted(self._weights, float(self.np_random.random())))
+        self._drawn = "".join(self._sampler.choices(string.ascii_lowercase, k=10))
+        return self.task_id(draw_upstream(self._weights, self._sampler))
+
+    def _generator(self) -> random.Random:
+        return self._sampler or random.Random(int(self.np_random.integers(1 << 62)))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        if seed is not None and self._sampler is not None:
+            self._sampler = random.Random(seed)
+        self._drawn = None
+        return super().reset(seed=seed, options=options)
+
+    # Episode
+
+    def _start(self, task: str) -> str:
+        number = task.rpartition("-")[2]
+        self._goal = self.shop.goals[int(number)]
+        self._name = self._drawn or number
+        self.view.start(self._goal, self._name)
+        shown = self.view.observation()
+        self._shown.clear()
+        self._shown.append(shown)
+        self._done.clear()
+        return shown
+
+    def _apply(self, action: str) -> Outcome:
+        feedback = self.view.act(action)
+        shown = self.view.observation() if feedback.valid else self._shown[-1]
+        self._done.append(action)
+        observation = self._with_history(shown)
+        self._shown.append(shown)
+        return Outcome(observation, feedback.reward, feedback.done, feedback.valid)
+
+    def _with_history(self, shown: str) -> str:
+        prev_obs, prev_actions = self._num_prev
+        if not prev_obs and not prev_actions:
+            return shown
+        parts = [shown]
+        for back in range(1, 1 + max(prev_obs, prev_actions)):
+            if back <= min(prev_actions, len(self._done)):
+                parts.append(self._done[-back])
+            if back <= min(prev_obs, len(self._shown)):
+                parts.append(self._shown[-back])
+        return SEPARATOR.join(reversed(parts))
+
+    def _admissible(self) -> list[str]:
+        return admissible(self.view.page, self.view.clickables())
+
+    def expert(self) -> str | None:
+        return self._expert.action(self._present, self.view.page)
+
+    # Branching
+
+    def _save(self) -> Payload:
+        sampler = None if self._sampler is None else self._sampler.getstate()
+        return Payload(self._name, self.view.state, tuple(self._shown), tuple(self._done), sampler)
+
+    def _load(self, payload: Payload) -> None:
+        self._name = payload.name
+        self.view.load(payload.name, payload.session)
+        self._shown.clear()
+        self._shown.extend(payload.shown)
+        self._done.clear()
+        self._done.extend(payload.done)
+        if self._sampler is not None and payload.sampler is not None:
+            self._sampler.setstate(payload.sampler)
+
+    # What the episode is about
+
+    @property
+    def _present(self) -> Goal:
+        if self._goal is None:
+            _ = self.task  # raises: no task yet
+        assert self._goal is not None
+        return self._goal
+
+    @property
+    def instruction(self) -> str:
+        return self._present.instruction
+
+    @property
+    def score(self) -> float:
+        outcome = self.view.state.outcome
+        return 0.0 if outcome is None else outcome.total
+
+    @property
+    def success(self) -> bool:
+        return self.score == 1.0
+
+    @property
+    def task_type(self) -> str:
+        return self._present.category
+
+    @property
+    def rules(self) -> str:
+        return RULES
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        return TOOLS
+
+    def tool_action(self, name: str, arguments: dict[str, Any]) -> str:
+        argument = {"search": "words", "click": "thing"}.get(name)
+        return f"{name}({arguments})" if argument is None else f"{name}[{arguments.get(argument, '')}]"
+
+    @property
+    def fingerprint(self) -> str:
+        return self.shop.fingerprint
+
+    def _extras(self) -> dict[str, Any]:
+        outcome = self.view.state.outcome
+        page = self.view.page
+        return {
+            "page": str(page.kind),
+            "has_search_bar": page.has_search_bar,
+            "goal_index": self._present.index,
+            "nouns": self.shop.nouns.name,
+            "reward_details": {} if outcome is None else outcome.details(),
+        }
+
+    def close(self) -> None:
+        self.view.close()
+        super().close()
+
+
+def _check(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ConfigError(f"{name} can't be {value!r}; {nearest(str(value), known)}")
+
+
+def _check_number(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
+
+
+def _browser(session: ShopSession, mode: str) -> ShopView:
+    from empg_gym.envs.webshop.browser import BrowserView
+
+    view: ShopView = BrowserView(session, mode)
+    return view

@@ -1,0 +1,120 @@
+"""The official files of WebShop in a folder: which they are, and their products one by one.
+
+Rules:
+    - `items_shuffle*.json` (products), `items_ins_v2*.json` (mined attributes, synthetic instructions) and `items_human_ins*.json`
+      (human instructions; may be absent). Of several that fit, the one named without any addition counts, else the largest.
+    - Products with the asin "nan", an asin above 10 characters or one that came before are passed over.
+    - A record that can't be read is an error that names file, record and asin.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from empg_gym.envs.webshop.jsonstream import read_array, read_object
+from empg_gym.envs.webshop.product import Product, parse_product
+from empg_gym.errors import DataError
+
+LONGEST_ASIN = 10
+
+
+@dataclass(frozen=True)
+class OfficialFiles:
+    """The files of a data folder."""
+
+    products: Path
+    mined: Path
+    human: Path | None
+
+    @property
+    def all(self) -> list[Path]:
+        """The files that exist."""
+        return [path for path in (self.products, self.mined, self.human) if path is not None]
+
+
+def find_files(folder: Path) -> OfficialFiles:
+    """Find the official files.
+
+    Raises:
+        DataError: a file that is needed is not there.
+    """
+    if not folder.is_dir():
+        raise DataError(f"data folder {folder} does not exist; give the folder that holds items_shuffle*.json, or data=None")
+    found: dict[str, Path | None] = {}
+    for stem, needed in (("items_shuffle", True), ("items_ins_v2", True), ("items_human_ins", False)):
+        candidates = list(folder.glob(f"{stem}*.json"))
+        exact = [path for path in candidates if path.name == f"{stem}.json"]
+        largest = sorted(candidates, key=lambda path: (-path.stat().st_size, path.name))
+        if needed and not candidates:
+            raise DataError(f"{folder} has no {stem}*.json; it must hold items_shuffle*.json and items_ins_v2*.json of WebShop")
+        found[stem] = next(iter(exact or largest), None)
+    products, mined = found["items_shuffle"], found["items_ins_v2"]
+    assert products is not None
+    assert mined is not None
+    return OfficialFiles(products, mined, found["items_human_ins"])
+
+
+class MinedAttributes:
+    """The mined attributes by asin, in an SQLite file beside the store while that is built: the full file doesn't fit in memory.
+
+    Args:
+        path: file to write, or to go on with.
+        source: `items_ins_v2*.json`.
+    """
+
+    def __init__(self, path: Path, source: Path) -> None:
+        self._db = sqlite3.connect(path)
+        self._db.execute("CREATE TABLE IF NOT EXISTS mined (asin TEXT PRIMARY KEY, entry TEXT) WITHOUT ROWID")
+        self._db.execute("CREATE TABLE IF NOT EXISTS complete (yes INTEGER)")
+        if self._db.execute("SELECT count(*) FROM complete").fetchone()[0]:
+            return
+        with self._db:
+            self._db.execute("DELETE FROM mined")
+            self._db.executemany(
+                "INSERT OR REPLACE INTO mined VALUES (?, ?)", ((asin, json.dumps(entry)) for asin, entry in read_object(source))
+            )
+            self._db.execute("INSERT INTO complete VALUES (1)")
+
+    def __getitem__(self, asin: str) -> dict[str, Any] | None:
+        """Return the entry of a product, or None."""
+        row = self._db.execute("SELECT entry FROM mined WHERE asin = ?", (asin,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+def read_products(files: OfficialFiles, mined: MinedAttributes, seen: set[str], start: int) -> Iterator[tuple[int, Product | None]]:
+    """Yield (record number, product) from record `start` on; None where a record is passed over.
+
+    Args:
+        files: the official files.
+        mined: attributes by asin.
+        seen: asins of the products before `start`; is extended.
+        start: number of records that were read before.
+
+    Raises:
+        DataError: a file is damaged, or a record lacks what a product needs.
+    """
+    human = {} if files.human is None else dict(read_object(files.human))
+    for number, record in enumerate(read_array(files.products)):
+        if number < start:
+            continue
+        asin = record.get("asin") if isinstance(record, dict) else None
+        if not isinstance(asin, str):
+            raise DataError(f"{files.products.name}, record {number}: expected a product with an 'asin', found {str(record)[:60]!r}")
+        if asin == "nan" or len(asin) > LONGEST_ASIN or asin in seen:
+            yield number, None
+            continue
+        seen.add(asin)
+        try:
+            yield number, parse_product(record, mined[asin], human.get(asin))
+        except (KeyError, TypeError, AttributeError) as error:
+            what = f"has no {error}" if isinstance(error, KeyError) else f"has a part of another type ({error})"
+            raise DataError(f"{files.products.name}, record {number} (asin {asin}) {what}; fetch the file again") from error

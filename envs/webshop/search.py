@@ -1,0 +1,57 @@
+"""What a search finds: Lucene's BM25 over the product documents, and four special first words.
+
+Rules:
+    - Words that are no special word are one BM25 query; the best 50 count, equal scores by asin.
+    - `<a> words` finds the products with that attribute, `<c> word` those of that category, `<q> words` those found under that
+      phrase, in catalogue order and not cut to 50; `<r>` is a random sample of 50 (see `sample`).
+    - Nothing is raised: a query without index terms, and a special word without its argument, find nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from functools import lru_cache
+
+from empg_gym.envs.webshop.store import ProductStore
+from empg_gym.retrieval import BM25Index
+
+RESULTS = 50
+"""Products that a search returns at most."""
+REMEMBERED = 256
+"""Searches whose results are kept, because turning a page asks for them again."""
+_LONG = 1000
+"""Characters above which a query isn't remembered."""
+
+
+class SearchEngine:
+    """Search in one catalogue.
+
+    Args:
+        store: the products.
+        index: index of their documents, in the same order.
+    """
+
+    def __init__(self, store: ProductStore, index: BM25Index) -> None:
+        self._store = store
+        self._index = index
+        self._remembered = lru_cache(maxsize=REMEMBERED)(self._find)
+
+    def search(self, keywords: tuple[str, ...]) -> tuple[int, ...]:
+        """Return the ordinals of the products found, best first."""
+        return self._remembered(keywords) if sum(map(len, keywords)) <= _LONG else self._find(keywords)
+
+    def _find(self, keywords: tuple[str, ...]) -> tuple[int, ...]:
+        if not keywords:
+            return ()
+        first, rest = keywords[0], " ".join(keywords[1:]).strip()
+        if first == "<a>":
+            return tuple(self._store.with_attribute(rest))
+        if first == "<c>":
+            return tuple(self._store.with_category(keywords[1].strip() if len(keywords) > 1 else ""))
+        if first == "<q>":
+            return tuple(self._store.with_query(rest))
+        return tuple(hit.ordinal for hit in self._index.search(" ".join(keywords), RESULTS))
+
+    def sample(self, rng: random.Random) -> tuple[int, ...]:
+        """Return the ordinals of a random sample, as `<r>` shows it."""
+        return tuple(rng.sample(range(len(self._store)), min(RESULTS, len(self._store))))

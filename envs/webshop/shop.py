@@ -1,0 +1,65 @@
+"""A shop: catalogue, search, goals and judge, opened from a store. Immutable; sessions of one process share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from empg_gym.envs.webshop.goal import Goal
+from empg_gym.envs.webshop.goals import GoalTable
+from empg_gym.envs.webshop.nouns import Nouns
+from empg_gym.envs.webshop.product import Product
+from empg_gym.envs.webshop.reward import Reward, judge, match_type
+from empg_gym.envs.webshop.search import SearchEngine
+from empg_gym.envs.webshop.store import ProductStore
+from empg_gym.retrieval import BM25Index
+
+
+class Shop:
+    """A shop in which any number of sessions go on.
+
+    Args:
+        folder: a finished store, as `build_store` returns it.
+        goals: folder of the goals in it, as `build_store` returns it.
+        kind: "synthetic" or "human".
+        nouns: where the nouns of the type factor come from.
+
+    Raises:
+        DataError: a part is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, goals: Path, kind: str, nouns: Nouns) -> None:
+        self.store, self.engine = _open_catalogue(folder)
+        self.goals = GoalTable(goals, kind, self.store)
+        self.nouns = nouns
+        self.fingerprint = f"{folder.name}-{goals.name}-{nouns.name}"
+        """Names the data, the goals with their prices, and the source of nouns."""
+        self._source = (folder, goals, kind, nouns)
+
+    def price(self, asin: str) -> float | None:
+        """Return what a product costs, in dollars; None if there is no such product."""
+        ordinal = self.store.ordinal(asin)
+        return None if ordinal is None else self.goals.price(ordinal)
+
+    def judge(self, goal: Goal, product: Product, options: Iterable[str]) -> Reward:
+        """Return the reward for buying `product` with these option values under `goal`.
+
+        Raises:
+            KeyError: the shop doesn't have the product.
+        """
+        price = self.price(product.asin)
+        if price is None:
+            raise KeyError(product.asin)
+        bought = self.nouns.of(product.asin, product.title)
+        wanted = self.nouns.of(goal.asin, goal.name)
+        return judge(product, goal, price, options, match_type(product, goal, bought, wanted))
+
+    def __reduce__(self) -> tuple[type[Shop], tuple[Path, Path, str, Nouns]]:
+        return Shop, self._source
+
+
+@lru_cache(maxsize=4)
+def _open_catalogue(folder: Path) -> tuple[ProductStore, SearchEngine]:
+    store = ProductStore(folder / "products.sqlite")
+    return store, SearchEngine(store, BM25Index.open(folder / "index"))

@@ -1,0 +1,159 @@
+"""The product store: every product of a catalogue in one SQLite file that all processes read through the page cache.
+
+Rules:
+    - An ordinal is a product's place in the catalogue, counted from 0 over the products that were kept.
+    - The file is opened read-only and mapped into memory, so a further process costs next to nothing; a connection is opened anew
+      in every process, because SQLite's don't survive a fork.
+    - A store never changes after it was built; products read from it are immutable and the latest ones are kept.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from empg_gym.envs.webshop.product import Product
+from empg_gym.errors import DataError
+
+SCHEMA = """
+CREATE TABLE products (ordinal INTEGER PRIMARY KEY, asin TEXT NOT NULL UNIQUE, category TEXT, query TEXT, record TEXT NOT NULL);
+CREATE TABLE attributes (attribute TEXT, ordinal INTEGER, PRIMARY KEY (attribute, ordinal)) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+KEPT = 1024
+"""Products kept in memory by a process, about 5 kB each."""
+
+
+class StoreWriter:
+    """Appends products to a store that is being built; what was committed survives a crash.
+
+    Args:
+        path: the SQLite file, new or left behind by an interrupted build.
+    """
+
+    def __init__(self, path: Path) -> None:
+        fresh = not path.exists()
+        self._db = sqlite3.connect(path)
+        self._db.execute("PRAGMA journal_mode = DELETE")
+        if fresh:
+            self._db.executescript(SCHEMA)
+
+    def meta(self, key: str) -> str | None:
+        """Return a note of the builder, or None."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def __len__(self) -> int:
+        return int(self._db.execute("SELECT coalesce(max(ordinal) + 1, 0) FROM products").fetchone()[0])
+
+    def asins(self) -> set[str]:
+        """Return the asins stored so far."""
+        return {asin for (asin,) in self._db.execute("SELECT asin FROM products")}
+
+    def append(self, first: int, products: Iterable[Product], notes: dict[str, str]) -> None:
+        """Store `products` from ordinal `first` on, together with `notes`, in one transaction."""
+        rows = list(products)
+        with self._db:
+            self._db.executemany(
+                "INSERT INTO products VALUES (?, ?, ?, ?, ?)",
+                ((first + i, p.asin, p.category, p.query, p.to_json()) for i, p in enumerate(rows)),
+            )
+            self._db.executemany(
+                "INSERT OR IGNORE INTO attributes VALUES (?, ?)",
+                ((attribute, first + i) for i, p in enumerate(rows) for attribute in p.attributes),
+            )
+            self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", notes.items())
+
+    def finish(self) -> None:
+        """Add the indexes that reading needs."""
+        with self._db:
+            self._db.execute("CREATE INDEX IF NOT EXISTS by_category ON products (category, ordinal)")
+            self._db.execute("CREATE INDEX IF NOT EXISTS by_query ON products (query, ordinal)")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+
+class ProductStore:
+    """Read access to a finished store.
+
+    Args:
+        path: the SQLite file.
+
+    Raises:
+        DataError: there is no such file, or it is no store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise DataError(f"no product store at {path}; open the catalogue again to build it")
+        self._path = path
+        self._connection: tuple[int, sqlite3.Connection] | None = None
+        self._product = lru_cache(maxsize=KEPT)(self._read)
+        self._ordinal = lru_cache(maxsize=4 * KEPT)(self._look_up)
+        try:
+            self._size = int(self._db().execute("SELECT coalesce(max(ordinal) + 1, 0) FROM products").fetchone()[0])
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{path} is no product store ({error}); remove the folder {path.parent} and try again") from error
+
+    def _db(self) -> sqlite3.Connection:
+        if self._connection is None or self._connection[0] != os.getpid():
+            db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+            db.execute("PRAGMA mmap_size = 2147418112")
+            db.execute("PRAGMA cache_size = -1024")
+            self._connection = (os.getpid(), db)
+        return self._connection[1]
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, ordinal: int) -> Product:
+        """Return the product at `ordinal`.
+
+        Raises:
+            IndexError: there is none.
+        """
+        return self._product(ordinal)
+
+    def _read(self, ordinal: int) -> Product:
+        row = self._db().execute("SELECT record FROM products WHERE ordinal = ?", (ordinal,)).fetchone()
+        if row is None:
+            raise IndexError(ordinal)
+        return Product.from_json(row[0])
+
+    def ordinal(self, asin: str) -> int | None:
+        """Return the ordinal of a product, or None."""
+        return self._ordinal(asin)
+
+    def _look_up(self, asin: str) -> int | None:
+        row = self._db().execute("SELECT ordinal FROM products WHERE asin = ?", (asin,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def __iter__(self) -> Iterator[Product]:
+        for (record,) in self._db().execute("SELECT record FROM products ORDER BY ordinal"):
+            yield Product.from_json(record)
+
+    def with_category(self, category: str) -> list[int]:
+        """Return the ordinals of a category's products, ascending."""
+        return self._ordinals("SELECT ordinal FROM products WHERE category = ? ORDER BY ordinal", category)
+
+    def with_query(self, query: str) -> list[int]:
+        """Return the ordinals of the products found under a search phrase, ascending."""
+        return self._ordinals("SELECT ordinal FROM products WHERE query = ? ORDER BY ordinal", query)
+
+    def with_attribute(self, attribute: str) -> list[int]:
+        """Return the ordinals of the products that have an attribute, ascending."""
+        return self._ordinals("SELECT ordinal FROM attributes WHERE attribute = ? ORDER BY ordinal", attribute)
+
+    def _ordinals(self, statement: str, value: str) -> list[int]:
+        try:
+            return [ordinal for (ordinal,) in self._db().execute(statement, (value,))]
+        except UnicodeEncodeError:  # a lone surrogate in an agent's text is in no product
+            return []
+
+    def __reduce__(self) -> tuple[type[ProductStore], tuple[Path]]:
+        return ProductStore, (self._path,)

@@ -1,0 +1,166 @@
+"""Pages as text: the observation modes `text`, `text_rich` and `url`, straight from the page and without HTML.
+
+Rules (upstream strips its HTML to text nodes):
+    - `text` joins the stripped nodes with " [SEP] "; `text_rich` puts one node on a line, buttons as "[button] X [button_]".
+    - An empty text is no node; one of spaces only is a node of one space; with a line break among the spaces it is dropped.
+    - Option values that are chosen, and products that have been opened, are "[clicked button]" in `text_rich`; each chosen value
+      also has a line "You have clicked X." on top, later values of the page first.
+    - Upstream takes a value for chosen if it stands in double quotes in the page's address. That misses values that JSON escapes
+      and hits quoted words of the query; the mended conduct looks at the choice itself.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import NamedTuple
+
+from empg_gym.envs.webshop.page import Page, PageKind, SubPage
+
+SEPARATOR = " [SEP] "
+BASE = "http://127.0.0.1:3000"
+"""Start of every address in `url` observations, as upstream's."""
+RATING = "Rating: N.A."
+_HTML_SPACE = " \n\t\f\r"
+
+
+class Role(Enum):
+    """What a text node is, as far as `text_rich` tells it apart."""
+
+    TEXT = 0
+    BUTTON = 1
+    OPTION = 2
+    LINK = 3
+
+
+class Node(NamedTuple):
+    """A piece of visible text."""
+
+    text: str
+    role: Role = Role.TEXT
+
+
+def url(page: Page) -> str:
+    """Return the address of a page, as upstream writes it."""
+    if page.kind is PageKind.INDEX:
+        return f"{BASE}/{page.session}"
+    words = "+".join(page.keywords)
+    if page.kind is PageKind.RESULTS:
+        return f"{BASE}/{page.kind}/{page.session}/{words}/{page.number}"
+    start = f"{BASE}/{page.kind}/{page.session}/{page.product.asin}"
+    options = dict(page.chosen)
+    if page.kind is PageKind.ITEM:
+        return f"{start}/{words}/{page.number}/{json.dumps(options)}"
+    if page.kind is PageKind.SUB:
+        return f"{start}/{words}/{page.number}/{page.sub}/{options}"
+    return f"{start}/{options}"
+
+
+def text(page: Page, shown: list[Node] | None = None) -> str:
+    """Return the page in the mode `text`; `shown` are its nodes where they were read elsewhere (in a browser)."""
+    return SEPARATOR.join([node.text.strip() for node in (nodes(page) if shown is None else shown)])
+
+
+def text_rich(page: Page, found: list[Node] | None = None, *, upstream: bool = False) -> str:
+    """Return the page in the mode `text_rich`.
+
+    Args:
+        page: the page.
+        found: its nodes where they were read elsewhere (in a browser).
+        upstream: find chosen values as upstream does.
+    """
+    address = url(page) if upstream else ""
+    chosen = {value for _, value in page.chosen}
+    lines: list[str] = []
+    clicked: list[str] = []
+    for shown, role in nodes(page) if found is None else found:
+        if role is Role.BUTTON:
+            lines.append(f"[button] {shown} [button_]\n")
+        elif role is Role.LINK:
+            mark = "clicked button" if shown in page.visited else "button"
+            lines.append(f"\n[{mark}] {shown} [{mark}_]\n")
+        elif role is Role.OPTION:
+            if f'"{shown}"' in address if upstream else shown in chosen:
+                clicked.append(f"You have clicked {shown}.\n")
+                lines.append(f"  [clicked button] {shown} [clicked button_]\n")
+            else:
+                lines.append(f"  [button] {shown} [button_]\n")
+        else:
+            lines.append(shown + "\n")
+    return "".join(clicked[::-1] + lines)
+
+
+def nodes(page: Page) -> list[Node]:
+    """Return the visible text nodes of a page, in order."""
+    if page.kind is PageKind.DONE:
+        return [Node(shown) for shown in done_texts(page)]
+    if page.kind is PageKind.INDEX:
+        found = [Node("WebShop"), Node("Instruction: ")]
+    else:
+        found = [Node("Instruction:")]
+    _add(found, page.instruction)
+    buttons = [Node(button, Role.BUTTON) for button in page.buttons]
+    if page.kind is PageKind.RESULTS:
+        found += buttons[:1]
+        found.append(Node(f"Page {page.number} (Total results: {page.total})"))
+        found += buttons[1:]
+        for product in page.products:
+            found.append(Node(product.asin, Role.LINK))
+            _add(found, product.title)
+            _add(found, product.price)
+    elif page.kind is PageKind.ITEM:
+        found += buttons[:2]
+        _item(found, page)
+        found += buttons[2:]
+    else:
+        found += buttons
+        if page.kind is PageKind.SUB:
+            _sub(found, page)
+    return found
+
+
+def _add(found: list[Node], shown: str, role: Role = Role.TEXT) -> None:
+    if not shown:
+        return
+    if not shown.strip(_HTML_SPACE):
+        if "\n" in shown:
+            return
+        shown = " "
+    found.append(Node(shown, role))
+
+
+def _item(found: list[Node], page: Page) -> None:
+    product = page.product
+    for name, values in product.options:
+        _add(found, name)
+        for value in values:
+            _add(found, value, Role.OPTION)
+    _add(found, product.title)
+    found += [Node(f"Price: {product.price}"), Node(RATING)]
+
+
+def _sub(found: list[Node], page: Page) -> None:
+    product = page.product
+    if page.sub is SubPage.DESCRIPTION:
+        _add(found, product.description)
+    elif page.sub is SubPage.FEATURES:
+        for bullet in product.bullets:
+            _add(found, f" {bullet}")
+    elif page.sub is SubPage.ATTRIBUTES:
+        for attribute in product.attributes:
+            _add(found, f" {attribute}")
+        for entry in (product.category, product.query, product.product_category):
+            _add(found, entry)
+
+
+_TARGET = ("Target", "asin", "options", "attrs", "price upper", "instuction text", "category", "product category", "query", "Goal ")
+_HTML_SAFE = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "'": "\\u0027"})
+
+
+def done_texts(page: Page) -> list[str]:
+    """Return the text nodes of the done page; the third from the end is the reward."""
+    options = json.dumps(dict(page.chosen), sort_keys=True).translate(_HTML_SAFE)
+    head = ("Thank you for shopping with us!", "Your code: ", "None", " (Paste it in your MTurk interface.)", "Purchased")
+    bought = ("asin", page.product.asin, "options", options, "attrs", "None", "category", "None", "query", "None", "product category")
+    score = ("None", "Reward", "Your score (min 0.0, max 1.0)", str(page.reward), "Reward Details ", "None")
+    return [*head, *bought, "None", *_TARGET, *score]

@@ -1,0 +1,26 @@
+"""What the conformance tests of WebShop share: the reference folder and a cache that lives as long as the tests."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from tests.reference import reference_data
+
+
+def reference() -> Path:
+    """Return the folder of the reference data, or skip the calling test."""
+    return reference_data("webshop")
+
+
+@lru_cache(maxsize=8)
+def golden(kind: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return (prices and goals, episodes) of upstream's run with a kind of goals."""
+    folder = reference() / "golden_upstream"
+    with gzip.open(folder / f"{kind}_1k_seed0.goals.json.gz", "rt", encoding="utf-8") as file:
+        goals = json.load(file)
+    with gzip.open(folder / f"{kind}_1k_seed0.episodes.jsonl.gz", "rt", encoding="utf-8") as file:
+        return goals, [json.loads(line) for line in file]
