@@ -1,0 +1,123 @@
+// Views by address: #/ the overview, #/episodes?… the list, #/episode/N one episode. Start, keys, and the live page.
+
+const state = { vocabulary: {}, entropyTop: 1, stepTop: 1, position: null, listHash: "#/episodes" };
+const VIEWS = ["overview", "episodes", "episode"];
+
+function parts() {
+  const [path, query] = location.hash.replace(/^#/, "").split("?");
+  return { path: path || "/", query: new URLSearchParams(query || "") };
+}
+
+function go(changes) {
+  const { query } = parts();
+  for (const [name, value] of Object.entries(changes)) if (value) query.set(name, value); else query.delete(name);
+  const text = query.toString();
+  history.replaceState(null, "", "#/episodes" + (text ? "?" + text : ""));
+  route(false);
+}
+
+function reveal(name) {
+  for (const view of VIEWS) byId("view-" + view).hidden = view !== name;
+  for (const link of document.querySelectorAll("nav [data-view]")) {
+    const current = link.dataset.view === name || (name === "episode" && link.dataset.view === "episodes");
+    if (current) link.setAttribute("aria-current", link.dataset.view === name ? "page" : "true"); else link.removeAttribute("aria-current");
+  }
+}
+
+function trouble(error) {
+  const notice = byId("trouble");
+  notice.hidden = !error;
+  notice.textContent = error ? String(error.message || error) : "";
+}
+
+async function route(moveFocus = true) {
+  const { path, query } = parts();
+  const episode = path.match(/^\/episode\/(\d+)$/);
+  const name = episode ? "episode" : path === "/episodes" ? "episodes" : "overview";
+  state.position = episode ? Number(episode[1]) - 1 : null;
+  try {
+    if (name === "episodes") showEpisodes(query);
+    if (name === "episode") await showEpisode(state.position);
+    trouble(null);
+  } catch (error) { trouble(error); }
+  reveal(name);
+  const heading = byId(name + "-title");
+  document.title = (name === "overview" ? "" : (heading ? heading.textContent.slice(0, 80) : name) + " – ") + state.title;
+  if (moveFocus) {
+    scrollTo(0, 0);
+    (heading || byId("main")).focus({ preventScroll: true });
+  }
+  document.documentElement.dataset.ready = location.hash || "#/";
+}
+
+function step(direction) {
+  const titles = [...document.querySelectorAll(".step h3")];
+  if (!titles.length) return;
+  const line = scrollY + 80;
+  const at = titles.findLastIndex((title) => title.getBoundingClientRect().top + scrollY <= line);
+  goStep(Math.max(0, Math.min(titles.length - 1, at + direction)));
+}
+
+document.addEventListener("keydown", (event) => {
+  if (!byId("single-keys").checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    if (!location.hash.startsWith("#/episodes")) location.hash = state.listHash;
+    setTimeout(() => byId("search")?.focus(), 50);
+  }
+  if (state.position === null) return;
+  if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
+  if (event.key === "n" || event.key === "p") document.querySelector(`.neighbours a[rel=${event.key === "n" ? "next" : "prev"}]`)?.click();
+});
+
+async function load() {
+  const [overview, index, vocabulary] = await Promise.all([block("overview"), block("index"), block("vocabulary")]);
+  Object.assign(state, { vocabulary, entropyTop: overview.entropyTop, stepTop: overview.stepTop });
+  setIndex(index);
+  chunks.clear();
+  drawOverview(overview);
+  byId("nav-count").textContent = grouped.format(index.count);
+}
+
+async function version() {
+  try {
+    const response = await fetch("version", { cache: "no-store" });
+    if (!response.ok) throw new Error(await response.text());
+    return await response.json();
+  } catch (error) { return { error }; }
+}
+
+async function follow(seen) {
+  for (;;) {
+    const answer = await version();
+    if (answer.error) {
+      byId("live").textContent = answer.error instanceof TypeError ? "Stopped: the server has gone" : `Paused: ${answer.error.message}`;
+    } else if (answer.version !== seen) {
+      try {
+        await load();
+        const fragment = new DOMParser().parseFromString(await (await fetch("overview", { cache: "no-store" })).text(), "text/html");
+        for (const id of ["headline", "tables"]) {
+          const open = [...byId(id).querySelectorAll("details[open]")].map((fold) => fold.id);
+          byId(id).replaceWith(fragment.getElementById(id));
+          for (const fold of open) if (byId(fold)) byId(fold).open = true;
+        }
+        if (state.position === null) await route(false);
+        seen = answer.version;
+        byId("live").textContent = "Live, read at " + new Date().toLocaleTimeString("en-GB");
+        document.documentElement.dataset.version = seen;
+      } catch (error) { byId("live").textContent = `Paused: ${error.message}`; }
+    }
+    await new Promise((wake) => setTimeout(wake, 2000));
+  }
+}
+
+async function start() {
+  state.title = document.title;
+  addEventListener("hashchange", () => route(true));
+  const seen = isLive ? (await version()).version : null;
+  await load();
+  await route(location.hash.length > 2);
+  if (isLive) follow(seen);
+}
+
+start().catch(trouble);

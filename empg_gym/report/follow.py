@@ -1,0 +1,123 @@
+"""A page of a running run: a small server on the loopback interface that reads the files again when they change.
+
+Rules:
+    - It answers GET and HEAD on the loopback address alone, and only to a browser that names that address: a foreign page whose host name
+      was pointed here is refused.
+    - A file that is being written is no failure: the page says what could not be read and tries again.
+"""
+
+from __future__ import annotations
+
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from empg_gym.errors import ConfigError, EMPGGymError
+from empg_gym.report.page import block, overview_html, page
+from empg_gym.report.run import RunFolder
+
+_HOSTS = ("127.0.0.1", "localhost")
+
+
+class ReportServer:
+    """Serves the live page of one run.
+
+    Args:
+        folder: the run, or a JSON-lines file of trajectories.
+        port: where to listen on 127.0.0.1; 0 takes a free port.
+
+    Raises:
+        DataError: no run there.
+        ConfigError: the port is taken.
+    """
+
+    def __init__(self, folder: Path, port: int = 0) -> None:
+        self.run = RunFolder(folder)
+        self.lock = threading.Lock()
+        self.version = 0
+        try:
+            self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        except (OSError, OverflowError) as error:
+            raise ConfigError(f"port {port} of 127.0.0.1 can't be used ({error}); name another with --port, or leave it out") from None
+        self._server.daemon_threads = True
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Address of the page."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/"
+
+    def serve(self) -> None:
+        """Serve until `close` or an interrupt."""
+        self._server.serve_forever(poll_interval=0.2)
+
+    def start(self) -> None:
+        """Serve in a thread of its own."""
+        self._thread = threading.Thread(target=self.serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving and give the port back."""
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+        self._server.server_close()
+
+    def refresh(self) -> None:
+        """Read what is new; the caller holds the lock."""
+        if self.run.refresh():
+            self.version += 1
+
+
+def _handler(server: ReportServer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
+            if host not in _HOSTS:
+                self._answer(421, "text/plain", f"this server answers for {' and '.join(_HOSTS)} only")
+                return
+            path = urlsplit(self.path).path
+            try:
+                with server.lock:
+                    status, kind, body = _respond(server, path)
+            except EMPGGymError as error:
+                status, kind, body = 503, "text/plain", str(error)
+            self._answer(status, kind, body)
+
+        do_HEAD = do_GET
+
+        def _answer(self, status: int, kind: str, body: str) -> None:
+            data = body.encode("utf-8", "replace")
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(data)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: the terminal belongs to the command."""
+
+    return Handler
+
+
+def _respond(server: ReportServer, path: str) -> tuple[int, str, str]:
+    if path == "/":
+        server.refresh()
+        return 200, "text/html", "".join(page(server.run, live=True))
+    if path == "/version":
+        server.refresh()
+        return 200, "application/json", f'{{"version": {server.version}}}'
+    if path == "/overview":
+        return 200, "text/html", overview_html(server.run)
+    if path.startswith("/data/"):
+        try:
+            return 200, "text/plain", block(server.run, path.removeprefix("/data/"))
+        except KeyError:
+            pass
+    return 404, "text/plain", "no such part of the report"

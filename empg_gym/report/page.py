@@ -1,0 +1,121 @@
+"""Builds the page: one HTML file with its style, its script and its data inside.
+
+Rules:
+    - Nothing is loaded from anywhere: the content policy in the page forbids it, so that a page of an untrusted run can't call out.
+    - Only the script of this package runs: the policy names it by its hash. Texts of a run reach the page escaped (Jinja) or as text nodes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from empg_gym.report.breakdown import break_down, histogram
+from empg_gym.report.episodes import pack
+from empg_gym.report.metrics import layout
+from empg_gym.report.run import RunFolder
+from empg_gym.report.summary import duration, flatten, percent, tables, tiles
+from empg_gym.report.tokens import token_texts
+
+_SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
+"""In the order in which they build on each other; they share one scope."""
+
+
+@lru_cache(maxsize=1)
+def _templates() -> jinja2.Environment:
+    loader = jinja2.PackageLoader("empg_gym.report", "assets")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["percent"] = percent
+    return environment
+
+
+def _asset(name: str) -> str:
+    return files("empg_gym.report.assets").joinpath(name).read_text(encoding="utf-8")
+
+
+def script() -> str:
+    """Return the page's script."""
+    parts = "\n".join(_asset(f"{name}.js") for name in _SCRIPTS)
+    return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
+
+
+def overview_html(run: RunFolder) -> str:
+    """Return the parts of the overview that are drawn here: headline numbers and tables."""
+    values, templates = _overview(run), _templates()
+    return "".join(templates.get_template(f"{part}.jinja").render(values) for part in ("headline", "tables"))
+
+
+def blocks(run: RunFolder) -> Iterator[tuple[str, str]]:
+    """Yield the page's data as (name, packed JSON): the overview, the table, the vocabulary and every chunk of episodes."""
+    for name in ("overview", "index", "vocabulary"):
+        yield name, block(run, name)
+    for number in range(run.episodes.num_chunks):
+        yield f"chunk-{number}", run.episodes.chunk(number)
+
+
+def block(run: RunFolder, name: str) -> str:
+    """Return one block of data.
+
+    Raises:
+        KeyError: no block of that name.
+    """
+    if name == "overview":
+        return pack(
+            {
+                "charts": layout(run.metrics),
+                "histogram": histogram(run.episodes.step_entropies),
+                "entropyTop": run.episodes.entropy_top(),
+                "stepTop": run.episodes.step_entropy_top(),
+                "training": run.is_training,
+            }
+        )
+    if name == "index":
+        return pack(run.episodes.index())
+    if name == "vocabulary":
+        return pack({str(token): text for token, text in token_texts(run.folder, run.episodes.token_ids).items()})
+    kind, _, number = name.partition("-")
+    if kind == "chunk" and number.isdecimal():
+        try:
+            return run.episodes.chunk(int(number))
+        except IndexError:
+            raise KeyError(name) from None
+    raise KeyError(name)
+
+
+def page(run: RunFolder, *, live: bool = False) -> Iterator[str]:
+    """Yield the page in pieces; a live page holds no data but asks its server for them."""
+    code = script()
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    values = {
+        **_overview(run),
+        "style": _asset("report.css"),
+        "script": code,
+        "digest": digest,
+        "live": live,
+        "blocks": () if live else blocks(run),
+    }
+    return _templates().get_template("report.jinja").generate(values)
+
+
+def _overview(run: RunFolder) -> dict[str, Any]:
+    rows = run.episodes.rows
+    groups = break_down(rows)
+    last = run.metrics[-1] if run.metrics else None
+    return {
+        "title": run.path.resolve().name,
+        "kind": "Training run" if run.is_training else "Evaluation",
+        "environments": sorted({row["env"] for row in rows}),
+        "agents": sorted({row["agent"] for row in rows if row["agent"]}),
+        "episodes": len(rows),
+        "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
+        "tiles": tiles(run.summary, run.metrics, groups),
+        "groups": groups,
+        "tables": tables(run.summary),
+        "config": flatten(run.config),
+    }

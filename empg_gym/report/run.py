@@ -1,0 +1,108 @@
+"""A run folder, read as far as it has been written.
+
+Vocabulary:
+    training run      has `metrics.jsonl`;
+    evaluation run    has `trajectories.jsonl` and no metrics;
+    a single `.jsonl` file of trajectories (games saved by `empg-gym play`) counts as an evaluation run without configuration.
+
+Rules:
+    - Reading again after the files grew reads only what is new of the trajectories.
+    - A file that shrank or was replaced is read from the beginning.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from empg_gym.errors import DataError
+from empg_gym.report.episodes import EpisodeStore
+from empg_gym.report.metrics import Line, read_metrics
+from empg_gym.trajectory import Trajectory
+
+_FILES = ("config.json", "metrics.jsonl", "trajectories.jsonl", "summary.json")
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: a run folder, or a JSON-lines file of trajectories.
+
+    Raises:
+        DataError: there is no such folder, or nothing of a run in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.folder = path if path.is_dir() else path.parent
+        self._trajectories = path / "trajectories.jsonl" if path.is_dir() else path
+        if not path.exists():
+            raise DataError(f"no run at {path}: expected a folder that `empg-gym train` or `empg-gym eval` wrote")
+        if path.is_dir() and not any((path / name).is_file() for name in _FILES):
+            raise DataError(f"{path} is no run folder: it has none of {', '.join(_FILES)}")
+        self.config: dict[str, Any] = {}
+        self.summary: dict[str, Any] = {}
+        self.metrics: list[Line] = []
+        self.episodes = EpisodeStore()
+        self._read_to = 0
+        self._number = 0
+        self._inode: int | None = None
+        self._signature: tuple[tuple[int, int, int], ...] | None = None
+
+    @property
+    def is_training(self) -> bool:
+        """Whether this is a training run."""
+        return self.path.is_dir() and (self.path / "metrics.jsonl").is_file()
+
+    def refresh(self) -> bool:
+        """Read what is new and return whether anything was."""
+        signature = tuple(_stamp(self.path / name) for name in _FILES) if self.path.is_dir() else (_stamp(self.path),)
+        if signature == self._signature:
+            return False
+        if self.path.is_dir():
+            self.config = _read_object(self.path / "config.json")
+            self.summary = _read_object(self.path / "summary.json")
+            self.metrics = read_metrics(self.path / "metrics.jsonl")
+        self._read_trajectories()
+        self._signature = signature
+        return True
+
+    def _read_trajectories(self) -> None:
+        if not self._trajectories.is_file():
+            return
+        with self._trajectories.open("rb") as lines:
+            status = self._trajectories.stat()
+            if status.st_size < self._read_to or (self._inode is not None and status.st_ino != self._inode):
+                self.episodes, self._read_to, self._number = EpisodeStore(), 0, 0
+            self._inode = status.st_ino
+            lines.seek(self._read_to)
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                self._read_to += len(line)
+                self._number += 1
+                try:
+                    self.episodes.add(Trajectory.from_json(line))
+                except DataError as error:
+                    raise DataError(f"{self._trajectories}, line {self._number}: {error}") from None
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    if not path.is_file():
+        return (0, 0, 0)
+    status = path.stat()
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} can't be read: expected JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path} can't be read: expected a JSON object, not {type(value).__name__}")
+    return value

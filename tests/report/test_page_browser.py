@@ -1,0 +1,246 @@
+"""The page in a real browser, opened from a file."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from empg_gym.report import write_report
+from tests.report.browser import chromium, text_of, visit
+from tests.report.samples import WORDS, evaluation_run, hostile_run, training_run
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    training = training_run(folder / "training")
+    try:
+        import tokenizers
+
+        (training / "checkpoints" / "last").mkdir(parents=True)
+        words = {word: number for number, word in enumerate(WORDS)}
+        model = tokenizers.models.WordLevel(words, unk_token=WORDS[0])
+        tokenizers.Tokenizer(model).save(str(training / "checkpoints" / "last" / "tokenizer.json"))
+    except ImportError:
+        pass
+    return {
+        "training": write_report(training),
+        "evaluation": write_report(evaluation_run(folder / "evaluation")),
+        "hostile": write_report(hostile_run(folder / "hostile")),
+    }
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as driver:
+        yield driver
+
+
+def keys(driver, *names):
+    from selenium.webdriver import ActionChains
+
+    ActionChains(driver).send_keys(*names).perform()
+
+
+def test_views_of_both_kinds_open_without_an_error(browser, pages):
+    browser.get_log("browser")
+    for page in pages.values():
+        for address in ("#/", "#/episodes", "#/episode/1", "#/episode/999"):
+            visit(browser, page, address)
+            assert browser.execute_script("return document.getElementById('trouble').hidden")
+            assert browser.execute_script("return document.querySelectorAll('.view:not([hidden]) h1').length") == 1
+            assert "null" not in text_of(browser, ".view:not([hidden])").split()
+            assert not browser.execute_script("return document.documentElement.scrollWidth > innerWidth")
+    assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_overview_shows_curves_tables_and_headline_numbers(browser, pages):
+    visit(browser, pages["training"])
+    titles = browser.execute_script("return [...document.querySelectorAll('#charts h3')].map(e => e.textContent)")
+    for expected in (
+        "Success",
+        "Step entropy nats",
+        "EMPG scaling",
+        "EMPG bonus",
+        "Policy loss",
+        "Throughput tokens/s",
+        "custom/unheard_of",
+    ):
+        assert expected in titles
+    assert browser.execute_script("return document.querySelectorAll('#charts .plot svg path.curve').length") >= len(titles)
+    assert "Success, valid_unseen" in text_of(browser, ".tiles")
+    visit(browser, pages["evaluation"])
+    assert "61.0 %" in text_of(browser, ".tiles") and "52.0 % to 69.0 %" in text_of(browser, ".tiles")
+
+
+def test_a_chart_is_read_by_keyboard(browser, pages):
+    from selenium.webdriver.common.keys import Keys
+
+    visit(browser, pages["training"])
+    browser.execute_script("document.querySelector('#charts .plot').focus()")
+    read = "return document.activeElement.getAttribute('aria-valuetext')"
+    last = browser.execute_script(read)
+    assert last.startswith("step 60,") and "valid_unseen" in last
+    keys(browser, Keys.HOME)
+    assert browser.execute_script(read).startswith("step 1,")
+    keys(browser, Keys.ARROW_RIGHT)
+    assert browser.execute_script(read).startswith("step 2,")
+    browser.execute_script("document.querySelector('#charts details summary').click()")
+    rows = "return document.querySelectorAll('#charts details[open] tbody tr').length"
+    assert wait(browser, lambda d: d.execute_script(rows)) == 60
+
+
+def wait(driver, condition, seconds=20):
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(driver, seconds).until(condition)
+
+
+def test_episodes_are_filtered_sorted_and_paged(browser, pages):
+    visit(browser, pages["evaluation"], "#/episodes")
+    status = lambda: text_of(browser, "#episodes-status")  # noqa: E731
+    assert status().startswith("1 to 50 of 120 episodes")
+    browser.execute_script("document.querySelector('[aria-label=\"Next page\"]').click()")
+    assert status().startswith("51 to 100 of 120 episodes")
+    browser.execute_script("document.querySelector('[data-sort=entropy]').click()")
+    assert (
+        browser.execute_script("return document.querySelector('[data-sort=entropy]').closest('th').getAttribute('aria-sort')")
+        == "descending"
+    )
+    values = browser.execute_script("return [...document.querySelectorAll('.meter')].map(e => parseFloat(e.textContent))")
+    assert len(values) == 50 and values == sorted(values, reverse=True)
+    visit(browser, pages["evaluation"], "#/episodes?outcome=failure")
+    assert set(browser.execute_script("return [...document.querySelectorAll('tbody .badge')].map(e => e.textContent)")) == {"✗ failure"}
+    browser.find_element("css selector", "#search").send_keys("number 17 ")
+    wait(browser, lambda d: "number" in d.execute_script("return location.hash"))
+    wait(browser, lambda d: "None of 120" in status() or status().startswith("1 to 1 of 1 "))
+    visit(browser, pages["evaluation"], "#/episodes?q=no+such+thing")
+    assert status() == "None of 120 episodes fits these filters."
+
+
+def test_the_list_and_an_episode_by_keyboard_alone(browser, pages):
+    from selenium.webdriver.common.keys import Keys
+
+    visit(browser, pages["training"], "#/episodes?sort=-entropy")
+    browser.execute_script("document.querySelector('.row-link').focus()")
+    keys(browser, Keys.ENTER)
+    wait(browser, lambda d: "/episode/" in d.execute_script("return location.hash"))
+    wait(browser, lambda d: d.execute_script("return document.activeElement.id") == "episode-title")
+    first = browser.execute_script("return location.hash")
+    assert text_of(browser, ".neighbours .where") == "1 of 24"
+    keys(browser, "n")
+    wait(browser, lambda d: d.execute_script("return location.hash") != first and text_of(d, ".neighbours .where") == "2 of 24")
+    keys(browser, "p")
+    wait(browser, lambda d: d.execute_script("return location.hash") == first and text_of(d, ".neighbours .where") == "1 of 24")
+    keys(browser, "j")
+    wait(browser, lambda d: d.execute_script("return document.activeElement.id").startswith("step-title-"))
+    browser.execute_script("document.getElementById('single-keys').click()")
+    keys(browser, "n")
+    assert browser.execute_script("return location.hash") == first
+    browser.execute_script("document.getElementById('single-keys').click()")
+
+
+def test_an_episode_shows_the_conversation_with_entropies_and_advantages(browser, pages):
+    visit(browser, pages["training"], "#/episode/1")
+    step = wait(browser, lambda d: text_of(d, "#step-1") if "Thought" in (text_of(d, "#step-1") or "") else False)
+    for part in ("Observation", "Thought", "Action", "entropy", "advantage", "→", "Response, token by token", "8 admissible actions"):
+        assert part in step
+    assert browser.execute_script("return document.querySelectorAll('#step-1 .token').length") == 24
+    assert browser.execute_script("return document.querySelectorAll('.profile .advantage-before, .profile .advantage-after').length") >= 4
+    assert "advantage after modulation" in text_of(browser, ".profile .legend")
+
+
+def test_entropies_of_tokens_are_there_for_keyboard_and_screen_reader(browser, pages):
+    from selenium.webdriver.common.keys import Keys
+
+    visit(browser, pages["training"], "#/episode/1")
+    wait(browser, lambda d: d.execute_script("return !!document.querySelector('#step-1 .strip')"))
+    assert browser.execute_script("return document.querySelectorAll('#step-1 .token[tabindex=\"0\"]').length") == 1, "one tab stop a strip"
+    browser.execute_script("document.querySelector('#step-1 .token').focus()")
+    name = "return document.activeElement.getAttribute('aria-label')"
+    assert re.fullmatch(r"token 1 of 24, .*entropy [\d.e−]+ nats, probability .*", browser.execute_script(name))
+    keys(browser, Keys.ARROW_RIGHT)
+    assert browser.execute_script(name).startswith("token 2 of 24")
+    assert text_of(browser, "#step-1 .readout").startswith("Token 2 of 24")
+    heat = "return [...document.querySelectorAll('#step-1 .token')].map(e => parseFloat(e.style.getPropertyValue('--heat')))"
+    assert max(browser.execute_script(heat)) > 0
+    browser.execute_script("document.querySelector('input[name=overlay][value=none]').click()")
+    assert max(browser.execute_script(heat)) == 0
+    browser.execute_script("document.querySelector('input[name=overlay][value=entropy]').click()")
+
+
+def test_hostile_texts_are_shown_and_not_run(browser, pages):
+    browser.get_log("browser")
+    for address in ("#/", "#/episodes", "#/episode/1"):
+        visit(browser, pages["hostile"], address)
+        assert browser.execute_script("return window.hacked") is None
+        assert browser.execute_script("return document.images.length") == 0
+    wait(browser, lambda d: "onerror" in (text_of(d, "#step-1") or ""))
+    assert "</script>" in text_of(browser, "#step-1") and "≥" in text_of(browser, "#step-1"), "bounds are marked"
+    assert browser.get_log("browser") == []
+
+
+CONTRAST = """
+const parse = (text) => { const m = text.match(/[\\d.]+/g).map(Number); return text.startsWith("color(") ? m.slice(-4) && [m[0]*255, m[1]*255, m[2]*255, m[3] ?? 1] : [m[0], m[1], m[2], m[3] ?? 1]; };
+const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+const light = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+const ground = (e) => { const layers = []; for (; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor)); return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255, 1]); };
+const low = [];
+let seen = 0;
+for (const e of document.querySelectorAll("main *, header *, footer *")) {
+  if (!e.checkVisibility() || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.closest("[disabled], .off")) continue;
+  const svg = e.namespaceURI.endsWith("svg");
+  const back = ground(e), ink = over(parse(svg ? getComputedStyle(e).fill : getComputedStyle(e).color), back);
+  const [a, b] = [light(ink), light(back)].sort((x, y) => y - x);
+  seen += 1;
+  if ((a + 0.05) / (b + 0.05) < 4.5) low.push([e.tagName, String(e.className.baseVal ?? e.className), e.textContent.slice(0, 30), ((a + 0.05) / (b + 0.05)).toFixed(2)]);
+}
+return [seen, low];
+"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_contrast_and_layout_in_both_schemes_and_on_a_narrow_screen(tmp_path, pages, dark):
+    with chromium(tmp_path / "profile", dark=dark, width=390) as driver:
+        for address in ("#/", "#/episodes", "#/episode/1"):
+            visit(driver, pages["training"], address)
+            wait(
+                driver,
+                lambda d, address=address: "episode/" not in address or d.execute_script("return !!document.querySelector('.token')"),
+            )
+            seen, low = driver.execute_script(CONTRAST)
+            assert seen > 20
+            assert low == []
+            assert not driver.execute_script("return document.documentElement.scrollWidth > innerWidth"), (
+                "no sideways scrolling of the page"
+            )
+        luminance = driver.execute_script(
+            "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).reduce((a, b) => a + b)"
+        )
+        assert (luminance < 150) is dark
+
+
+NAMES = """
+const nameless = [];
+for (const e of document.querySelectorAll("a, button, input, select, [role=slider], [role=region], [role=toolbar], section[aria-labelledby], figure")) {
+  if (!e.checkVisibility()) continue;
+  const by = e.getAttribute("aria-labelledby");
+  const name = e.getAttribute("aria-label") || (by && document.getElementById(by)?.textContent) || (e.labels && e.labels[0]?.textContent) || e.textContent;
+  if (!name || !name.trim()) nameless.push(e.outerHTML.slice(0, 120));
+}
+const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
+const twice = ids.filter((id, i) => ids.indexOf(id) !== i);
+const levels = [...document.querySelectorAll("h1, h2, h3, h4")].filter((e) => e.checkVisibility()).map((e) => Number(e.tagName[1]));
+const jumps = levels.filter((level, i) => i && level > levels[i - 1] + 1);
+return { nameless, twice, jumps, positive: document.querySelectorAll("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").length };
+"""
+
+
+def test_everything_that_can_be_used_has_a_name(browser, pages):
+    for name in ("training", "evaluation"):
+        for address in ("#/", "#/episodes", "#/episode/2"):
+            visit(browser, pages[name], address)
+            assert browser.execute_script(NAMES) == {"nameless": [], "twice": [], "jumps": [], "positive": 0}
