@@ -43,10 +43,8 @@ class ChatCodec:
         """Return the text of the conversation with the opening of the response."""
         if self.appends_only:
             return render_messages(messages) + "<|assistant|>"
-        text: str = self.tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=True
-        )
-        return text
+        text = self.tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False, add_generation_prompt=True)
+        return str(text)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`; nothing is added to it."""

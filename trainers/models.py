@@ -139,8 +139,7 @@ def _make(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
-    model.to(device=device, dtype=dtype or torch.float32)
-    return model.eval(), tokenizer
+    return _ready(model, device, dtype or torch.float32), tokenizer
 
 
 def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -167,8 +166,13 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
         raise ConfigError(
             f"the tokenizer of {name!r} has no chat template; take a model with one, or add chat_template.jinja to its folder"
         )
-    model.to(device)
-    return model.eval(), tokenizer
+    return _ready(model, device, model.dtype), tokenizer
+
+
+def _ready(model: Any, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
+    model.to(device=device, dtype=dtype)
+    model.eval()
+    return model
 
 
 def _first_line(error: Exception) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import torch
 
 from empg_gym import LLMAgentEnv
 from empg_gym.env import Outcome, TextEnv
+from empg_gym.rollout import EpisodeSpec, Rollout
 from empg_gym.trainers.generate.sampling import Sampling, log_probabilities
 from empg_gym.trainers.models import FromScratch, load_model
+from empg_gym.trajectory import Trajectory
 
 NOUNS = ("apple", "bench", "candle", "drawer", "envelope", "fork", "garden", "hammer", "inkwell", "jar")
 
@@ -108,3 +111,42 @@ def forward_row(model: Any, ids: list[int], sampling: Sampling | None = None) ->
         logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
     logp = log_probabilities(logits, sampling or Sampling()).double()
     return logp, -torch.special.xlogy(logp.exp(), logp.exp()).sum(-1)
+
+
+def play(generator: Any, count: int = 12, *, history=None, concurrency=32, limits=None, first=0, max_steps=6) -> list[Trajectory]:
+    """Roll out `count` episodes without retries."""
+    rollout = Rollout(lambda: make_env(history, max_steps), generator, limits=limits, concurrency=concurrency, retries=0)
+    return rollout.run([EpisodeSpec(seed=seed) for seed in range(first, first + count)])
+
+
+def tokens_of(trajectories: list[Trajectory]) -> list[list[list[int]]]:
+    """Generated ids by trajectory and step."""
+    return [[step.response_token_ids.tolist() for step in trajectory.steps] for trajectory in trajectories]
+
+
+def rows_of(trajectory: Trajectory) -> list[tuple[list[int], list[tuple[int, int, int]]]]:
+    """Each row's ids with (step, begin, end) of its responses."""
+    rows: list[tuple[list[int], list[tuple[int, int, int]]]] = []
+    for index, step in enumerate(trajectory.steps):
+        if step.row == len(rows):
+            rows.append(([], []))
+        ids, spans = rows[step.row]
+        ids.extend(step.prompt_token_ids.tolist())
+        spans.append((index, len(ids), len(ids) + len(step.response_token_ids)))
+        ids.extend(step.response_token_ids.tolist())
+    return rows
+
+
+def assert_equals_forward(model: Any, trajectories: list[Trajectory], sampling: Sampling | None = None, tolerance: float = 1e-4) -> int:
+    """Check log-probabilities and entropies of every generated token; returns their number."""
+    checked = 0
+    for trajectory in trajectories:
+        for ids, spans in rows_of(trajectory):
+            logp, entropy = forward_row(model, ids, sampling)
+            for index, begin, end in spans:
+                step = trajectory.steps[index]
+                expected = logp[torch.arange(begin - 1, end - 1), torch.tensor(ids[begin:end])].numpy()
+                np.testing.assert_allclose(step.logprobs, expected, atol=tolerance, rtol=0)
+                np.testing.assert_allclose(step.entropies, entropy[begin - 1 : end - 1].numpy(), atol=tolerance, rtol=0)
+                checked += end - begin
+    return checked

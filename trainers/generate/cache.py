@@ -33,14 +33,17 @@ class Placement:
     capacity: int = 0
 
 
-class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]
+class RaggedLayer(CacheLayerMixin):
     """One layer: keys and values as [slots, capacity, heads, features]."""
 
     is_sliding = False
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, placement: Placement) -> None:
         super().__init__()
         self.placement = placement
+        self.release()
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         place = self.placement
@@ -63,6 +66,11 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]
         if isinstance(place.slots, slice):
             return store[place.slots, : place.span].transpose(1, 2)
         return store[:, : place.span].index_select(0, place.slots).transpose(1, 2)
+
+    def release(self) -> None:
+        """Give the memory back."""
+        self.keys = self.values = torch.empty(0)
+        self.is_initialized = False
 
     def resize(self, num_slots: int, capacity: int) -> None:
         """Change the size; rows and positions that fit both sizes are kept."""
@@ -88,12 +96,13 @@ class RaggedLayer(CacheLayerMixin):  # type: ignore[misc]
         return -1
 
 
-class RaggedCache(Cache):  # type: ignore[misc]
+class RaggedCache(Cache):
     """A transformers cache over slots. It has no size until the first `reserve`."""
 
     def __init__(self, num_layers: int) -> None:
         self.placement = Placement()
-        super().__init__(layers=[RaggedLayer(self.placement) for _ in range(num_layers)])
+        self.ragged = [RaggedLayer(self.placement) for _ in range(num_layers)]
+        super().__init__(layers=list(self.ragged))
 
     @property
     def num_slots(self) -> int:
@@ -108,23 +117,22 @@ class RaggedCache(Cache):  # type: ignore[misc]
     @property
     def num_bytes(self) -> int:
         """Memory of keys and values."""
-        return sum(store.nbytes for layer in self.layers if layer.is_initialized for store in (layer.keys, layer.values))
+        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.ragged)
 
     def resize(self, num_slots: int, capacity: int) -> None:
         """Make room for exactly so many rows of so many tokens; 0 slots give all memory back."""
         if (num_slots, capacity) == (self.num_slots, self.capacity):
             return
         self.placement.num_slots, self.placement.capacity = num_slots, capacity
-        for layer in self.layers:
+        for layer in self.ragged:
             if num_slots == 0:
-                layer.keys = layer.values = None
-                layer.is_initialized = False
+                layer.release()
             elif layer.is_initialized:
                 layer.resize(num_slots, capacity)
 
     def move(self, source: NDArray[np.int64], target: NDArray[np.int64], length: int) -> None:
         """Copy rows of at most `length` tokens to other slots; no slot is both source and target."""
-        for layer in self.layers:
+        for layer in self.ragged:
             if layer.is_initialized:
                 device = layer.keys.device
                 layer.move(torch.from_numpy(source).to(device), torch.from_numpy(target).to(device), length)

@@ -169,11 +169,11 @@ class Engine:
 
     def fail(self, error: BaseException) -> None:
         """Give the error to every row that waits for a response, and keep nothing of the cache."""
-        failed = self.waiting + [row for row, runs in zip(self._rows, self._running, strict=False) if runs and row is not None]
+        rows = self.waiting + [row for row in self._rows if row is not None]
         self.waiting = []
         self._running[:] = False
         self._length[:] = 0
-        for row in failed:
+        for row in rows:
             request, row.request = row.request, None
             if request is not None:
                 request.on_done(error)

@@ -79,5 +79,6 @@ def sample(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, sampling: Sampling
         cumulative = probability.cumsum(-1, dtype=uniforms_B.dtype)
         total = cumulative[:, -1:]
         target = torch.minimum(uniforms_B[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-        ids = torch.searchsorted(cumulative, target, right=True)
+        # Where logits are NaN the search ends behind the vocabulary; the caller sees it in the entropy.
+        ids = torch.searchsorted(cumulative, target, right=True).clamp_max(logp.shape[-1] - 1)
     return ids[:, 0], logp.gather(-1, ids)[:, 0], entropy
