@@ -49,7 +49,7 @@ class HumanAgent:
         prompt: how to ask; `read_action` at the terminal if None.
     """
 
-    max_concurrency = 1
+    preferred_concurrency = 1
 
     def __init__(self, prompt: Prompt | None = None) -> None:
         self._prompt = prompt or read_action

@@ -87,7 +87,7 @@ class OpenAIAgent:
         self.model = model or os.environ.get("OPENAI_MODEL") or None
         self.format = format
         self.dialogue: Dialogue | None = ToolDialogue() if format == "tools" else None
-        self.max_concurrency: int | None = None
+        self.preferred_concurrency = concurrency
         self._settings = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, **(extra or {})}
         self._top_logprobs = top_logprobs
         self._token_ids = token_ids

@@ -24,6 +24,8 @@ _LONGEST_PHRASE = 4
 class ExpertAgent:
     """Plays `TextEnv.expert()`; leaves the episode where the expert knows no way to success."""
 
+    preferred_concurrency = 1
+
     def session(self, env: LLMAgentEnv, seed: int) -> Agent:
         return _Expert(env)
 
@@ -44,6 +46,8 @@ class RandomAgent:
 
     Free text in a template, such as `<query>` in `search[<query>]`, becomes one to four words in a row of the instruction.
     """
+
+    preferred_concurrency = 1
 
     def session(self, env: LLMAgentEnv, seed: int) -> Agent:
         return _Random(env, np.random.default_rng(seed))

@@ -1,0 +1,33 @@
+"""`empg-gym compare`: evaluation runs side by side, with paired differences."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from empg_gym.cli.eval import WIDE
+
+
+def compare(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of evaluation runs; the first is what the others are compared with.", metavar="DIR...")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Compare evaluation runs on the tasks that they share: values, paired differences, and 95 % intervals of both."""
+    import json
+
+    from empg_gym.evaluation import compare as compare_runs
+
+    comparison = compare_runs(runs)
+    if as_json:
+        typer.echo(json.dumps(comparison.to_dict(), indent=2))
+        return
+    console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+    console.print(comparison.table())
+    for warning in comparison.warnings:
+        console.print(f"not the same conditions: {warning}", style="yellow", markup=False)

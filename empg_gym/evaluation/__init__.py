@@ -1,0 +1,23 @@
+"""Evaluation: episodes of any agent, their numbers with intervals, and comparisons of runs."""
+
+from empg_gym.evaluation.comparing import Comparison, compare
+from empg_gym.evaluation.environments import Conversation, Source, find_id, find_source
+from empg_gym.evaluation.record import EpisodeRecord
+from empg_gym.evaluation.rescoring import rescore
+from empg_gym.evaluation.running import Summary, Watcher, evaluate
+from empg_gym.evaluation.summary import Prices
+
+__all__ = [
+    "Comparison",
+    "Conversation",
+    "EpisodeRecord",
+    "Prices",
+    "Source",
+    "Summary",
+    "Watcher",
+    "compare",
+    "evaluate",
+    "find_id",
+    "find_source",
+    "rescore",
+]

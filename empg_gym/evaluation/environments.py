@@ -1,0 +1,149 @@
+"""The environments of an evaluation: from what a user names to something that can be made many times.
+
+An environment is named by its id ("EMPG/ALFWorld-v0"), by the short form of it ("alfworld"), or by "module:id" of somebody else's; a split
+may follow behind "@" ("alfworld@valid_seen").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.dialogue import Dialogue
+from empg_gym.env import TextEnv
+from empg_gym.errors import ConfigError, nearest
+
+HELD_OUT = ("test", "valid_unseen", "valid", "validation", "dev", "eval")
+"""Splits to evaluate on where none is named, in this order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """How the environment talks with the agent; the arguments of `LLMAgentEnv`."""
+
+    dialogue: str | Dialogue | None = None
+    preferred: Dialogue | None = None
+    """The agent's own format: takes the place of `None` where the environment has no protocol of its own."""
+    history: int | None = None
+    show_admissible: bool = False
+    system_prompt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One environment with its arguments."""
+
+    env_id: str
+    kwargs: Mapping[str, Any]
+    conversation: Conversation
+
+    def is_named(self, name: str) -> bool:
+        """Whether `name` is the environment's id or a short form of it."""
+        return name == self.env_id or _short(name) == _short(self.env_id)
+
+    def make(self) -> LLMAgentEnv:
+        """Return a new environment.
+
+        Raises:
+            ConfigError: it is no text environment, or refuses its arguments.
+        """
+        inner = self._inner()
+        talk = self.conversation
+        if not isinstance(inner.unwrapped, TextEnv):
+            inner.close()
+            raise ConfigError(f"{self.env_id} is a {type(inner.unwrapped).__name__}, but only EMPG text environments can be evaluated")
+        return LLMAgentEnv(
+            inner,
+            dialogue=talk.dialogue or (None if inner.unwrapped.native_protocol else talk.preferred),
+            history=talk.history,
+            show_admissible=talk.show_admissible,
+            system_prompt=talk.system_prompt,
+        )
+
+    def _inner(self) -> gym.Env[Any, Any]:
+        creator = _creator(self.env_id)
+        if creator is not None:
+            parameters = inspect.signature(creator).parameters
+            takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+            for name in self.kwargs:
+                if name not in parameters and not takes_any:
+                    raise ConfigError(f"{self.env_id} takes no argument {name!r}; {nearest(name, set(parameters) - {'self'})}")
+        return gym.make(self.env_id, disable_env_checker=True, **self.kwargs)
+
+    def describe(self, env: LLMAgentEnv) -> dict[str, Any]:
+        """Return what the results of this environment depend on, besides the agent."""
+        inner = env.text_env
+        return {
+            "env_id": self.env_id,
+            "env_version": inner.version,
+            "data_fingerprint": inner.fingerprint,
+            "split": inner.split,
+            "split_tasks": inner.num_tasks,
+            "split_rule": getattr(inner, "split_rule", None),
+            "wording": getattr(inner, "wording", None),
+            "max_steps": inner.max_steps,
+            "kwargs": dict(self.kwargs),
+            "dialogue": env.dialogue.name,
+            "history": env.history,
+            "show_admissible": env.show_admissible,
+            "prompt_hash": hashlib.sha256(env.system_prompt.encode()).hexdigest()[:16],
+        }
+
+
+def find_source(name: str, *, split: str | None, kwargs: Mapping[str, Any], conversation: Conversation) -> Source:
+    """Return the source for what a user named, with the split to use among its arguments.
+
+    Raises:
+        ConfigError: no such environment, a split named twice, or one that it does not have.
+    """
+    base, _, wanted = name.partition("@")
+    split = wanted or split
+    env_id = find_id(base)
+    if split is not None:
+        return Source(env_id, {"split": split, **kwargs}, conversation)
+    if "split" in kwargs:
+        return Source(env_id, dict(kwargs), conversation)
+    held_out = next((split for split in HELD_OUT if split in _splits(env_id)), None)
+    return Source(env_id, dict(kwargs) if held_out is None else {"split": held_out, **kwargs}, conversation)
+
+
+def find_id(name: str) -> str:
+    """Return the registered id that `name` stands for.
+
+    Raises:
+        ConfigError: nothing is registered under it.
+    """
+    if ":" in name:
+        module, _, name = name.partition(":")
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"no module {error.name!r} in the Python path, asked for by {module}:{name}") from None
+    if name in gym.registry:
+        return name
+    ours = [env_id for env_id in gym.registry if env_id.startswith("EMPG/")]
+    short = {_short(env_id): env_id for env_id in ours}
+    if _short(name) in short:
+        return short[_short(name)]
+    raise ConfigError(f"no environment {name!r}; {nearest(name, [*ours, *short])}")
+
+
+def _short(env_id: str) -> str:
+    return env_id.rpartition("/")[2].partition("-v")[0].lower().replace("-", "").replace("_", "")
+
+
+def _splits(env_id: str) -> Sequence[str]:
+    return tuple(getattr(_creator(env_id), "splits", ()))
+
+
+def _creator(env_id: str) -> Callable[..., Any] | None:
+    entry_point = gym.spec(env_id).entry_point
+    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point

@@ -1,0 +1,157 @@
+"""The folder of an evaluation: what makes a killed run go on where it stopped.
+
+    config.json          what the results depend on, and the versions that ran
+    trajectories.jsonl   one line an episode, written and flushed when it ends
+    failures.jsonl       episodes that failed in an earlier run and were run again
+    summary.json         written at the end, also of an interrupted run
+
+Rules:
+    - A folder belongs to one configuration. The same configuration goes on; another is refused, and the error names what differs.
+    - Going on keeps every scored episode and runs the failed and the missing ones. A line that a kill cut off is dropped.
+    - One process writes at a time.
+    - All files but the lines are replaced whole, so that a reader never sees half of one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from empg_gym.errors import DataError, OutputExistsError
+from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
+
+CONFIG, TRAJECTORIES, FAILURES, SUMMARY = "config.json", "trajectories.jsonl", "failures.jsonl", "summary.json"
+_FREE = frozenset({"versions", "concurrency", "retries", "prices"})
+"""Entries of a configuration that may change between the runs of a folder."""
+
+
+class RunFolder:
+    """The folder of one evaluation, open for writing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: TextIO | None = None
+        self._lock: int | None = None
+
+    def open(self, config: Mapping[str, Any], keep: Callable[[Trajectory], None]) -> None:
+        """Begin a run or go on with one; `keep` is called with each trajectory that need not be run again.
+
+        Raises:
+            OutputExistsError: the folder holds something else, another configuration, or another process writes to it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._take()
+        try:
+            if (self.path / CONFIG).exists():
+                self._resume(config, keep)
+            else:
+                self._begin(config)
+            self._lines = (self.path / TRAJECTORIES).open("a", encoding="utf-8")
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, trajectory: Trajectory) -> None:
+        """Write the line of a finished episode."""
+        assert self._lines is not None
+        self._lines.write(trajectory.to_json() + "\n")
+        self._lines.flush()
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Replace the summary."""
+        write_json(self.path / SUMMARY, summary)
+
+    def close(self) -> None:
+        """Let another process write."""
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take(self) -> None:
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.close()
+            raise OutputExistsError(f"another run is writing to {self.path}; wait for it or give another folder") from None
+
+    def _begin(self, config: Mapping[str, Any]) -> None:
+        if any(self.path.iterdir()):
+            raise OutputExistsError(f"{self.path} is not empty and holds no evaluation (no {CONFIG}); give an empty or a new folder")
+        write_json(self.path / CONFIG, config)
+
+    def _resume(self, config: Mapping[str, Any], keep: Callable[[Trajectory], None]) -> None:
+        before = read_json(self.path / CONFIG)
+        now = json.loads(json.dumps(config, default=str))
+        different = list(_differences(_bound(before), _bound(now)))
+        if different:
+            name, old, new = different[0]
+            more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+            raise OutputExistsError(
+                f"{self.path} holds a run with another configuration: {name} is {_shown(old)} there and {_shown(new)} now{more}; "
+                "give another folder, or the same configuration to go on"
+            )
+        lines = self.path / TRAJECTORIES
+        if lines.exists():
+            rest = lines.with_name(lines.name + ".tmp")
+            with rest.open("w", encoding="utf-8") as kept, (self.path / FAILURES).open("a", encoding="utf-8") as failures:
+                for trajectory in read_trajectories(lines):
+                    failed = trajectory.stop_reason == StopReason.ERROR
+                    (failures if failed else kept).write(trajectory.to_json() + "\n")
+                    if not failed:
+                        keep(trajectory)
+            rest.replace(lines)
+        write_json(self.path / CONFIG, config)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    _replace(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        DataError: the file is missing or holds something else.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing: expected the folder of an evaluation, as `empg-gym eval --out` writes it") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds {type(value).__name__}, expected a JSON object")
+    return value
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _bound(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in _FREE}
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted name, old, new) of the leaves that differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted({*old, *new}):
+            yield from _differences(old.get(key), new.get(key), f"{name}.{key}" if name else key)
+    elif old != new:
+        yield name, old, new
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "…"

@@ -1,0 +1,148 @@
+"""The live table of an evaluation: what is done, how it stands, how long it will take.
+
+At a terminal the table is redrawn twice a second. Anywhere else (a log file, a pipe) a line is written at most every `QUIET_SECONDS`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from empg_gym.evaluation.intervals import mean, share_interval
+from empg_gym.evaluation.record import EpisodeRecord
+from empg_gym.evaluation.summary import by_task
+
+QUIET_SECONDS = 15.0
+
+
+class LiveTable:
+    """Shows an evaluation on a console while it runs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._totals: dict[str, int] = {}
+        self._records: dict[str, list[EpisodeRecord]] = defaultdict(list)
+        self._new: dict[str, int] = defaultdict(int)
+        self._began = self._said = 0.0
+
+    def begin(self, totals: Mapping[str, int], done: Sequence[EpisodeRecord]) -> None:
+        self._totals = dict(totals)
+        for record in done:
+            self._records[record.env].append(record)
+        self._began = self._said = time.monotonic()
+        if done:
+            self._console.print(f"going on: {len(done)} of {sum(totals.values())} episodes are done", highlight=False)
+        if self._console.is_terminal:
+            self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def episode(self, record: EpisodeRecord) -> None:
+        self._records[record.env].append(record)
+        self._new[record.env] += 1
+        if self._live is None and time.monotonic() - self._said >= QUIET_SECONDS:
+            self._said = time.monotonic()
+            self._say()
+
+    def end(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _say(self) -> None:
+        for env in self._totals:
+            done, success, _, tokens, errors, rate, left = self._cells(env)
+            self._console.print(
+                f"{env}: {done} episodes, success {success} %, {tokens} tokens, {errors} errors, {rate} episodes/s, {left} left",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _table(self) -> Table:
+        table = Table("environment", "episodes", "success %", "score", "tokens", "errors", "episodes/s", "left", box=None, pad_edge=False)
+        for env in self._totals:
+            table.add_row(env, *self._cells(env))
+        return table
+
+    def _cells(self, env: str) -> tuple[str, str, str, str, str, str, str]:
+        records = list(self._records[env])
+        successes = by_task(records, lambda record: float(record.success))
+        success = score = "–"
+        if successes:
+            success = with_interval(mean(successes), share_interval([[bool(value) for value in task] for task in successes]))
+            score = f"{mean(by_task(records, lambda record: record.score)):.3f}"
+        tokens = sum((record.prompt_tokens or 0) + (record.completion_tokens or 0) for record in records)
+        errors = sum(record.failed for record in records)
+        seconds = time.monotonic() - self._began
+        rate = self._new[env] / seconds if seconds > 0 else 0.0
+        missing = self._totals[env] - len(records)
+        left = "–" if rate == 0.0 else _duration(missing / rate)
+        return f"{len(records)}/{self._totals[env]}", success, score, compact(tokens), str(errors), f"{rate:.2f}", left
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None, digits: int = 1, *, percent: bool = True) -> str:
+    """Return "62.5 [45.3, 77.1]", times a hundred where `percent` is set."""
+    if value is None:
+        return "–"
+    scale = 100.0 if percent else 1.0
+    text = f"{value * scale:.{digits}f}"
+    return text if not interval else f"{text} [{interval[0] * scale:.{digits}f}, {interval[1] * scale:.{digits}f}]"
+
+
+def compact(number: float) -> str:
+    """Return a count in at most four figures: 950, 12.3k, 4.56M."""
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g}{suffix}"
+    return f"{number:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return the results of a run as a table; groups stand below their environment."""
+    table = Table(
+        "environment",
+        "episodes",
+        "errors",
+        "success % [95 % interval]",
+        "score [95 %]",
+        "steps",
+        "invalid",
+        "tokens",
+        box=None,
+        pad_edge=False,
+    )
+    for env, entry in results.items():
+        tokens = entry["tokens"]
+        steps, invalid = entry["steps"], entry["invalid_actions"]["rate"]
+        table.add_row(
+            env,
+            *_headline(entry),
+            "–" if steps is None else f"{steps['mean']:.1f}",
+            "–" if invalid is None else f"{invalid:.1%}",
+            compact((tokens["prompt"] or 0) + (tokens["completion"] or 0)),
+        )
+        for kind in ("by_domain", "by_task_type"):
+            for name, group in entry[kind].items():
+                table.add_row(f"  {name}", *_headline(group), style="dim")
+    return table
+
+
+def _headline(entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return (
+        str(entry["episodes"]),
+        str(entry["errors"]),
+        with_interval(entry["success_rate"], entry["success_interval"]),
+        with_interval(entry["score_mean"], entry["score_interval"], 3, percent=False),
+    )

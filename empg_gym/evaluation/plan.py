@@ -1,0 +1,69 @@
+"""Which episodes an evaluation runs.
+
+Rules:
+    - `tasks` names them; else `episodes` draws that many tasks of the split without replacement, from the run's seed; else all are run.
+    - Every task is run `repeats` times: same task, same environment seed, another seed of the agent.
+    - The environment's seed follows from the run's seed and the task alone, so that an episode is the same in a larger or smaller run.
+    - All tasks come once before any comes again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from empg_gym.env import TextEnv
+from empg_gym.errors import ConfigError, TaskError
+from empg_gym.rollout import EpisodeSpec
+
+
+def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: int | None, seed: int) -> list[str]:
+    """Return the ids of the tasks to run.
+
+    Raises:
+        ConfigError: both `tasks` and `episodes` are given, or the split has fewer tasks than `episodes`.
+        TaskError: the split has no such task.
+    """
+    if tasks is not None and episodes is not None:
+        raise ConfigError("give tasks or episodes, not both")
+    if tasks is not None:
+        chosen = [_task_id(env, task) for task in tasks]
+        if not chosen:
+            raise ConfigError("tasks is empty: name at least one, or leave it out to run the whole split")
+        task, count = Counter(chosen).most_common(1)[0]
+        if count > 1:
+            raise ConfigError(f"task {task!r} is named {count} times; use repeats to run a task more than once")
+        return chosen
+    if episodes is None:
+        return [env.task_id(index) for index in range(env.num_tasks)]
+    if episodes < 1:
+        raise ConfigError(f"episodes must be at least 1, not {episodes}")
+    if episodes > env.num_tasks:
+        raise ConfigError(f"split {env.split!r} of {env.benchmark} has {env.num_tasks} tasks, fewer than episodes={episodes}; use repeats")
+    order = np.random.default_rng(seed).choice(env.num_tasks, size=episodes, replace=False)
+    return [env.task_id(int(index)) for index in sorted(order)]
+
+
+def _task_id(env: TextEnv, task: str | int) -> str:
+    """Return the id of a task that is named by id or index; a text of digits that is no id is an index."""
+    try:
+        return env._find(task)
+    except TaskError:
+        if not (isinstance(task, str) and task.isdigit()):
+            raise
+        return env._find(int(task))
+
+
+def episode_specs(tasks: Sequence[str], *, repeats: int, seed: int) -> Iterator[EpisodeSpec]:
+    """Yield the episodes: every task once, then every task again."""
+    for repeat in range(repeats):
+        for group, task in enumerate(tasks):
+            yield EpisodeSpec(seed=episode_seed(seed, task), task=task, group=group, repeat=repeat)
+
+
+def episode_seed(seed: int, task: str) -> int:
+    """Return the seed of the environment for a task, 0 <= seed < 2**31."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{task}".encode()).digest()[:4], "big") >> 1

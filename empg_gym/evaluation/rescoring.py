@@ -1,0 +1,150 @@
+"""Scores a saved run again, without its agent.
+
+Rules:
+    - The saved run is never changed: the result is a run folder of its own, DIR/rescored if nothing else is said.
+    - Each episode is played again from its task and seed with the recorded actions. Where the environment answers with the recorded
+      observations, its score of today takes the place of the old one.
+    - Where it answers otherwise (other data, other rules), the recorded actions are no longer what the agent would have done: such an
+      episode keeps its old score and is counted as diverged. So do episodes of environments that depend on something outside the process.
+    - Errors stay errors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.errors import DataError, EMPGGymError, OutputExistsError
+from empg_gym.evaluation.environments import Conversation, Source, find_id
+from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, read_json, write_json
+from empg_gym.evaluation.record import EpisodeRecord, record_of
+from empg_gym.evaluation.running import Summary, versions
+from empg_gym.evaluation.summary import Prices, merge, summarise
+from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
+
+REPORT = "rescore.json"
+
+
+def rescore(run: str | Path, out: str | Path | None = None, *, prices: Prices | None = None) -> Summary:
+    """Score the episodes of the folder `run` again and return the new summary.
+
+    Besides the usual files the new folder holds `rescore.json`: how many episodes were scored again, kept or diverged, and each whose
+    score changed.
+
+    Raises:
+        DataError: `run` is no evaluation.
+        OutputExistsError: the output folder is not empty.
+    """
+    run = Path(run)
+    config = read_json(run / CONFIG)
+    folder = Path(out) if out is not None else run / "rescored"
+    if folder.exists() and any(folder.iterdir()):
+        raise OutputExistsError(f"{folder} is not empty; remove it or give another folder for the new scores")
+    environments = config.get("environments")
+    if not isinstance(environments, dict):
+        raise DataError(f"{run / CONFIG} names no environments: expected the configuration of an evaluation")
+    folder.mkdir(parents=True, exist_ok=True)
+    judges = {key: _Judge(facts) for key, facts in environments.items()}
+    records: list[EpisodeRecord] = []
+    outcomes: Counter[str] = Counter()
+    changes: list[dict[str, Any]] = []
+    try:
+        with (folder / TRAJECTORIES).open("w", encoding="utf-8") as lines:
+            for trajectory in read_trajectories(run / TRAJECTORIES):
+                key = _key(trajectory, environments)
+                old = (trajectory.success, trajectory.score, trajectory.total_reward)
+                outcomes[judges[key].score(trajectory)] += 1
+                new = (trajectory.success, trajectory.score, trajectory.total_reward)
+                if new != old:
+                    names = ("success", "score", "reward")
+                    change = {"old": dict(zip(names, old, strict=True)), "new": dict(zip(names, new, strict=True))}
+                    changes.append({"environment": key, "task": trajectory.task, "repeat": trajectory.repeat, **change})
+                records.append(record_of(trajectory, key))
+                lines.write(trajectory.to_json() + "\n")
+        notes = {key: judge.note for key, judge in judges.items() if judge.note}
+    finally:
+        for judge in judges.values():
+            judge.close()
+    saved = read_json(run / SUMMARY) if (run / SUMMARY).exists() else {}
+    results = {
+        key: merge({**judges[key].facts, "seed": config.get("seed"), "repeats": config.get("repeats")}, _numbers(key, records, prices))
+        for key in environments
+    }
+    data = {**saved, "agent": config["agent"]["name"], "results": results, "rescored_from": run.name, "versions": versions()}
+    write_json(folder / CONFIG, {**config, "environments": {key: {**facts, **judges[key].facts} for key, facts in environments.items()}})
+    write_json(folder / SUMMARY, data)
+    write_json(folder / REPORT, {"episodes": len(records), **dict(sorted(outcomes.items())), "notes": notes, "changed": changes})
+    return Summary(data, tuple(records))
+
+
+def _numbers(key: str, records: list[EpisodeRecord], prices: Prices | None) -> dict[str, Any]:
+    return summarise([record for record in records if record.env == key], prices=prices)
+
+
+def _key(trajectory: Trajectory, environments: dict[str, Any]) -> str:
+    both = f"{trajectory.env_id}@{trajectory.split}"
+    key = both if both in environments else trajectory.env_id
+    if key not in environments:
+        raise DataError(f"a trajectory of {both} is in a run of {', '.join(environments)}; the folder is damaged")
+    return key
+
+
+class _Judge:
+    """Replays the episodes of one environment."""
+
+    def __init__(self, facts: dict[str, Any]) -> None:
+        self.facts = {name: value for name, value in facts.items() if name != "tasks"}
+        self.note = ""
+        self._env: LLMAgentEnv | None = None
+        try:
+            source = Source(find_id(str(facts["env_id"])), dict(facts.get("kwargs") or {}), Conversation())
+            self._env = source.make()
+        except EMPGGymError as error:
+            self.note = f"kept: the environment can't be made ({error})"
+            return
+        if self._env.text_env.blocking:
+            self.note = "kept: the environment depends on something outside the process"
+            self.close()
+        else:
+            inner = self._env.text_env
+            self.facts.update(env_version=inner.version, data_fingerprint=inner.fingerprint)
+
+    def close(self) -> None:
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+
+    def score(self, trajectory: Trajectory) -> str:
+        """Put today's rewards and scores into the trajectory where they can be had; return what happened to it.
+
+        The message after a malformed response repeats no observation, so there is nothing to compare there.
+        """
+        if trajectory.stop_reason == StopReason.ERROR:
+            return "errors"
+        if self._env is None:
+            return "kept"
+        steps = [dataclasses.replace(step) for step in trajectory.steps]
+        env = self._env.env
+        try:
+            observation, info = env.reset(seed=trajectory.seed, options={"task": trajectory.task})
+            corrected = False
+            for step in steps:
+                if not corrected and not step.observation.startswith(observation):
+                    return "diverged"
+                corrected = step.malformed
+                if not step.malformed:
+                    observation, reward, _, _, info = env.step(step.action)
+                    step.reward, step.valid_action = float(reward), bool(info["valid_action"])
+        except EMPGGymError:
+            return "diverged"
+        if observation != trajectory.final_observation:
+            return "diverged"
+        trajectory.steps = steps
+        trajectory.total_reward = sum(step.reward for step in steps)
+        trajectory.success, trajectory.score = bool(info["success"]), float(info["score"])
+        trajectory.env_version = self._env.text_env.version
+        trajectory.data_fingerprint = self._env.text_env.fingerprint
+        return "rescored"

@@ -1,0 +1,110 @@
+"""What a command line says of an evaluation, read: `--set`, `--tasks`, `--prices`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from empg_gym.errors import ConfigError, DataError, nearest
+from empg_gym.evaluation.summary import Prices
+from empg_gym.rollout import Limits
+
+_GROUPS = ("env", "agent", "limits")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """The `--set` options, sorted by what they are for."""
+
+    env: dict[str, Any]
+    agent: dict[str, Any]
+    limits: dict[str, Any]
+
+
+def read_settings(texts: Iterable[str]) -> Settings:
+    """Read `env.KEY=VALUE`, `env.NAME.KEY=VALUE` (one environment only), `agent.KEY=VALUE` and `limits.KEY=VALUE`.
+
+    A value is JSON where it can be read as such, else text.
+
+    Raises:
+        ConfigError: none of these forms.
+    """
+    groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
+    for text in texts:
+        path, equals, raw = text.partition("=")
+        group, _, key = path.strip().partition(".")
+        if not equals or not key:
+            raise ConfigError(f"--set takes env.KEY=VALUE, agent.KEY=VALUE or limits.KEY=VALUE, not {text!r}")
+        if group not in groups:
+            raise ConfigError(f"--set {text!r}: unknown group {group!r}; {nearest(group, _GROUPS)}")
+        place = groups[group]
+        if group == "env" and "." in key:
+            name, _, key = key.partition(".")
+            place = place.setdefault(name, {})
+            if not isinstance(place, dict):
+                raise ConfigError(f"--set {text!r}: env.{name} has a value already")
+        place[key] = _value(raw.strip())
+    return Settings(**groups)
+
+
+def read_limits(values: dict[str, Any], *, end_on_cut_response: bool) -> Limits:
+    """Return the limits with these values.
+
+    Raises:
+        ConfigError: a limit that does not exist.
+    """
+    known = [item.name for item in dataclasses.fields(Limits)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"there is no limit {name!r}; {nearest(name, known)}")
+    return Limits(**{"end_on_cut_response": end_on_cut_response, **values})
+
+
+def read_tasks(texts: Sequence[str]) -> list[str | int]:
+    """Read task names: ids, indices, ranges `0:20`, several of them behind commas, or `@FILE` with one a line.
+
+    Raises:
+        ConfigError: an empty or backward range.
+        DataError: the file can't be read.
+    """
+    tasks: list[str | int] = []
+    for text in texts:
+        if text.startswith("@"):
+            try:
+                lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+            except OSError as error:
+                raise DataError(f"can't read the tasks in {text[1:]!r}: {error.strerror}") from None
+            tasks.extend(line.strip() for line in lines if line.strip())
+            continue
+        for part in text.split(","):
+            first, colon, last = part.strip().partition(":")
+            if colon and first.isdigit() and last.isdigit():
+                if int(first) >= int(last):
+                    raise ConfigError(f"the range {part.strip()!r} is empty; 0:20 means tasks 0 to 19")
+                tasks.extend(range(int(first), int(last)))
+            elif part.strip():
+                tasks.append(int(part) if part.strip().isdigit() else part.strip())
+    return tasks
+
+
+def read_prices(text: str) -> Prices:
+    """Read "PROMPT,COMPLETION", the prices of a million tokens.
+
+    Raises:
+        ConfigError: not two numbers.
+    """
+    try:
+        prompt, completion = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"prices are two numbers, of a million prompt and completion tokens, such as 0.15,0.60; not {text!r}") from None
+    return Prices(prompt, completion)
+
+
+def _value(raw: str) -> Any:
+    try:
+        return json.loads(raw)
+    except ValueError:
+        return raw
