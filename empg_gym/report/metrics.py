@@ -121,18 +121,19 @@ def read_metrics(path: Path) -> list[Line]:
 
 
 def _line(record: dict[str, Any]) -> Line:
-    values = {key: float(value) for key, value in record.items() if key not in _MARKS and _is_finite(value)}
-    seconds = record.get("seconds")
+    numbers = {key: _number(value) for key, value in record.items()}
     return Line(
         phase=str(record.get("phase", "")),
-        step=int(record["step"]) if _is_finite(record.get("step")) else 0,
-        seconds=float(seconds) if _is_finite(seconds) else None,
-        values=values,
+        step=int(numbers.get("step") or 0),
+        seconds=numbers.get("seconds"),
+        values={key: value for key, value in numbers.items() if value is not None and key not in _MARKS},
     )
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def layout(lines: Iterable[Line]) -> list[dict[str, Any]]:
@@ -184,12 +185,11 @@ def _chart(
         x = sorted(points)
         return x, [points[step] for step in x]
 
+    alone = len(matches) == 1 and "*" not in "".join(spec.keys)
     series = []
     for key, name in matches:
         x, y = thin(*curve(key))
-        series.append(
-            {"name": spec.title if len(matches) == 1 and "*" not in "".join(spec.keys) else name, "x": x, "y": list(map(_short, y))}
-        )
+        series.append({"name": spec.title if alone else name, "x": x, "y": list(map(_short, y))})
     shaded = None
     if band is not None:
         low, high = (dict(zip(*curve(edge), strict=True)) for edge in band)

@@ -43,10 +43,7 @@ def tiles(summary: dict[str, Any], metrics: Sequence[Line], groups: Sequence[Gro
     if learned:
         return learned
     whole = [group for group in groups if group.level == 0][:4]
-    return [
-        Tile(f"Success, {group.name}", percent(group.rate), f"{group.successes} of {group.judged}{_interval(group.interval)}")
-        for group in whole
-    ]
+    return [Tile(f"Success, {g.name}", percent(g.rate), f"{g.successes} of {g.judged}{_interval(g.interval)}") for g in whole]
 
 
 def _of_result(env: str, entry: dict[str, Any], several: bool) -> Iterator[Tile]:

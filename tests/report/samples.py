@@ -10,33 +10,7 @@ import numpy as np
 from empg_gym.trajectory import Step, StopReason, Trajectory, write_trajectories
 
 HOSTILE = '</script><script>window.hacked = 1</script><img src=x onerror="window.hacked = 1"> & “quotes” \x07 \u2028 {{ 7*7 }}'
-WORDS = [
-    "you",
-    "are",
-    "in",
-    "the",
-    "middle",
-    "of",
-    "a",
-    "room",
-    "looking",
-    "quickly",
-    "around",
-    "see",
-    "drawer",
-    "shelf",
-    "desk",
-    "lamp",
-    "mug",
-    "apple",
-    "fridge",
-    "go",
-    "to",
-    "open",
-    "take",
-    "move",
-    "think",
-]
+WORDS = ("you", "are", "in", "the", "a", "room", "mug", "desk", "lamp", "drawer", "fridge", "go", "to", "open", "take", "move", "shelf")
 KINDS = ("pick_and_place_simple", "look_at_obj_in_light", "pick_heat_then_place_in_recep")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -70,7 +71,8 @@ def test_overview_shows_curves_tables_and_headline_numbers(browser, pages):
         "custom/unheard_of",
     ):
         assert expected in titles
-    assert browser.execute_script("return document.querySelectorAll('#charts .plot svg path.curve').length") >= len(titles)
+    curves = "return document.querySelectorAll('#charts .plot svg path.curve').length"
+    wait(browser, lambda d: d.execute_script(curves) >= len(titles))
     assert "Success, valid_unseen" in text_of(browser, ".tiles")
     visit(browser, pages["evaluation"])
     assert "61.0 %" in text_of(browser, ".tiles") and "52.0 % to 69.0 %" in text_of(browser, ".tiles")
@@ -183,23 +185,7 @@ def test_hostile_texts_are_shown_and_not_run(browser, pages):
     assert browser.get_log("browser") == []
 
 
-CONTRAST = """
-const parse = (text) => { const m = text.match(/[\\d.]+/g).map(Number); return text.startsWith("color(") ? m.slice(-4) && [m[0]*255, m[1]*255, m[2]*255, m[3] ?? 1] : [m[0], m[1], m[2], m[3] ?? 1]; };
-const over = (top, under) => [0, 1, 2].map((i) => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
-const light = (c) => { const [r, g, b] = c.slice(0, 3).map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-const ground = (e) => { const layers = []; for (; e; e = e.parentElement) layers.push(parse(getComputedStyle(e).backgroundColor)); return layers.reverse().reduce((under, top) => over(top, under), [255, 255, 255, 1]); };
-const low = [];
-let seen = 0;
-for (const e of document.querySelectorAll("main *, header *, footer *")) {
-  if (!e.checkVisibility() || ![...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) || e.closest("[disabled], .off")) continue;
-  const svg = e.namespaceURI.endsWith("svg");
-  const back = ground(e), ink = over(parse(svg ? getComputedStyle(e).fill : getComputedStyle(e).color), back);
-  const [a, b] = [light(ink), light(back)].sort((x, y) => y - x);
-  seen += 1;
-  if ((a + 0.05) / (b + 0.05) < 4.5) low.push([e.tagName, String(e.className.baseVal ?? e.className), e.textContent.slice(0, 30), ((a + 0.05) / (b + 0.05)).toFixed(2)]);
-}
-return [seen, low];
-"""
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -223,20 +209,7 @@ def test_contrast_and_layout_in_both_schemes_and_on_a_narrow_screen(tmp_path, pa
         assert (luminance < 150) is dark
 
 
-NAMES = """
-const nameless = [];
-for (const e of document.querySelectorAll("a, button, input, select, [role=slider], [role=region], [role=toolbar], section[aria-labelledby], figure")) {
-  if (!e.checkVisibility()) continue;
-  const by = e.getAttribute("aria-labelledby");
-  const name = e.getAttribute("aria-label") || (by && document.getElementById(by)?.textContent) || (e.labels && e.labels[0]?.textContent) || e.textContent;
-  if (!name || !name.trim()) nameless.push(e.outerHTML.slice(0, 120));
-}
-const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
-const twice = ids.filter((id, i) => ids.indexOf(id) !== i);
-const levels = [...document.querySelectorAll("h1, h2, h3, h4")].filter((e) => e.checkVisibility()).map((e) => Number(e.tagName[1]));
-const jumps = levels.filter((level, i) => i && level > levels[i - 1] + 1);
-return { nameless, twice, jumps, positive: document.querySelectorAll("[tabindex]:not([tabindex='0']):not([tabindex='-1'])").length };
-"""
+NAMES = (Path(__file__).parent / "names.js").read_text(encoding="utf-8")
 
 
 def test_everything_that_can_be_used_has_a_name(browser, pages):

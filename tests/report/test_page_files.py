@@ -174,6 +174,6 @@ def test_a_file_of_saved_games_is_a_report_too(tmp_path):
 
 def test_the_report_needs_no_torch(tmp_path):
     run = training_run(tmp_path / "run", 2)
-    code = f"import sys; from pathlib import Path; from empg_gym.report import write_report; write_report(Path({str(run)!r})); print('torch' in sys.modules)"
+    code = f"import sys; from empg_gym.report import write_report; write_report({str(run)!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
