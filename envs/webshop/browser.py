@@ -97,9 +97,9 @@ class SiteSession:
         """Search, unless there is nothing to search for or the session is over."""
         return self._done(NOTHING if self.over or not words else self.session.search(words.lower()))
 
-    def click(self, thing: str) -> bool:
-        """Click on what has this lower-cased text."""
-        return self._done(self.session.click(thing))
+    def act(self, action: str) -> bool:
+        """Carry out an action."""
+        return self._done(self.session.act(action))
 
     def _done(self, feedback: Feedback) -> bool:
         if feedback.valid:
@@ -246,7 +246,7 @@ class BrowserView:
             boxes[0].send_keys(words)
             boxes[0].submit()
         else:
-            driver.execute_script(_SUBMIT, f"{self.address}/search", words)
+            driver.execute_script(_SUBMIT, f"{self.address}/act", words)
         self._arrive(before)
 
     def _click(self, thing: str) -> None:

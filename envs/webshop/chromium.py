@@ -20,6 +20,7 @@ from empg_gym.errors import MissingDependencyError, require
 
 PAGE_SECONDS = 20.0
 """Seconds that a page or a script may take."""
+QUIT_SECONDS = 10.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     "--headless=new",
@@ -70,12 +71,14 @@ class Chromium:
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
         service = Service(driver, popen_kw={"start_new_session": True})
-        self._finish = weakref.finalize(self, _end, service, profile)
+        held: list[Any] = []
+        self._finish = weakref.finalize(self, _end, held, service, profile)
         try:
             self.driver: Any = Chrome(options=options, service=service)
         except BaseException:
             self.close()
             raise
+        held.append(self.driver)
         self.driver.set_page_load_timeout(PAGE_SECONDS)
         self.driver.set_script_timeout(PAGE_SECONDS)
 
@@ -89,10 +92,15 @@ class Chromium:
         self._finish()
 
 
-def _end(service: Any, profile: str) -> None:
+def _end(drivers: list[Any], service: Any, profile: str) -> None:
+    """Ask the browser to quit, then end whatever is left of its process group."""
     process = service.process
+    for driver in drivers:
+        with contextlib.suppress(Exception):
+            driver.command_executor._client_config.timeout = QUIT_SECONDS
+            driver.quit()
     if process is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait(timeout=10)
+        process.wait(timeout=QUIT_SECONDS)
     shutil.rmtree(profile, ignore_errors=True)

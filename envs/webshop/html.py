@@ -1,15 +1,20 @@
 """Pages as HTML: the observation mode `html`, and the pages of the web site.
 
 Rules:
+    - The text nodes of a page, read in document order, are exactly `text.nodes(page)`. Whatever else a person sees (the shop's name,
+      pictures, ticks) is drawn by the style sheet or stands in attributes, so a reader of the HTML, a browser and the text modes say
+      the same. Between two elements there is a line break or nothing; a text stands in its element without added spaces.
     - Elements have the ids and classes that upstream's scripts look for (`search_input`, `instruction-text`, `product-image`, `reward`;
-      `btn`, `product-link`; radio inputs with labels); the markup and its words are our own.
-    - The visible text, node by node, is that of `text.nodes`. Nothing that is hidden from a player is in the source: upstream's
-      comments with category and query of each result, and the goal on the done page, are not.
+      `btn`, `product-link`; radio inputs with `data-url` and labels); the markup and its words are our own.
+    - Nothing that is hidden from a player is in the source: upstream's comments with category and query of each result, and the goal on
+      the done page, are not.
     - What a click does is the caller's affair: `link(action)` gives the address of an action.
 """
 
 from __future__ import annotations
 
+import colorsys
+import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -18,14 +23,45 @@ from urllib.parse import quote
 import jinja2
 
 from empg_gym.envs.webshop import text
-from empg_gym.envs.webshop.page import Page, PageKind
+from empg_gym.envs.webshop.page import Page, PageKind, SubPage
+from empg_gym.envs.webshop.product import Product
 
 TEMPLATES = Path(__file__).with_name("templates")
+_HTML_SPACE = " \n\t\f\r"
 
 
 def plain_link(action: str) -> str:
-    """Return the address of an action where there is no server: a query string."""
-    return "?action=" + quote(action, safe="")
+    """Return the address of an action where there is no server: a query string. The empty action is the page itself."""
+    return "?action=" + quote(action, safe="") if action else "?"
+
+
+def html(page: Page, link: Callable[[str], str] = plain_link, *, step: int = 0, notice: str = "") -> str:
+    """Return the source of a page.
+
+    Args:
+        page: the page.
+        link: gives the address of an action such as "click[next >]", of the search form ("search") and of the page itself ("").
+        step: number of the state; a browser tells a new page from the old one by it.
+        notice: a line for a person, drawn by the style sheet.
+    """
+    shown = text.nodes(page)
+    return (
+        _environment()
+        .get_template(f"{page.kind}.html")
+        .render(
+            page=page,
+            link=link,
+            step=step,
+            notice=notice,
+            chosen=dict(page.chosen),
+            rating=text.RATING,
+            paragraphs=[node.text for node in shown[3 + visible(page.instruction) :]] if page.kind is PageKind.SUB else [],
+            done=text.done_texts(page) if page.kind is PageKind.DONE else [],
+            picture=picture,
+            visible=visible,
+            SubPage=SubPage,
+        )
+    )
 
 
 @lru_cache(maxsize=1)
@@ -34,14 +70,18 @@ def _environment() -> jinja2.Environment:
     return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
 
 
-def html(page: Page, link: Callable[[str], str] = plain_link, template: str | None = None) -> str:
-    """Return the source of a page.
+def visible(words: str) -> bool:
+    """Return whether a text makes a text node: not empty, and not only spaces with a line break among them."""
+    return bool(words) and (bool(words.strip(_HTML_SPACE)) or "\n" not in words)
 
-    Args:
-        page: the page.
-        link: gives the address of an action such as "click[next >]".
-        template: name of another template to use instead of the page kind's own.
-    """
-    chosen = _environment().get_template(template or f"{page.kind}.html")
-    done = text.done_texts(page) if page.kind is PageKind.DONE else []
-    return chosen.render(page=page, link=link, rating=text.RATING, done=done)
+
+def picture(product: Product) -> str:
+    """Return the colours of a product's placeholder picture, as a style: a function of its asin, so that it looks the same everywhere."""
+    digest = hashlib.blake2b(product.asin.encode(), digest_size=2).digest()
+    hue = digest[0] / 256
+    return f"--a:{_colour(hue, 0.42, 0.93)};--b:{_colour((hue + 0.06 + digest[1] / 2560) % 1, 0.55, 0.78)}"
+
+
+def _colour(hue: float, saturation: float, value: float) -> str:
+    red, green, blue = (round(255 * part) for part in colorsys.hsv_to_rgb(hue, saturation, value))
+    return f"#{red:02x}{green:02x}{blue:02x}"

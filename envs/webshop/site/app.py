@@ -1,10 +1,10 @@
 """The site's addresses, as a Starlette application.
 
-    GET /                       the only session's page, if there is just one
-    GET /{session}              the page that is open
-    POST /{session}/search      words=… searches (GET too, for short ones)
-    GET /{session}/click        ?thing=… clicks on what has this lower-cased text
-    GET /static/…               style and script
+    GET  /                      the only session's page, if there is just one
+    GET  /{session}             the page that is open
+    GET  /{session}/act         ?action=click[…] carries an action out; POST does too
+    POST /{session}/act         words=… searches
+    GET  /static/…              style and script
 
 Rules:
     - What a session remembers stays on the server, under the session's id; addresses hold nothing that could break in them.
@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 from typing import Protocol
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlencode
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,8 +24,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from empg_gym.envs.webshop.html import html
 from empg_gym.envs.webshop.page import Page
-from empg_gym.envs.webshop.site.render import path, render
 
 _NO_STORE = {"Cache-Control": "no-store"}
 
@@ -47,8 +47,8 @@ class Visitor(Protocol):
         """Search; returns whether it was carried out."""
         ...
 
-    def click(self, thing: str) -> bool:
-        """Click; returns whether it was carried out."""
+    def act(self, action: str) -> bool:
+        """Carry out an action such as "click[buy now]"; returns whether it was carried out."""
         ...
 
 
@@ -60,38 +60,40 @@ def make_app(sessions: dict[str, Visitor]) -> Starlette:
 
     def home(request: Request) -> Response:
         if len(sessions) == 1:
-            return RedirectResponse(path(next(iter(sessions))), 303)
+            return RedirectResponse(page_path(next(iter(sessions))), 303)
         return PlainTextResponse("No session here: open the address that the environment printed.\n", 404)
 
     def show(request: Request) -> Response:
         session = visitor(request)
         if session is None:
             return PlainTextResponse("There is no such session.\n", 404)
+        here = page_path(request.path_params["session"])
+
+        def link(action: str) -> str:
+            return f"{here}/act?{urlencode({'action': action})}" if action else here
+
         notice = "That is not on this page any more." if request.query_params.get("refused") else ""
-        return HTMLResponse(render(session.page, step=session.step, notice=notice), headers=_NO_STORE)
+        return HTMLResponse(html(session.page, link, step=session.step, notice=notice), headers=_NO_STORE)
 
-    async def search(request: Request) -> Response:
+    async def act(request: Request) -> Response:
         session = visitor(request)
-        fields = parse_qs((await request.body()).decode("utf-8", "replace")) if request.method == "POST" else None
-        words = request.query_params.get("words", "") if fields is None else fields.get("words", [""])[0]
-        return _back(request, session is not None and session.search(words))
-
-    def click(request: Request) -> Response:
-        session = visitor(request)
-        done = session is not None and session.click(request.query_params.get("thing", ""))
-        return _back(request, done)
+        if session is None:
+            return PlainTextResponse("There is no such session.\n", 404)
+        words = parse_qs((await request.body()).decode("utf-8", "replace")).get("words")
+        done = session.search(words[0]) if words else session.act(request.query_params.get("action", ""))
+        here = page_path(request.path_params["session"])
+        return RedirectResponse(here if done else f"{here}?refused=1", 303, headers=_NO_STORE)
 
     return Starlette(
         routes=[
             Route("/", home),
             Mount("/static", StaticFiles(packages=[("empg_gym.envs.webshop.site", "static")])),
             Route("/{session}", show),
-            Route("/{session}/search", search, methods=["GET", "POST"]),
-            Route("/{session}/click", click),
+            Route("/{session}/act", act, methods=["GET", "POST"]),
         ]
     )
 
 
-def _back(request: Request, done: bool) -> Response:
-    address = "/" + quote(request.path_params["session"], safe="")
-    return RedirectResponse(address if done else f"{address}?refused=1", 303, headers=_NO_STORE)
+def page_path(session: str) -> str:
+    """Return the path of a session's page, any session id safely encoded."""
+    return "/" + quote(session, safe="")

@@ -9,8 +9,7 @@ from types import TracebackType
 
 import uvicorn
 
-from empg_gym.envs.webshop.site.app import Visitor, make_app
-from empg_gym.envs.webshop.site.render import path
+from empg_gym.envs.webshop.site.app import Visitor, make_app, page_path
 from empg_gym.errors import EnvironmentFailure
 
 START_SECONDS = 20.0
@@ -54,7 +53,7 @@ class SiteServer:
 
     def page_address(self, session: str) -> str:
         """Return the address of a session's page."""
-        return self.address + path(session)
+        return self.address + page_path(session)
 
     def close(self) -> None:
         """Stop serving."""
