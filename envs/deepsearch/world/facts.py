@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -33,7 +34,8 @@ RELATIONS: dict[Kind, dict[str, Kind | None]] = {
 _SHARES: dict[Kind, float] = {"country": 0.02, "city": 0.16, "person": 0.40, "work": 0.20, "company": 0.12, "event": 0.10}
 _SAME_GROUP = 0.85
 """Share of relations that stay in a thing's group, so that long chains inside one group exist."""
-_TEST_SHARE = 0.3
+_TEST_PLACES = (1, 4, 7)
+"""Places in each ten of a kind that go to the group "test": three tenths, and at least one of every kind."""
 OCCUPATIONS = tuple(
     (
         "architect astronomer baker botanist cartographer cellist chemist clockmaker composer diplomat engineer engraver explorer "
@@ -120,7 +122,12 @@ def _create(rng: random.Random, size: int) -> list[Thing]:
     counts["person"] += size - sum(counts.values())
     kinds: list[Kind] = [kind for kind in KINDS for _ in range(counts[kind])]
     rng.shuffle(kinds)
-    return [Thing(number, kind, names[kind](), "test" if rng.random() < _TEST_SHARE else "train") for number, kind in enumerate(kinds)]
+    things: list[Thing] = []
+    met: Counter[Kind] = Counter()
+    for number, kind in enumerate(kinds):
+        things.append(Thing(number, kind, names[kind](), "test" if met[kind] % 10 in _TEST_PLACES else "train"))
+        met[kind] += 1
+    return things
 
 
 def _give_values(rng: random.Random, thing: Thing, namer: Namer) -> None:
