@@ -57,7 +57,7 @@ def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
         if (chosen.index or 0) >= count:
             found = "no CUDA device is" if count == 0 else f"only {count} CUDA device{'s are' if count > 1 else ' is'}"
             raise ConfigError(
-                f'device {device!r} was asked for and {found} available here; use device = "auto" or "cpu", or install a CUDA build of torch'
+                f'device {device!r} was asked for and {found} available here; use device = "auto" or "cpu", or a CUDA build of torch'
             )
         return chosen, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if chosen.type == "mps" and not torch.backends.mps.is_available():
@@ -147,7 +147,7 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
 
     folder = Path(name).expanduser()
     local = folder.exists()
-    if not local and (name.startswith((".", "/", "~")) or name.count("/") != 1):
+    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         raise ConfigError(
             f"no model folder at {name!r}: expected a Hugging Face folder (config.json, safetensors, tokenizer) or a hub name"
         )

@@ -14,10 +14,10 @@ merges apply to all others.
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from empg_gym.errors import ConfigError
@@ -66,11 +66,12 @@ def train_tokenizer(
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
 
-    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    counts = _count_words(texts, splitter, whole)
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    parts = _outside(texts, whole)
+    counts = Counter(word for part in parts for word, _ in splitter.pre_tokenize_str(part))
     if not counts:
         raise ConfigError("a tokenizer can't be trained on no text: give it prompts, observations and responses of the environment")
-    merges = _merges(counts, pieces)
+    merges = _merges(parts, pieces)
     vocabulary = {token: index for index, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     frequent = sorted((word for word, count in counts.items() if count >= min_frequency), key=lambda word: (-counts[word], word))
     for token in [left + right for left, right in merges] + frequent[:max_words]:
@@ -90,40 +91,23 @@ def train_tokenizer(
     )
 
 
-def _count_words(texts: Iterable[str], splitter: object, whole: Sequence[str]) -> Counter[str]:
-    """Return how often each word (in the byte alphabet, with its leading space) occurs outside the strings of `whole`."""
-    cut = re.compile("|".join(re.escape(token) for token in sorted(whole, key=len, reverse=True))) if whole else None
-    counts: Counter[str] = Counter()
-    for text in texts:
-        for part in cut.split(text) if cut is not None else (text,):
-            counts.update(word for word, _ in splitter.pre_tokenize_str(part))  # type: ignore[attr-defined]
-    return counts
+def _outside(texts: Iterable[str], whole: Sequence[str]) -> list[str]:
+    """Return the parts of the texts between the strings of `whole`."""
+    if not whole:
+        return list(texts)
+    cut = re.compile("|".join(re.escape(token) for token in sorted(whole, key=len, reverse=True)))
+    return [part for text in texts for part in cut.split(text)]
 
 
-def _merges(counts: Counter[str], limit: int) -> list[tuple[str, str]]:
-    """Return the first `limit` byte-pair merges of the counted words (Sennrich et al. 2016); equal counts go by the alphabet."""
-    spelled = {word: tuple(word) for word in counts}
-    merges: list[tuple[str, str]] = []
-    while len(merges) < limit:
-        pairs: Counter[tuple[str, str]] = Counter()
-        for word, parts in spelled.items():
-            for pair in pairwise(parts):
-                pairs[pair] += counts[word]
-        if not pairs:
-            break
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-        if pairs[best] < 2:
-            break
-        merges.append(best)
-        spelled = {word: _merge(parts, best) if best[0] in parts else parts for word, parts in spelled.items()}
-    return merges
+def _merges(parts: list[str], pieces: int) -> list[tuple[str, str]]:
+    """Return the first `pieces` byte-pair merges of the texts (Sennrich et al. 2016)."""
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import BPE
+    from tokenizers.trainers import BpeTrainer
 
-
-def _merge(parts: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    merged: list[str] = []
-    for part in parts:
-        if merged and (merged[-1], part) == pair:
-            merged[-1] += part
-        else:
-            merged.append(part)
-    return tuple(merged)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    learner = Tokenizer(BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = BpeTrainer(vocab_size=len(alphabet) + pieces, min_frequency=2, initial_alphabet=alphabet, show_progress=False)
+    learner.train_from_iterator(parts, trainer)
+    return [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]
