@@ -360,7 +360,7 @@ def test_arguments_that_cannot_be_are_refused(arguments: dict[str, Any], says: s
 
 
 def test_data_that_cannot_be_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no question for split 'test'.*1 train, 1 unlabelled"):
+    with pytest.raises(ConfigError, match=r"no question for split 'test'.*1 train, 1 unlabelled"):
         DeepSearchEnv(**{**files, "split": "test"})
     with pytest.raises(ConfigError, match="give corpus=PATH"):
         DeepSearchEnv(**{**files, "corpus": None})

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from empg_gym.envs.deepsearch import tags
 
-FORBIDDEN = re.compile(r"<[\s/]*(?:%s)\b" % "|".join(tags.TAGS), re.IGNORECASE)
+FORBIDDEN = re.compile(rf"<[\s/]*(?:{'|'.join(tags.TAGS)})\b", re.IGNORECASE)
 PIECES = st.lists(
     st.sampled_from(["<", ">", "/", " ", "|", "search", "Information", "answer", "<|im_start|>", "\u200b", "text", "\n"]), max_size=40
 )

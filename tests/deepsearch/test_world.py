@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_passages(world: tuple[list[dict[str, str]], list[Question]]) -> None:
     for member in ("id", "title", "url"):
         assert len({row[member] for row in rows}) == SIZE
     lengths = [len(row["text"].split()) for row in rows]
-    assert 20 < min(lengths) and max(lengths) < 120
+    assert min(lengths) > 20 and max(lengths) < 120
     assert all(row["contents"] == f'"{row["title"]}"\n{row["text"]}' for row in rows)
 
 
@@ -64,7 +65,7 @@ def test_the_answer_follows_from_the_supporting_passages(world: tuple[list[dict[
         if question.kind.endswith("hop"):
             assert answer in support[-1]["text"]
             assert answer not in question.text
-            assert all(later["title"] in earlier["text"] for earlier, later in zip(support, support[1:], strict=False))
+            assert all(later["title"] in earlier["text"] for earlier, later in pairwise(support))
 
 
 def test_comparisons_are_right(world: tuple[list[dict[str, str]], list[Question]]) -> None:

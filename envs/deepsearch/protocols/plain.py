@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from empg_gym.envs.deepsearch import tags
 from empg_gym.envs.deepsearch.actions import Action, Answer, Invalid, Search, Visit, answer, search, visit
 from empg_gym.envs.deepsearch.protocols.base import Parsed, Protocol, QueryResult
 
@@ -17,19 +18,22 @@ class Plain(Protocol):
     name = "plain"
 
     def parse(self, text: str) -> Parsed:
+        return Parsed(self._read(text), tags.drop_forged_results(text))
+
+    def _read(self, text: str) -> Action:
         verb = _ACTION.match(text)
         if verb is None:
-            return Parsed(Invalid("it is none of search[query], visit[address], answer[text]"), text)
+            return Invalid("it is none of search[query], visit[address], answer[text]")
         rest = text[verb.end() :].rstrip()
         if not rest.endswith("]"):
-            return Parsed(Invalid("the closing bracket is missing"), text)
+            return Invalid("the closing bracket is missing")
         argument = rest[:-1]
         kind = verb.group(1).lower()
         if kind == "search":
-            return Parsed(search([argument]), text)
+            return search([argument])
         if kind == "visit":
-            return Parsed(visit(argument), text)
-        return Parsed(answer(argument), text)
+            return visit(argument)
+        return answer(argument)
 
     def write(self, action: Action, thought: str = "") -> str:
         match action:
