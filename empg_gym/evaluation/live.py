@@ -111,18 +111,8 @@ def _duration(seconds: float) -> str:
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
     """Return the results of a run as a table; groups stand below their environment."""
-    table = Table(
-        "environment",
-        "episodes",
-        "errors",
-        "success % [95 % interval]",
-        "score [95 %]",
-        "steps",
-        "invalid",
-        "tokens",
-        box=None,
-        pad_edge=False,
-    )
+    columns = ("environment", "episodes", "errors", "success % [95 %]", "score [95 %]", "steps", "invalid", "tokens")
+    table = Table(*columns, box=None, pad_edge=False)
     for env, entry in results.items():
         tokens = entry["tokens"]
         steps, invalid = entry["steps"], entry["invalid_actions"]["rate"]

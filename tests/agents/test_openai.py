@@ -1,0 +1,249 @@
+"""The agent for OpenAI-compatible servers, against a real HTTP server that misbehaves in every way that we know of."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+
+import numpy as np
+import pytest
+
+from empg_gym.agents import backoff, http, make_agent
+from empg_gym.agents.openai import OpenAIAgent
+from empg_gym.errors import AgentError, ConfigError
+from empg_gym.evaluation import evaluate
+from empg_gym.trajectory import read_trajectories
+from tests.agents.server import ChatServer, always, first, serving
+from tests.toy import TOY_ID
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.005)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def play(server, out=None, *, episodes=2, retries=0, env_kwargs=None, history=None, **options):
+    agent = OpenAIAgent("doors-1", base_url=server.url, **{"retries": 3, "timeout": 5.0, **options})
+    return evaluate(TOY_ID, agent, episodes=episodes, out=out, retries=retries, env_kwargs=env_kwargs, history=history)
+
+
+def entry(summary):
+    return summary.results[TOY_ID]
+
+
+def test_plays_to_success_with_bounded_entropies_usage_and_rows(tmp_path):
+    with serving(ChatServer()) as server:
+        summary = play(server, tmp_path / "run", token_ids=True)
+    found = entry(summary)
+    assert found["success_rate"] == 1.0 and found["errors"] == 0
+    assert found["tokens"] == {"prompt": 66, "completion": 18, "uncounted_steps": 0}
+    assert found["entropy"] == {"mean": pytest.approx(1.5 * math.log(2)), "is_bound": True}
+    for trajectory in read_trajectories(tmp_path / "run" / "trajectories.jsonl"):
+        assert [step.row for step in trajectory.steps] == [0, 0, 0]
+        row = np.concatenate([part for step in trajectory.steps for part in (step.prompt_token_ids, step.response_token_ids)])
+        assert row.tolist() == [1, 2, 7, 8, 9, 3, 7, 8, 9, 3, 7, 8, 9]
+        assert all(step.entropy_is_bound and len(step.entropies) == len(step.response_token_ids) == 3 for step in trajectory.steps)
+        assert trajectory.agent == "openai:doors-1"
+
+
+TRANSIENT = ("429", "429-date", "500", "503", "slow", "cut", "malformed", "html", "list", "no-choices", "no-message")
+
+
+@pytest.mark.parametrize("fault", [*TRANSIENT, "filter", "wrong-ids", "text-ids", "bad-logprobs"])
+def test_a_fault_that_passes_is_invisible(fault):
+    with serving(ChatServer(faults=first(fault, fault))) as server:
+        summary = play(server, episodes=1, token_ids=True, timeout=0.25 if fault == "slow" else 5.0)
+    found = entry(summary)
+    assert (found["success_rate"], found["errors"], found["retried"]) == (1.0, 0, 0)
+    assert len(server.requests) == 3 + 2
+
+
+@pytest.mark.parametrize("fault", TRANSIENT)
+def test_a_fault_that_stays_is_an_error_and_not_a_failure(fault, tmp_path):
+    faults = {"slow": {"timeout": 0.1}}.get(fault, {})
+    with serving(ChatServer(faults=always(fault))) as server:
+        summary = play(server, tmp_path / "run", episodes=2, **{"retries": 1, **faults})
+    found = entry(summary)
+    assert (found["episodes"], found["errors"], found["scored"], found["success_rate"]) == (2, 2, 0, None)
+    assert found["errors_by_kind"] == {"AgentError": 2}
+    (trajectory, _) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
+    assert trajectory.stop_reason == "error" and "failed" in trajectory.error
+
+
+def test_faults_on_a_third_of_all_requests_lose_no_episode():
+    faults = [*TRANSIENT[:4], *TRANSIENT[5:]]
+    with serving(ChatServer(faults=lambda number: faults[number // 3 % len(faults)] if number % 3 == 0 else None)) as server:
+        summary = play(server, episodes=30, retries=10, concurrency=8)
+    assert (entry(summary)["success_rate"], entry(summary)["errors"]) == (1.0, 0)
+
+
+def test_what_the_server_asks_to_wait_is_waited_for_by_every_request(monkeypatch):
+    waits: list[float] = []
+    moment = [100.0]
+
+    async def sleep(seconds):
+        waits.append(seconds)
+        moment[0] += seconds
+
+    monkeypatch.setattr(http.asyncio, "sleep", sleep)
+    monkeypatch.setattr(http.time, "monotonic", lambda: moment[0])
+    client = http.JSONClient("http://127.0.0.1:9", retries=1)
+
+    async def send(method, url, payload):
+        client.sent = getattr(client, "sent", 0) + 1
+        return http.httpx.Response(429, headers={"retry-after": "7"}, json={}) if client.sent == 1 else http.httpx.Response(200, json={"a": 1})
+
+    real, client._send = client._send, send
+    assert asyncio.run(client.post("/x", {}, lambda body: body)) == {"a": 1}
+    assert 7.0 <= waits[0] <= 8.0
+    client._not_before = moment[0] + 5.0
+    waits.clear()
+    with pytest.raises(http.httpx.ConnectError):
+        asyncio.run(real("GET", "http://127.0.0.1:9/x", None))
+    assert waits and 5.0 <= waits[0] < 5.1
+
+
+@pytest.mark.parametrize("fault, sign", [("404", "base URL"), ("quota", "quota")])
+def test_what_the_user_must_mend_ends_the_run(fault, sign):
+    with serving(ChatServer(faults=always(fault))) as server, pytest.raises(ConfigError, match=sign):
+        play(server)
+    assert len(server.requests) <= 2
+
+
+def test_a_wrong_key_ends_the_run_and_is_not_shown(tmp_path):
+    with serving(ChatServer(key="right")) as server:
+        with pytest.raises(ConfigError) as caught:
+            play(server, tmp_path / "run", api_key="sk-very-secret")
+        assert "OPENAI_API_KEY" in str(caught.value) and "very-secret" not in str(caught.value)
+        summary = play(server, tmp_path / "other", api_key="right")
+    assert entry(summary)["success_rate"] == 1.0
+    for file in tmp_path.rglob("*.json*"):
+        assert "very-secret" not in file.read_text() and '"right"' not in file.read_text()
+
+
+def test_a_refused_request_is_an_error_at_once():
+    with serving(ChatServer(faults=always("422"))) as server:
+        summary = play(server, episodes=1)
+    assert entry(summary)["errors_by_kind"] == {"RejectedRequest": 1}
+    assert len(server.requests) == 1
+
+
+def test_no_server_is_said_before_anything_runs(tmp_path):
+    with pytest.raises(ConfigError, match="start the server"):
+        evaluate(TOY_ID, OpenAIAgent("m", base_url="http://127.0.0.1:9/v1"), episodes=1, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_conversation_beyond_the_context_ends_the_episode_as_a_limit():
+    with serving(ChatServer(context=4)) as server:
+        summary = play(server, episodes=2)
+    found = entry(summary)
+    assert (found["errors"], found["stop_reasons"], found["success_rate"]) == (0, {"row_tokens": 2}, 0.0)
+
+
+def test_parameters_that_only_inform_give_way():
+    with serving(ChatServer(rejects=("return_token_ids", "seed", "max_tokens"), top_limit=5)) as server:
+        summary = play(server, token_ids=True, max_tokens=50)
+    assert entry(summary)["success_rate"] == 1.0
+    last = server.requests[-1]
+    assert last["top_logprobs"] == 5 and last["max_completion_tokens"] == 50
+    assert not {"return_token_ids", "seed", "max_tokens"} & set(last)
+
+
+def test_without_logprobs_there_are_no_entropies():
+    with serving(ChatServer(top_limit=0)) as server:
+        summary = play(server)
+    assert entry(summary)["entropy"] is None and entry(summary)["success_rate"] == 1.0
+    assert "logprobs" not in server.requests[-1]
+
+
+def test_parameters_that_change_the_text_never_give_way():
+    with serving(ChatServer(rejects=("temperature",))) as server:
+        summary = play(server, temperature=0.5)
+    assert entry(summary)["errors"] == 2
+
+
+def test_missing_usage_is_not_counted_as_zero():
+    with serving(ChatServer(usage=False)) as server:
+        summary = play(server)
+    assert entry(summary)["tokens"] == {"prompt": None, "completion": None, "uncounted_steps": 6}
+
+
+def test_tool_calls_go_back_as_tool_messages():
+    with serving(ChatServer()) as server:
+        summary = play(server, format="tools", episodes=1)
+    assert entry(summary)["success_rate"] == 1.0
+    system, *rest = server.requests[-1]["messages"]
+    assert "calling exactly one of the given tools" in system["content"]
+    assert [message["role"] for message in rest] == ["user", "assistant", "tool", "assistant", "tool"]
+    for asked, answered in ((rest[1], rest[2]), (rest[3], rest[4])):
+        assert [call["id"] for call in asked["tool_calls"]] == [answered["tool_call_id"]]
+    assert server.requests[0]["tools"][0]["function"]["name"] == "act"
+
+
+def test_unreadable_tool_arguments_are_an_invalid_action_of_the_model():
+    with serving(ChatServer(garbage=True)) as server:
+        summary = play(server, format="tools", episodes=1)
+    found = entry(summary)
+    assert (found["errors"], found["success_rate"], found["invalid_actions"]["rate"]) == (0, 0.0, 1.0)
+
+
+def test_thoughts_beside_the_content_are_kept_but_not_sent_back(tmp_path):
+    with serving(ChatServer(reasoning=True)) as server:
+        play(server, tmp_path / "run", episodes=1)
+    (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
+    assert trajectory.success and {step.thought for step in trajectory.steps} == {"hidden thoughts"}
+    assert all("hidden" not in str(message["content"]) for message in server.requests[-1]["messages"])
+
+
+def test_a_history_window_sends_the_last_own_messages():
+    with serving(ChatServer()) as server:
+        play(server, episodes=1, history=1)
+    roles = [message["role"] for message in server.requests[-1]["messages"]]
+    assert roles == ["system", "user", "assistant", "user"]
+
+
+def test_requests_under_way_are_bounded_and_the_bound_is_used():
+    with serving(ChatServer(delay=0.05)) as server:
+        agent = OpenAIAgent("doors-1", base_url=server.url, concurrency=5)
+        summary = evaluate(TOY_ID, agent, episodes=20, concurrency=20)
+    assert entry(summary)["success_rate"] == 1.0
+    assert server.most_in_flight == 5
+
+
+def test_the_only_model_of_a_server_needs_no_name(monkeypatch):
+    with serving(ChatServer()) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        summary = evaluate(TOY_ID, "openai", episodes=1)
+    assert summary.data["agent"] == "openai:doors-1"
+
+
+def test_the_seed_is_the_same_in_every_run_and_differs_between_repeats():
+    seeds = []
+    for _ in range(2):
+        with serving(ChatServer()) as server:
+            evaluate(TOY_ID, OpenAIAgent("doors-1", base_url=server.url), tasks=[0], repeats=2, concurrency=1)
+            seeds.append([request["seed"] for request in server.requests])
+    assert seeds[0] == seeds[1] and len(set(seeds[0])) == 2
+
+
+def test_openai_itself_needs_a_key():
+    with pytest.raises(ConfigError, match="OPENAI_API_KEY"):
+        make_agent("openai:gpt")
+
+
+def test_an_agent_serves_one_event_loop_after_the_other():
+    with serving(ChatServer()) as server:
+        agent = OpenAIAgent("doors-1", base_url=server.url)
+        for _ in range(2):
+            assert entry(evaluate(TOY_ID, agent, episodes=1))["success_rate"] == 1.0
+
+
+def test_the_error_of_a_dead_server_names_it():
+    async def ask():
+        await http.JSONClient("http://127.0.0.1:9/v1", retries=1).post("/x", {}, dict)
+
+    with pytest.raises(AgentError, match="failed 2 times"):
+        asyncio.run(ask())

@@ -1,0 +1,112 @@
+"""Entropy bounds, waits, and bodies that break the protocol."""
+
+from __future__ import annotations
+
+import math
+import random
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from empg_gym.agents.backoff import LONGEST_BACKOFF, LONGEST_WAIT, retry_after, wait_seconds
+from empg_gym.agents.chat_reply import entropy_bound, read_reply
+from empg_gym.agents.http import UnreadableReply
+
+
+@st.composite
+def distributions(draw):
+    weights = np.array(draw(st.lists(st.floats(1e-6, 1.0), min_size=2, max_size=40)))
+    return np.sort(weights / weights.sum())[::-1]
+
+
+@given(distributions(), st.integers(1, 20), st.data())
+def test_the_bound_never_exceeds_the_entropy(probabilities, k, data):
+    entropy = -float(np.sum(probabilities * np.log(probabilities)))
+    chosen = data.draw(st.integers(0, len(probabilities) - 1))
+    top = np.log(probabilities[:k]).tolist()
+    own = math.log(probabilities[chosen])
+    assert entropy_bound(top, own) <= entropy + 1e-9
+    sampled_first = [own, *[value for index, value in enumerate(top) if index != chosen][: k - 1]]
+    assert entropy_bound(sampled_first, own) <= entropy + 1e-9
+
+
+@given(distributions())
+def test_the_bound_is_exact_where_everything_is_known(probabilities):
+    logs = np.log(probabilities).tolist()
+    assert entropy_bound(logs, logs[0]) == pytest.approx(-float(np.sum(probabilities * np.log(probabilities))), abs=1e-6)
+
+
+def test_the_bound_counts_what_is_left():
+    assert entropy_bound([math.log(0.5), math.log(0.25)], math.log(0.5)) == pytest.approx(1.5 * math.log(2))
+    assert entropy_bound([math.log(0.1)] * 5, math.log(0.1)) == pytest.approx(math.log(10))
+    assert entropy_bound([0.0, -9999.0], 0.0) == 0.0
+
+
+@given(st.floats(0, 30), st.integers(1, 20))
+def test_a_certain_token_has_no_entropy(low, k):
+    assert entropy_bound([0.0, *[-50.0 - low] * k], 0.0) == pytest.approx(0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "headers, seconds",
+    [
+        ({}, None),
+        ({"retry-after": "3"}, 3.0),
+        ({"retry-after": "0.5"}, 0.5),
+        ({"retry-after-ms": "250"}, 0.25),
+        ({"retry-after": "Fri, 20 Nov 2026 10:00:30 GMT"}, 30.0),
+        ({"retry-after": "Fri, 20 Nov 2026 09:00:00 GMT"}, 0.0),
+        ({"retry-after": "99999"}, LONGEST_WAIT),
+        ({"retry-after": "-4"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after-ms": "soon"}, None),
+    ],
+)
+def test_retry_after(headers, seconds):
+    assert retry_after(headers, datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)) == seconds
+
+
+@given(st.integers(0, 60), st.none() | st.floats(0, LONGEST_WAIT), st.integers())
+def test_waits_are_never_shorter_than_asked_and_bounded(attempt, asked, seed):
+    wait = wait_seconds(attempt, asked, random.Random(seed))
+    assert (asked or 0.0) <= wait <= (LONGEST_BACKOFF if asked is None else asked + 1.0)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["choices", "message", "content", "tool_calls", "function", "name", "arguments", "logprobs", "top_logprobs", "logprob"]
+                + ["token", "token_ids", "prompt_token_ids", "usage", "prompt_tokens", "finish_reason"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["choices", "usage", "prompt_token_ids"]), json_values))
+def test_any_body_is_read_or_unreadable(body):
+    try:
+        completion, message = read_reply(body)
+    except UnreadableReply:
+        return
+    assert isinstance(completion.text, str) and message["role"] == "assistant"
+
+
+@given(json_values, json_values, json_values)
+def test_any_choice_is_read_or_unreadable(message, logprobs, ids):
+    body = {"choices": [{"message": message, "logprobs": logprobs, "token_ids": ids, "finish_reason": "stop"}]}
+    try:
+        completion, _ = read_reply(body)
+    except UnreadableReply:
+        return
+    assert completion.token_ids is None or completion.logprobs is None or len(completion.token_ids) == len(completion.logprobs)
