@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from empg_gym.env import Outcome, TextEnv
-from empg_gym.envs.webshop.build import Progress, open_goals, open_store
+from empg_gym.envs.webshop.build import open_goals, open_store
 from empg_gym.envs.webshop.expert import Expert
 from empg_gym.envs.webshop.goal import Goal
 from empg_gym.envs.webshop.goal_build import KINDS
 from empg_gym.envs.webshop.goals import draw_upstream, draw_weighted
 from empg_gym.envs.webshop.nouns import choose_nouns
+from empg_gym.envs.webshop.progress import Progress
 from empg_gym.envs.webshop.rules import RULES, TOOLS
 from empg_gym.envs.webshop.session import SessionState, ShopSession
 from empg_gym.envs.webshop.shop import Shop
@@ -124,6 +125,7 @@ class WebShopEnv(TextEnv):
         self._shown: deque[str] = deque(maxlen=num_prev_obs + 1)
         self._done: deque[str] = deque(maxlen=max(1, num_prev_actions))
         session = ShopSession(self.shop, self._generator, upstream=self._sampler is not None, show_attributes=show_attrs)
+        self._blocking = backend == "browser"
         self.view: ShopView = DirectView(session, observation) if backend == "text" else _browser(session, observation)
         if self._sampler is not None:
             self._sample_task()  # upstream's constructor resets once
@@ -236,6 +238,10 @@ class WebShopEnv(TextEnv):
     @property
     def task_type(self) -> str:
         return self._present.category
+
+    @property
+    def blocking(self) -> bool:
+        return self._blocking
 
     @property
     def rules(self) -> str:

@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 from typing import Protocol
-from urllib.parse import parse_qs, quote, urlencode
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -56,7 +56,7 @@ def make_app(sessions: dict[str, Visitor]) -> Starlette:
     """Return the site for these sessions, by id; sessions may be added and removed while it runs."""
 
     def visitor(request: Request) -> Visitor | None:
-        return sessions.get(request.path_params["session"])
+        return sessions.get(_session_id(request))
 
     def home(request: Request) -> Response:
         if len(sessions) == 1:
@@ -67,7 +67,7 @@ def make_app(sessions: dict[str, Visitor]) -> Starlette:
         session = visitor(request)
         if session is None:
             return PlainTextResponse("There is no such session.\n", 404)
-        here = page_path(request.path_params["session"])
+        here = page_path(_session_id(request))
 
         def link(action: str) -> str:
             return f"{here}/act?{urlencode({'action': action})}" if action else here
@@ -81,7 +81,7 @@ def make_app(sessions: dict[str, Visitor]) -> Starlette:
             return PlainTextResponse("There is no such session.\n", 404)
         words = parse_qs((await request.body()).decode("utf-8", "replace")).get("words")
         done = session.search(words[0]) if words else session.act(request.query_params.get("action", ""))
-        here = page_path(request.path_params["session"])
+        here = page_path(_session_id(request))
         return RedirectResponse(here if done else f"{here}?refused=1", 303, headers=_NO_STORE)
 
     return Starlette(
@@ -95,5 +95,12 @@ def make_app(sessions: dict[str, Visitor]) -> Starlette:
 
 
 def page_path(session: str) -> str:
-    """Return the path of a session's page, any session id safely encoded."""
-    return "/" + quote(session, safe="")
+    """Return the path of a session's page, for any session id.
+
+    Encoded twice: servers decode a path once before they look for its slashes.
+    """
+    return "/" + quote(quote(session, safe=""), safe="")
+
+
+def _session_id(request: Request) -> str:
+    return unquote(request.path_params["session"])

@@ -1,0 +1,145 @@
+"""The site over HTTP, without a browser: pages, sessions, refusals, play."""
+
+from __future__ import annotations
+
+import threading
+from html.parser import HTMLParser
+
+import gymnasium as gym
+import httpx
+import pytest
+
+from empg_gym import LLMAgentEnv
+from empg_gym.envs.webshop import text
+from empg_gym.envs.webshop.html import html
+from empg_gym.envs.webshop.site.play import play_in_browser
+from empg_gym.envs.webshop.site.server import SiteServer
+from empg_gym.errors import ConfigError, EnvironmentFailure
+
+
+class TextNodes(HTMLParser):
+    """Reads the text nodes of a page as upstream does."""
+
+    def __init__(self):
+        super().__init__()
+        self.nodes, self._hidden = [], 0
+
+    def handle_starttag(self, tag, attributes):
+        self._hidden += tag in ("title", "script", "style")
+
+    def handle_endtag(self, tag):
+        self._hidden -= tag in ("title", "script", "style")
+
+    def handle_data(self, data):
+        if not data.strip(" \n\t\f\r"):
+            data = "\n" if "\n" in data else " "
+        if data != "\n" and not self._hidden:
+            self.nodes.append(data)
+
+
+def make(**arguments):
+    return gym.make("EMPG/WebShop-v0", split="test", num_products=100, **arguments).unwrapped
+
+
+def test_the_text_nodes_of_every_kind_of_page_are_those_of_the_text_modes():
+    env = make(show_attrs=True)
+    seen = set()
+    for seed in range(6):
+        env.reset(seed=seed)
+        plan = ["click[description]", "click[< prev]", "click[features]", "click[< prev]", "click[reviews]", "click[< prev]"]
+        plan += ["click[attributes]", "click[< prev]"]
+        while True:
+            parser = TextNodes()
+            parser.feed(html(env.view.page))
+            assert parser.nodes == [node.text for node in text.nodes(env.view.page)]
+            seen.add((env.view.page.kind, env.view.page.sub))
+            if env.view.page.kind == "done":
+                break
+            env.step(plan.pop(0) if env.view.page.kind in ("item_page", "item_sub_page") and plan else env.expert())
+            env._step, env._truncated = 0, False
+    assert len(seen) == 8
+
+
+def test_a_page_keeps_the_goals_secrets():
+    env = make()
+    env.reset(seed=0)
+    env.step(env.expert())
+    source = html(env.view.page)
+    assert "<!--" not in source
+    assert "product_category" not in source
+
+
+@pytest.fixture
+def game():
+    """A person's episode, served in a thread: (environment, address)."""
+    env = LLMAgentEnv(gym.make("EMPG/WebShop-v0", split="test", num_products=100), dialogue="plain")
+    env.reset(seed=0)
+    addresses, told = [], threading.Event()
+
+    def announce(address):
+        addresses.append(address)
+        told.set()
+
+    thread = threading.Thread(target=play_in_browser, args=(env, announce))
+    thread.start()
+    assert told.wait(20)
+    yield env, addresses[0]
+    while env.trajectory.stop_reason is None:
+        httpx.get(addresses[0] + "/act", params={"action": "click[nothing]"})
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_a_person_buys_with_clicks_and_the_episode_is_recorded(game):
+    env, address = game
+    with httpx.Client(follow_redirects=True) as browser:
+        assert "search_input" in browser.get(address).text
+        while (action := env.unwrapped.expert()) is not None:
+            data = {"words": action[len("search[") : -1]} if action.startswith("search[") else None
+            page = browser.post(f"{address}/act", params={} if data else {"action": action}, data=data)
+            assert page.status_code == 200
+        assert "Your score" in page.text
+    assert env.trajectory.success
+
+
+def test_an_action_is_not_repeated_by_loading_the_page_again(game):
+    env, address = game
+    with httpx.Client(follow_redirects=True) as browser:
+        page = browser.post(f"{address}/act", data={"words": "red"})
+        browser.get(str(page.url))
+    assert len(env.trajectory.steps) == 1
+
+
+def test_what_is_refused_says_so_and_changes_nothing(game):
+    env, address = game
+    with httpx.Client(follow_redirects=True) as browser:
+        before = env.unwrapped.view.state
+        page = browser.get(f"{address}/act", params={"action": "click[buy now]"})
+        assert "data-notice" in page.text
+        assert env.unwrapped.view.state == before
+
+
+def test_session_ids_of_any_text_are_addresses():
+    env = make()
+    env.reset(seed=0)
+
+    class Fixed:
+        page, step = env.view.page, 0
+
+    name = "a/b ?ä#%2F"
+    with SiteServer() as server:
+        server.sessions[name] = Fixed()
+        assert httpx.get(server.page_address(name)).status_code == 200
+        assert httpx.get(server.address + "/nobody").status_code == 404
+        assert httpx.get(server.address + "/static/shop.css").status_code == 200
+        assert httpx.get(server.address + "/static/../app.py").status_code == 404
+
+
+def test_a_port_in_use_is_named():
+    with SiteServer() as server, pytest.raises(EnvironmentFailure, match="0 for a free one"):
+        SiteServer(int(server.address.rpartition(":")[2]))
+
+
+def test_only_webshop_can_be_played_there():
+    with pytest.raises(ConfigError, match="terminal"):
+        play_in_browser(LLMAgentEnv(gym.make("EMPG/ALFWorld-v0")), print)
