@@ -1,0 +1,74 @@
+"""The experts: they win, from the start and from wherever chance has led."""
+
+import random
+
+import pytest
+
+from empg_gym.envs.alfworld.env import ALFWorldEnv
+from empg_gym.envs.alfworld.goals import SENTENCES
+
+SPLITS = ("train", "valid_seen", "valid_unseen")
+
+
+def finish(env):
+    """Play the expert to the end and return whether it won; every proposal must be admissible."""
+    while (action := env.expert()) is not None:
+        _, _, terminated, truncated, info = env.step(action)
+        assert info["valid_action"], action
+        if terminated or truncated:
+            return info["success"]
+    return False
+
+
+@pytest.mark.parametrize("wording", ["new", "old"])
+@pytest.mark.parametrize("size", ["full", "small"])
+@pytest.mark.parametrize("split", SPLITS)
+def test_direct_wins_within_the_limit(split, size, wording):
+    env = ALFWorldEnv(split, size=size, wording=wording)
+    for index in range(60):
+        env.reset(options={"task": index})
+        assert finish(env), env.task
+        assert env.expert() is None
+
+
+@pytest.mark.parametrize("expert", ["direct", "search"])
+def test_recovers_from_random_play(expert):
+    env = ALFWorldEnv("valid_seen", size="small", expert=expert, max_steps=200)
+    rng = random.Random(0)
+    for index in range(90):
+        _, info = env.reset(options={"task": index})
+        for _ in range(rng.randrange(30)):
+            *_, over, _, info = env.step(rng.choice(info["admissible_actions"]))
+            if over:
+                break
+        assert info["success"] or finish(env), env.task
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_search_wins_in_small_households(split):
+    env = ALFWorldEnv(split, size="small", expert="search")
+    for index in range(120):
+        env.reset(options={"task": index})
+        assert finish(env), env.task
+
+
+def test_search_uses_only_what_has_been_shown():
+    """Where objects lie in places that were not shown yet must not change what the search does."""
+    env = ALFWorldEnv("train", size="small", expert="search")
+    for index in range(60):
+        env.reset(options={"task": index})
+        engine = env._engine
+        while (action := env.expert()) is not None:
+            state = engine.state
+            hidden = [r for r in range(len(state.contents)) if r not in engine.seen]
+            if hidden and state.held < 0:
+                emptied = tuple(() if r in hidden else row for r, row in enumerate(state.contents))
+                engine.state = state._replace(contents=emptied)
+                assert env.expert() == action
+                engine.state = state
+            env.step(action)
+
+
+def test_every_task_type_is_among_the_first_six():
+    env = ALFWorldEnv("valid_unseen")
+    assert [env.reset(options={"task": i})[1]["task_type"] for i in range(6)] == list(SENTENCES)
