@@ -48,7 +48,8 @@ class DeepSearchEnv(TextEnv):
         reward: "em", "f1", "cover_em", "search_r1_format", "arpo" or "llm_judge", or an instance.
         judge: endpoint of llm_judge: {"base_url": …, "model": …}.
         backend: "bm25", "bm25s", "tantivy", the address of a Search-R1 server, a live search by name, or a retriever.
-        visit: whether pages can be visited; None = in closed worlds. A visitor object is used as it is.
+        visit: whether pages can be visited; None = in closed worlds. "fetch" and "jina" visit the live web; a visitor is used as it is.
+        web: record/replay of live search and visits: {"cache": "record", "recording": FILE}.
         max_steps: turns until the episode is truncated.
         max_searches: queries that are answered in an episode; None = no limit of their own.
         top_k: passages a query.
@@ -79,7 +80,8 @@ class DeepSearchEnv(TextEnv):
         reward: str | Reward = "em",
         judge: Mapping[str, Any] | None = None,
         backend: str | Retriever = "bm25",
-        visit: bool | Visitor | None = None,
+        visit: bool | str | Visitor | None = None,
+        web: Mapping[str, Any] | None = None,
         max_steps: int = 10,
         max_searches: int | None = None,
         top_k: int = 3,
@@ -109,7 +111,15 @@ class DeepSearchEnv(TextEnv):
         self.observation_tokens = observation_tokens
         self.invalid_penalty = invalid_penalty
         self._tasks, self._library = open_tasks(
-            split=split, data=data, corpus=corpus, mix=mix, backend=backend, visit=visit, world_size=world_size, world_seed=world_seed
+            split=split,
+            data=data,
+            corpus=corpus,
+            mix=mix,
+            backend=backend,
+            visit=visit,
+            web=web,
+            world_size=world_size,
+            world_seed=world_seed,
         )
         self._question: Question = self._tasks.questions[0]
         self._episode = Episode()

@@ -1,11 +1,12 @@
 """What is searched: a retriever, perhaps a visitor, and the corpus behind them where it is at hand.
 
 Backends, by name:
-    bm25                    the built-in index over a local corpus (default)
-    bm25s, tantivy          optional packages over a local corpus
-    http://…, https://…     a Search-R1 retrieval server
-    serper, serpapi, …      live web search (see `web`); keys come from the environment
-    an object               anything with `search(queries, k)`
+    bm25                       the built-in index over a local corpus (default)
+    bm25s, tantivy             optional packages over a local corpus
+    http://…, https://…        a Search-R1 retrieval server
+    brave, searxng, serpapi,
+    serper, tavily             live web search (see `web`); keys come from the environment
+    an object                  anything with `search(queries, k)`
 
 Rules:
     - Visiting is on by default in a closed world, where an address is looked up in the corpus and nowhere else, and off on the live web.
@@ -16,27 +17,20 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from empg_gym.envs.deepsearch import tags
-from empg_gym.errors import ConfigError
+from empg_gym.envs.deepsearch.web import LIVE_SERVICES, live_search, live_visitor
+from empg_gym.errors import ConfigError, nearest
 from empg_gym.retrieval.backends import LocalRetriever, Page, Passage, Retriever, SearchFailed, VisitFailed, Visitor, local_retriever
 from empg_gym.retrieval.corpus import Corpus, open_corpus
 from empg_gym.retrieval.remote import RemoteRetriever
 
 LOCAL_BACKENDS = ("bm25", "bm25s", "tantivy")
-
-
-class Live(Protocol):
-    """A backend that is both."""
-
-    def search(self, queries: list[str], k: int) -> list[list[Passage]]: ...
-
-    def visit(self, url: str) -> Page: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,43 +82,62 @@ def local_corpus(path: str | Path) -> Corpus:
     return _corpus(str(file), (status.st_size, status.st_mtime_ns) if status else (0, 0))
 
 
-def open_library(corpus: Corpus | None, backend: str | Retriever, visit: bool | Visitor | None) -> Library:
+def open_library(
+    corpus: Corpus | None, backend: str | Retriever, visit: bool | str | Visitor | None, web: Mapping[str, Any] | None = None
+) -> Library:
     """Put a library together.
 
     Args:
         corpus: the passages, where they are local.
         backend: a name as in the module docstring, or a retriever.
-        visit: whether pages can be visited; None decides by the kind of backend; a visitor is used as it is.
+        visit: whether pages can be visited; None decides by the kind of backend; "fetch" and "jina" are visitors of the live web; a
+            visitor is used as it is.
+        web: `cache` (off, record, replay or replay_only) and `recording` (its file) of live search and live visits.
 
     Raises:
-        ConfigError: an unknown backend, a local one without a corpus, or visiting where there is nothing to visit.
+        ConfigError: an unknown backend, a local one without a corpus, visiting where there is nothing to visit, or a live service
+            without its key.
         MissingDependencyError: the backend's package is not installed.
     """
-    closed = LocalRetriever(corpus) if corpus is not None else None
-    if not isinstance(backend, str):
-        retriever, live, name = backend, None, type(backend).__name__
-    elif backend in LOCAL_BACKENDS:
-        if corpus is None:
-            raise ConfigError(f"backend {backend!r} searches a local corpus: give corpus=PATH (JSON lines of passages), or another backend")
-        retriever, live, name = local_retriever(backend, corpus), None, backend
-    elif backend.startswith(("http://", "https://")):
-        retriever, live, name = RemoteRetriever(backend), None, "search-r1 server"
-    else:
-        live = _live(backend)
-        retriever, name = live[0], backend
+    live = isinstance(backend, str) and backend in LIVE_SERVICES
+    retriever = _retriever(corpus, backend, web) if isinstance(backend, str) else backend
+    if web is not None and not live and not isinstance(visit, str):
+        raise ConfigError("web has settings of live search and live visits only; name a live backend or visitor, or leave it out")
     visitor: Visitor | None
-    if visit is None:
-        visitor = closed if live is None else None
-    elif isinstance(visit, bool):
-        visitor = (closed or (live[1]() if live else None)) if visit else None
-        if visit and visitor is None:
-            raise ConfigError("visit=True needs pages: give corpus=PATH, a live backend, or a visitor object")
-    else:
+    if isinstance(visit, str):
+        visitor = live_visitor(visit, **_recording(web))
+    elif visit is not None and not isinstance(visit, bool):
         visitor = visit
+    elif live:
+        visitor = live_visitor(**_recording(web)) if visit else None
+    else:
+        visitor = LocalRetriever(corpus) if corpus is not None and visit is not False else None
+        if visit and visitor is None:
+            raise ConfigError("visit=True needs pages: give corpus=PATH, visit='fetch' or 'jina' for the live web, or a visitor object")
+    name = backend if isinstance(backend, str) else type(backend).__name__
     content = corpus.fingerprint if corpus is not None else ""
     fingerprint = hashlib.sha256(f"{name} {content} {visitor is not None}".encode()).hexdigest()[:16]
-    return Library(retriever, visitor, corpus, fingerprint, blocking=not (isinstance(backend, str) and backend in LOCAL_BACKENDS))
+    return Library(retriever, visitor, corpus, fingerprint, blocking=name not in LOCAL_BACKENDS)
 
 
-def _live(name: str) -> Any:
-    raise ConfigError(f"unknown backend {name!r}")
+def _retriever(corpus: Corpus | None, backend: str, web: Mapping[str, Any] | None) -> Retriever:
+    if backend in LOCAL_BACKENDS:
+        if corpus is None:
+            raise ConfigError(f"backend {backend!r} searches a local corpus: give corpus=PATH (JSON lines of passages), or another backend")
+        return local_retriever(backend, corpus)
+    if backend.startswith(("http://", "https://")):
+        return RemoteRetriever(backend)
+    if backend in LIVE_SERVICES:
+        return live_search(backend, **_recording(web))
+    known = nearest(backend, [*LOCAL_BACKENDS, *LIVE_SERVICES])
+    raise ConfigError(f"unknown backend {backend!r}; {known} (or the http address of a retrieval server)")
+
+
+def _recording(web: Mapping[str, Any] | None) -> dict[str, Any]:
+    settings = dict(web or {})
+    for name in settings:
+        if name not in ("cache", "recording"):
+            raise ConfigError(f"unknown setting {name!r} of web; {nearest(name, ('cache', 'recording'))}")
+    if settings.get("recording") is not None:
+        settings["recording"] = Path(settings["recording"])
+    return settings

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ def open_tasks(
     corpus: str | Path | None,
     mix: str | None,
     backend: str | Retriever,
-    visit: bool | Visitor | None,
+    visit: bool | str | Visitor | None,
+    web: Mapping[str, Any] | None,
     world_size: int,
     world_seed: int,
 ) -> tuple[Tasks, Library]:
@@ -81,16 +83,16 @@ def open_tasks(
         from empg_gym.envs.deepsearch.world.embedded import open_world
 
         questions, passages = open_world(world_size, world_seed)
-        return _tasks(questions, (), split), open_library(passages, backend, visit)
+        return _tasks(questions, (), split), open_library(passages, backend, visit, web)
     loaded = _load(str(data), mix, _stamp(Path(data)))
     if corpus is not None:
-        return _tasks(loaded.questions, loaded.weights, split), open_library(local_corpus(corpus), backend, visit)
+        return _tasks(loaded.questions, loaded.weights, split), open_library(local_corpus(corpus), backend, visit, web)
     if isinstance(backend, str) and backend in LOCAL_BACKENDS:
         if not any(row.contexts for row in loaded.questions.rows):
             raise ConfigError("these questions come without passages: give corpus=PATH (JSON lines), or a backend that brings its own")
         questions, passages = _with_contexts(loaded.questions)
-        return _tasks(questions, loaded.weights, split), open_library(passages, backend, visit)
-    return _tasks(loaded.questions, loaded.weights, split), open_library(None, backend, visit)
+        return _tasks(questions, loaded.weights, split), open_library(passages, backend, visit, web)
+    return _tasks(loaded.questions, loaded.weights, split), open_library(None, backend, visit, web)
 
 
 @lru_cache(maxsize=8)

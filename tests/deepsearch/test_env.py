@@ -13,6 +13,7 @@ from gymnasium.utils.env_checker import check_env
 import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.envs.deepsearch.env import LAST_TURN, NO_SEARCHES, REPEATED, DeepSearchEnv
 from empg_gym.envs.deepsearch.protocols import PROTOCOLS
+from empg_gym.envs.deepsearch.web import Recorder
 from empg_gym.errors import ConfigError, DataError, TaskError
 from empg_gym.retrieval.backends import Page, Passage
 from tests.deepsearch.helpers import SMALL, small_env, toy_files
@@ -370,3 +371,29 @@ def test_data_that_cannot_be_is_refused(files: dict[str, Any], tmp_path: Path) -
         DeepSearchEnv(**{**files, "data": tmp_path / "absent.jsonl"})
     with pytest.raises(TaskError, match="no task 'q9'"):
         DeepSearchEnv(**files).reset(options={"task": "q9"})
+
+
+def test_the_live_web_by_name(files: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SERPER_API_KEY", "k-secret")
+    Recorder("record", tmp_path / "web.sqlite").fetch("serper", {"nothing": "of use"}, lambda: b"{}")
+    web = {"cache": "replay_only", "recording": tmp_path / "web.sqlite"}
+    env = DeepSearchEnv(**{**files, "corpus": None}, backend="serper", web=web)
+    assert env.blocking and not env.can_visit  # visiting is off by default on the live web
+    env.reset(options={"task": "q1"})
+    observation, _, terminated, _, info = env.step("search[Velden]")
+    assert observation.startswith("Search error: serper: ") and info["valid_action"] and not terminated
+    assert "k-secret" not in observation and str(tmp_path) not in observation
+    env = DeepSearchEnv(**{**files, "corpus": None}, backend="serper", visit=True, web=web)
+    env.reset(options={"task": "q1"})
+    for url in ("http://127.0.0.1/x", "file:///etc/passwd", "https://example.org/"):
+        observation, _, _, _, info = env.step(f"visit[{url}]")
+        assert observation.startswith("Visit error: ") and info["valid_action"]
+    for arguments, says in (
+        ({"web": web}, "live search"),
+        ({"visit": "fetsh"}, "did you mean 'fetch'"),
+        ({"backend": "serpr"}, "did you mean"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            DeepSearchEnv(**{**files, **arguments})
+    with pytest.raises(ConfigError, match="unknown setting 'cahce'"):
+        DeepSearchEnv(**{**files, "corpus": None}, backend="serper", web={"cahce": "off"})
