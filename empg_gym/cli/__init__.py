@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 
-import click
 import typer
 from rich.console import Console
 
@@ -26,9 +25,13 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    from empg_gym.cli import train
+    from empg_gym.cli import compare, eval, serve, train, view
 
     app.command()(train.train)
+    app.command("eval")(eval.evaluate)
+    app.command()(compare.compare)
+    app.command()(view.view)
+    app.add_typer(serve.app, name="serve")
 
 
 def main() -> None:
@@ -37,17 +40,20 @@ def main() -> None:
     _mount()
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
     except EMPGGymError as error:
         errors.print("error:", style="bold red", end=" ")
         errors.print(str(error), markup=False)
         sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         errors.print("interrupted")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except Exception as error:
+        # Wrong use: typer's own exceptions show themselves. They are known by that, since typer brings its own copy of click.
+        if not hasattr(error, "show") or not hasattr(error, "exit_code"):
+            raise
+        error.show()
+        sys.exit(error.exit_code)
     sys.exit(code if isinstance(code, int) else 0)
