@@ -93,7 +93,9 @@ def test_what_the_server_asks_to_wait_is_waited_for_by_every_request(monkeypatch
 
     async def send(method, url, payload):
         client.sent = getattr(client, "sent", 0) + 1
-        return http.httpx.Response(429, headers={"retry-after": "7"}, json={}) if client.sent == 1 else http.httpx.Response(200, json={"a": 1})
+        return (
+            http.httpx.Response(429, headers={"retry-after": "7"}, json={}) if client.sent == 1 else http.httpx.Response(200, json={"a": 1})
+        )
 
     real, client._send = client._send, send
     assert asyncio.run(client.post("/x", {}, lambda body: body)) == {"a": 1}

@@ -1,0 +1,130 @@
+"""Agents in processes of their own: the protocol, what breaks it, and that no process stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from empg_gym.agents import make_agent
+from empg_gym.agents.process import ProcessAgent
+from empg_gym.errors import ConfigError
+from empg_gym.evaluation import evaluate
+from empg_gym.trajectory import read_trajectories
+from tests.toy import TOY_ID
+
+PLAYER = [sys.executable, "-S", str(Path(__file__).with_name("doors_player.py"))]
+
+
+def play(mode, tmp_path, *, episodes=2, concurrency=2, retries=0, **options):
+    agent = ProcessAgent([*PLAYER, mode], env={"PLAYER_PIDS": str(tmp_path / "pids")}, **{"grace": 1.0, **options})
+    summary = evaluate(TOY_ID, agent, episodes=episodes, concurrency=concurrency, retries=retries, out=tmp_path / "run")
+    return summary.results[TOY_ID]
+
+
+def pids(tmp_path):
+    return [int(line) for line in (tmp_path / "pids").read_text().split()]
+
+
+def alive(pid):
+    """Whether the process runs (a zombie that its parent has not reaped does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize("mode", ["good", "no-id", "tools"])
+def test_a_process_for_each_episode(mode, tmp_path):
+    found = play(mode, tmp_path, episodes=3)
+    assert (found["success_rate"], found["errors"]) == (1.0, 0)
+    assert len(pids(tmp_path)) == 3 and not any(map(alive, pids(tmp_path)))
+
+
+@pytest.mark.parametrize("mode", ["good", "reversed"])
+def test_one_process_for_all_episodes_in_any_order(mode, tmp_path):
+    found = play(mode, tmp_path, episodes=4, concurrency=2, per="agent")
+    assert (found["success_rate"], found["errors"]) == (1.0, 0)
+    assert len(pids(tmp_path)) == 1 and not any(map(alive, pids(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    "mode, said",
+    [
+        ("wrong-id", "replied with id"),
+        ("garbage", "not JSON"),
+        ("list", "expected a JSON object"),
+        ("empty", "needs a text"),
+        ("error", "out of ideas"),
+        ("dies", "status 3"),
+        ("silent", "no reply within 0.5 s"),
+    ],
+)
+@pytest.mark.parametrize("per", ["session", "agent"])
+def test_what_breaks_is_an_error_that_says_so(mode, said, per, tmp_path):
+    found = play(mode, tmp_path, episodes=1, per=per, timeout=0.5 if mode == "silent" else 20.0)
+    assert (found["episodes"], found["errors"], found["success_rate"]) == (1, 1, None)
+    (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
+    assert said in trajectory.error
+    assert not any(map(alive, pids(tmp_path)))
+
+
+def test_the_last_words_of_a_dead_process_are_told(tmp_path):
+    play("dies", tmp_path, episodes=1)
+    (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
+    assert "no idea what to do" in trajectory.error and len(trajectory.steps) == 1
+
+
+def test_a_dead_process_is_replaced(tmp_path):
+    found = play("dies", tmp_path, episodes=2, per="agent", concurrency=1, retries=1)
+    assert found["errors"] == 2 and len(pids(tmp_path)) == 4
+
+
+def test_an_agent_may_leave(tmp_path):
+    found = play("stop", tmp_path, episodes=1)
+    assert (found["errors"], found["stop_reasons"]) == (0, {"agent_stopped": 1})
+
+
+@pytest.mark.parametrize("mode", ["family", "stubborn"])
+def test_stubborn_processes_and_their_children_are_ended(mode, tmp_path):
+    found = play(mode, tmp_path, episodes=1, grace=0.2)
+    assert found["success_rate"] == 1.0
+    assert pids(tmp_path) and not any(map(alive, pids(tmp_path)))
+
+
+def test_an_episode_that_is_cut_short_leaves_a_shared_process_usable(tmp_path):
+    async def scenario():
+        agent = ProcessAgent([*PLAYER, "good"], per="agent")
+        messages = [{"role": "user", "content": "The note says 2."}]
+        one, two = (agent.session(None, seed) for seed in (1, 2))
+        asked = asyncio.create_task(one.act(messages))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0.001)
+        asked.cancel()
+        reply = await two.act(messages)
+        one.close()
+        await agent.aclose()
+        return reply.text
+
+    assert "open door 2" in asyncio.run(scenario())
+
+
+def test_no_such_program_is_the_users_to_mend(tmp_path):
+    with pytest.raises(ConfigError, match="can't run 'no-such-program'"):
+        evaluate(TOY_ID, "exec:no-such-program --now", episodes=1)
+
+
+@pytest.mark.parametrize("options, sign", [({"per": "world"}, "per must be"), ({"command": ""}, "needs a command")])
+def test_wrong_options(options, sign):
+    with pytest.raises(ConfigError, match=sign):
+        ProcessAgent(**{"command": "x", **options})
+
+
+def test_the_command_line_form(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLAYER_PIDS", str(tmp_path / "pids"))
+    agent = make_agent("exec:" + " ".join(PLAYER), per="session")
+    assert evaluate(TOY_ID, agent, episodes=1).results[TOY_ID]["success_rate"] == 1.0
+    assert not any(pid for pid in pids(tmp_path) if alive(pid) and pid != os.getpid())
