@@ -237,11 +237,14 @@ def transcripts(data: Path) -> list[Transcript]:
 
 
 def index_intros(data: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the playable games by their intro in the form of the transcripts."""
+    """Return the playable games with the goal of some transcript, by their intro in the form of the transcripts."""
+    goals = {transcript.intro.rsplit("Your task is to: ", 1)[-1].rstrip(".") for transcript in transcripts(data)}
     index: dict[str, list[dict[str, Any]]] = {}
     engine = FastEngine(WORDINGS["old"])
     for split in ("train", "valid_seen"):
         for game in reference_games(data, split):
+            if game["task"] not in goals:
+                continue
             text = strip_intro(engine.start(compile_game(parse_problem(game["pddl_problem"])), goal=game["task"]))
             index.setdefault(text.replace("\n\n", "\n"), []).append(game)
     return index
