@@ -2,7 +2,8 @@
 
 Rules:
     - A store's folder is named by a hash of what it is made of: the official files byte by byte, or version and size of the
-      embedded world. In it: `products.sqlite`, `index/`, and one folder of goals for each kind and price seed.
+      embedded world, with the versions of store, index and analyzer. In it: `products.sqlite`, `index/`, and one folder of goals
+      for each kind and price seed.
     - It is built in `<name>.partial` and renamed when it is whole. A build that was interrupted goes on where it stopped: products
       are committed in batches, the index and the goals are made whole or not at all.
     - Processes that start together wait for one another on a lock; one builds, the others find the result.
@@ -21,22 +22,18 @@ from empg_gym.cache import cache_root
 from empg_gym.envs.webshop.goal_build import build_goals
 from empg_gym.envs.webshop.official import MinedAttributes, OfficialFiles, find_files, read_products
 from empg_gym.envs.webshop.product import Product
+from empg_gym.envs.webshop.progress import Progress, reporting
 from empg_gym.envs.webshop.store import ProductStore, StoreWriter
 from empg_gym.envs.webshop.world import catalogue
-from empg_gym.retrieval import BM25Index
+from empg_gym.errors import DataError
+from empg_gym.retrieval import BM25Index, analyzer
+from empg_gym.retrieval.build import FORMAT as INDEX_FORMAT
 from empg_gym.retrieval.folders import build_once, locked
 
 FORMAT = 1
 """Version of the store."""
 BATCH = 2000
 """Products committed together."""
-
-Progress = Callable[[str, int, int | None], None]
-"""Called with the stage, what is done of it and, where known, how much there is."""
-
-
-def _ignore(stage: str, done: int, total: int | None) -> None:
-    pass
 
 
 def stores() -> Path:
@@ -50,19 +47,18 @@ def open_store(data: Path | None, num_products: int | None, progress: Progress |
     Args:
         data: folder of the official files; None for the embedded world.
         num_products: size of the embedded world, or how many records of the official file to keep; None for all.
-        progress: is told how the build goes on.
+        progress: is told how the build goes on; None = a bar on the terminal.
 
     Raises:
         DataError: files are missing or damaged, or the cache folder can't be written.
     """
-    report = progress or _ignore
     if data is None:
         size = catalogue.DEFAULT_SIZE if num_products is None else num_products
         key = f"world {catalogue.VERSION} {size}"
-        return _open(key, lambda writer, folder: _store_world(writer, size, report), report)
+        return _open(key, lambda writer, folder, report: _store_world(writer, size, report), progress)
     files = find_files(data)
     key = f"official {num_products} " + " ".join(_file_hash(path) for path in files.all)
-    return _open(key, lambda writer, folder: _store_official(writer, files, folder, num_products, report), report)
+    return _open(key, lambda writer, folder, report: _store_official(writer, files, folder, num_products, report), progress)
 
 
 def open_goals(store: Path, kind: str, price_seed: int) -> Path:
@@ -80,12 +76,12 @@ def open_goals(store: Path, kind: str, price_seed: int) -> Path:
     return folder
 
 
-def _open(key: str, fill: Callable[[StoreWriter, Path], None], report: Progress) -> Path:
-    name = hashlib.sha256(f"{FORMAT} {key}".encode()).hexdigest()[:16]
+def _open(key: str, fill: Callable[[StoreWriter, Path, Progress], None], progress: Progress | None) -> Path:
+    name = hashlib.sha256(f"{FORMAT} {INDEX_FORMAT} {analyzer.VERSION} {key}".encode()).hexdigest()[:16]
     folder = stores() / name
     if folder.is_dir():
         return folder
-    with locked(stores() / f".{name}.lock"):
+    with locked(stores() / f".{name}.lock"), reporting(progress) as report:
         if folder.is_dir():
             return folder
         partial = stores() / f"{name}.partial"
@@ -93,11 +89,13 @@ def _open(key: str, fill: Callable[[StoreWriter, Path], None], report: Progress)
         products = partial / "products.sqlite"
         writer = StoreWriter(products)
         if writer.meta("complete") is None:
-            fill(writer, partial)
+            fill(writer, partial, report)
             writer.finish()
             writer.append(0, [], {"complete": key})
         total = len(writer)
         writer.close()
+        if not total:
+            raise DataError("the catalogue has no products; give data with at least one, or num_products of at least 1")
         if not (partial / "index").is_dir():
             documents = ((product.asin, product.document) for product in ProductStore(products))
             BM25Index.build(documents, partial / "index", progress=lambda done: report("index", done, total))

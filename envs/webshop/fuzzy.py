@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from difflib import SequenceMatcher
 from functools import lru_cache
 
@@ -50,6 +51,7 @@ def token_set_ratio(first: str, second: str) -> int:
     return max(_ratio(x, y) for x, y in _pairings(one, two))
 
 
+@lru_cache(maxsize=8192)
 def matches(first: str, second: str) -> bool:
     """Return whether `token_set_ratio` exceeds the threshold, mostly without computing it."""
     one, two = words(first), words(second)
@@ -57,13 +59,13 @@ def matches(first: str, second: str) -> bool:
         return False
     if one <= two or two <= one:
         return True
-    for x, y in _pairings(one, two):
-        if not x:
-            continue
-        matcher = SequenceMatcher(None, x, y)
-        # Both are upper bounds of the ratio, and much cheaper.
-        if round(100 * matcher.real_quick_ratio()) <= THRESHOLD or round(100 * matcher.quick_ratio()) <= THRESHOLD:
-            continue
-        if round(100 * matcher.ratio()) > THRESHOLD:
-            return True
-    return False
+    return any(_exceeds(x, y) for x, y in _pairings(one, two))
+
+
+def _exceeds(x: str, y: str) -> bool:
+    """Return whether the ratio of two texts exceeds the threshold; two upper bounds of it decide most cases."""
+    most = min(len(x), len(y))
+    if round(100 * (2.0 * most / (len(x) + len(y)))) <= THRESHOLD:
+        return False
+    common = sum((Counter(x) & Counter(y)).values())
+    return round(100 * (2.0 * common / (len(x) + len(y)))) > THRESHOLD and _ratio(x, y) > THRESHOLD

@@ -71,8 +71,8 @@ class _Scanner:
                     raise self.damaged(error.msg) from None
                 self._fill()
                 continue
-            if end == len(self._buffer) and not self._eof:
-                self._fill()  # a number at the border may go on
+            if not self._eof and (end == len(self._buffer) or self._buffer[end] in ".eE+-"):
+                self._fill()  # a number at the border goes on
                 continue
             self._position = end
             return value

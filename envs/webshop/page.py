@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from empg_gym.envs.webshop.product import Product
 
@@ -39,7 +40,7 @@ SUB_PAGES: dict[str, SubPage] = {sub.value.lower(): sub for sub in SubPage}
 """Lower-cased button text to sub page."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Page:
     """One page of a shopping session.
 
@@ -77,21 +78,16 @@ class Page:
         """Whether a search can be typed."""
         return self.kind is PageKind.INDEX
 
-    @property
-    def buttons(self) -> list[str]:
+    @cached_property
+    def buttons(self) -> tuple[str, ...]:
         """Texts of the buttons, in the order of the page."""
-        if self.kind is PageKind.INDEX:
-            return ["Search"]
-        if self.kind is PageKind.RESULTS:
-            return ["Back to Search", "< Prev", "Next >"] if self.number > 1 else ["Back to Search", "Next >"]
-        if self.kind is PageKind.SUB:
-            return ["Back to Search", "< Prev"]
-        if self.kind is PageKind.DONE:
-            return []
-        subs = [sub.value for sub in SubPage if sub is not SubPage.ATTRIBUTES or self.show_attributes]
-        return ["Back to Search", "< Prev", *subs, "Buy Now"]
+        if self.kind is PageKind.RESULTS and self.number <= 1:
+            return ("Back to Search", "Next >")
+        if self.kind is PageKind.ITEM and self.show_attributes:
+            return ("Back to Search", "< Prev", *SubPage, "Buy Now")
+        return _BUTTONS[self.kind]
 
-    @property
+    @cached_property
     def clickables(self) -> list[str]:
         """Lower-cased things to click, in upstream's order: buttons, product links, option values; none twice."""
         things = [button.lower() for button in self.buttons]
@@ -100,3 +96,12 @@ class Page:
         elif self.kind is PageKind.ITEM:
             return list(dict.fromkeys([*things, *self.product.choices]))
         return things
+
+
+_BUTTONS: dict[PageKind, tuple[str, ...]] = {
+    PageKind.INDEX: ("Search",),
+    PageKind.RESULTS: ("Back to Search", "< Prev", "Next >"),
+    PageKind.ITEM: ("Back to Search", "< Prev", "Description", "Features", "Reviews", "Buy Now"),
+    PageKind.SUB: ("Back to Search", "< Prev"),
+    PageKind.DONE: (),
+}

@@ -59,6 +59,9 @@ class Product:
     instruction_attributes: tuple[str, ...] = ()
     human: tuple[HumanInstruction, ...] = ()
 
+    def __hash__(self) -> int:
+        return hash(self.asin)
+
     @cached_property
     def choices(self) -> dict[str, str]:
         """Option value to the name of its option, in the order of the page; of a value under two options the later one counts."""

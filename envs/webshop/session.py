@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from empg_gym.envs.webshop.actions import parse_action
 from empg_gym.envs.webshop.goal import Goal
 from empg_gym.envs.webshop.page import PAGE_SIZE, SUB_PAGES, Page, PageKind, SubPage
+from empg_gym.envs.webshop.product import Product
 from empg_gym.envs.webshop.reward import Reward
 from empg_gym.envs.webshop.shop import Shop
 
@@ -213,23 +214,27 @@ class ShopSession:
 
     def _show(self) -> Page:
         state = self.state
-        page = Page(
+        number = state.page or 0
+        total = 0
+        products: tuple[Product, ...] = ()
+        if state.kind is PageKind.RESULTS:
+            results = self.results()
+            total = len(results)
+            products = tuple([self.shop.store[ordinal] for ordinal in results[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]])
+        elif state.asin is not None:
+            ordinal = self.shop.store.ordinal(state.asin)
+            products = () if ordinal is None else (self.shop.store[ordinal],)
+        return Page(
             kind=state.kind,
             session=self.name,
             instruction=self.goal.instruction,
             keywords=state.keywords or (),
-            number=state.page or 0,
+            number=number,
+            total=total,
+            products=products,
             visited=state.asins,
             chosen=state.options,
             sub=state.sub,
             show_attributes=self.show_attributes,
-            reward=state.outcome.total if state.outcome is not None else None,
+            reward=None if state.outcome is None else state.outcome.total,
         )
-        if state.kind is PageKind.INDEX:
-            return page
-        if state.kind is PageKind.RESULTS:
-            results = self.results()
-            shown = results[(page.number - 1) * PAGE_SIZE : page.number * PAGE_SIZE]
-            return replace(page, total=len(results), products=tuple(self.shop.store[ordinal] for ordinal in shown))
-        ordinal = self.shop.store.ordinal(state.asin or "")
-        return page if ordinal is None else replace(page, products=(self.shop.store[ordinal],))

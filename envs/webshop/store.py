@@ -19,9 +19,10 @@ from empg_gym.envs.webshop.product import Product
 from empg_gym.errors import DataError
 
 SCHEMA = """
-CREATE TABLE products (ordinal INTEGER PRIMARY KEY, asin TEXT NOT NULL UNIQUE, category TEXT, query TEXT, record TEXT NOT NULL);
-CREATE TABLE attributes (attribute TEXT, ordinal INTEGER, PRIMARY KEY (attribute, ordinal)) WITHOUT ROWID;
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS products
+    (ordinal INTEGER PRIMARY KEY, asin TEXT NOT NULL UNIQUE, category TEXT, query TEXT, record TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS attributes (attribute TEXT, ordinal INTEGER, PRIMARY KEY (attribute, ordinal)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 KEPT = 1024
 """Products kept in memory by a process, about 5 kB each."""
@@ -35,11 +36,9 @@ class StoreWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        fresh = not path.exists()
         self._db = sqlite3.connect(path)
         self._db.execute("PRAGMA journal_mode = DELETE")
-        if fresh:
-            self._db.executescript(SCHEMA)
+        self._db.executescript(SCHEMA)
 
     def meta(self, key: str) -> str | None:
         """Return a note of the builder, or None."""

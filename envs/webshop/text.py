@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import json
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from empg_gym.envs.webshop.page import Page, PageKind, SubPage
+from empg_gym.envs.webshop.product import Product
 
 SEPARATOR = " [SEP] "
 BASE = "http://127.0.0.1:3000"
@@ -58,6 +60,11 @@ def url(page: Page) -> str:
 
 def text(page: Page, shown: list[Node] | None = None) -> str:
     """Return the page in the mode `text`; `shown` are its nodes where they were read elsewhere (in a browser)."""
+    if shown is None and page.kind is PageKind.RESULTS:
+        parts = [_instruction_text(page.instruction), page.buttons[0], _found_text(page), *page.buttons[1:]]
+        return SEPARATOR.join(parts + [_result_text(product) for product in page.products])
+    if shown is None and page.kind is PageKind.ITEM:
+        return SEPARATOR.join([_instruction_text(page.instruction), *page.buttons[:2], _item_text(page.product), *page.buttons[2:]])
     return SEPARATOR.join([node.text.strip() for node in (nodes(page) if shown is None else shown)])
 
 
@@ -94,29 +101,31 @@ def nodes(page: Page) -> list[Node]:
     """Return the visible text nodes of a page, in order."""
     if page.kind is PageKind.DONE:
         return [Node(shown) for shown in done_texts(page)]
-    if page.kind is PageKind.INDEX:
-        found = [Node("WebShop"), Node("Instruction: ")]
-    else:
-        found = [Node("Instruction:")]
+    found = [Node("WebShop"), Node("Instruction: ")] if page.kind is PageKind.INDEX else [Node("Instruction:")]
     _add(found, page.instruction)
     buttons = [Node(button, Role.BUTTON) for button in page.buttons]
     if page.kind is PageKind.RESULTS:
-        found += buttons[:1]
-        found.append(Node(f"Page {page.number} (Total results: {page.total})"))
-        found += buttons[1:]
+        found += [buttons[0], Node(_found_text(page)), *buttons[1:]]
         for product in page.products:
-            found.append(Node(product.asin, Role.LINK))
-            _add(found, product.title)
-            _add(found, product.price)
+            found += _result(product)
     elif page.kind is PageKind.ITEM:
-        found += buttons[:2]
-        _item(found, page)
-        found += buttons[2:]
+        found += [*buttons[:2], *_item(page.product), *buttons[2:]]
     else:
         found += buttons
         if page.kind is PageKind.SUB:
             _sub(found, page)
     return found
+
+
+def _found_text(page: Page) -> str:
+    return f"Page {page.number} (Total results: {page.total})"
+
+
+@lru_cache(maxsize=256)
+def _instruction_text(instruction: str) -> str:
+    found = [Node("Instruction:")]
+    _add(found, instruction)
+    return SEPARATOR.join([node.text.strip() for node in found])
 
 
 def _add(found: list[Node], shown: str, role: Role = Role.TEXT) -> None:
@@ -129,14 +138,34 @@ def _add(found: list[Node], shown: str, role: Role = Role.TEXT) -> None:
     found.append(Node(shown, role))
 
 
-def _item(found: list[Node], page: Page) -> None:
-    product = page.product
+@lru_cache(maxsize=1024)
+def _result(product: Product) -> tuple[Node, ...]:
+    found = [Node(product.asin, Role.LINK)]
+    _add(found, product.title)
+    _add(found, product.price)
+    return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def _result_text(product: Product) -> str:
+    return SEPARATOR.join([node.text.strip() for node in _result(product)])
+
+
+@lru_cache(maxsize=256)
+def _item(product: Product) -> tuple[Node, ...]:
+    found: list[Node] = []
     for name, values in product.options:
         _add(found, name)
         for value in values:
             _add(found, value, Role.OPTION)
     _add(found, product.title)
     found += [Node(f"Price: {product.price}"), Node(RATING)]
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _item_text(product: Product) -> str:
+    return SEPARATOR.join([node.text.strip() for node in _item(product)])
 
 
 def _sub(found: list[Node], page: Page) -> None:

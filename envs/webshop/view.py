@@ -70,7 +70,7 @@ def _html(page: Page) -> str:
 
 def admissible(page: Page, clickables: list[str]) -> list[str]:
     """Return the admissible actions of a page, in upstream's order."""
-    clicks = [f"click[{thing}]" for thing in clickables if thing != "search" and can_be_clicked(thing)]
+    clicks = [f"click[{thing}]" for thing in clickables if can_be_clicked(thing)]
     return [QUERY, *clicks] if page.has_search_bar else clicks
 
 

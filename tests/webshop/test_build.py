@@ -1,0 +1,176 @@
+"""Stores: what is in them, what happens when a build is interrupted, and when several start at once."""
+
+import json
+import multiprocessing
+import os
+
+import pytest
+
+from empg_gym.envs.webshop import build
+from empg_gym.envs.webshop.env import WebShopEnv
+from empg_gym.envs.webshop.store import ProductStore
+from empg_gym.errors import DataError
+from tests.webshop.records import codes, record, write_official
+
+
+def products_of(folder):
+    return list(ProductStore(folder / "products.sqlite"))
+
+
+def test_records_become_products(tmp_path):
+    first, second, third = codes(3)
+    data = write_official(
+        tmp_path,
+        [
+            record(first),
+            record("nan"),
+            record("MUCHTOOLONG"),
+            record(first, name="again"),
+            record(second, pricing="$9.99 - $24.99 (sale $1)", small_description="one line", customization_options=""),
+            record(third, pricing=""),
+        ],
+        mined={first: {"attributes": [], "instruction": "Find me", "instruction_attributes": ["x"]}, third: {"attributes": ["a"]}},
+    )
+    one, two, three = products_of(build.open_store(data, None))
+    assert (one.asin, one.title, one.query, one.price, one.pricing) == (first, f"Plain Mug {first}", "mugs", "$12.99", (12.99,))
+    assert one.options == (("color", ("red | blue", "green")),)
+    assert one.attributes == ()
+    assert one.document == f"plain mug {first.lower()} a mug of stoneware. holds 12 oz color: red | blue, green"
+    assert (two.price, two.pricing, two.bullets, two.attributes) == ("$9.99 to $24.99", (9.99, 24.99), ("one line",), ("DUMMY_ATTR",))
+    assert (three.price, three.pricing, three.instruction) == ("$100.0", (100.0,), None)
+
+
+def test_the_first_records_only(tmp_path):
+    asins = codes(5)
+    data = write_official(tmp_path, [record("nan"), *map(record, asins)])
+    assert [product.asin for product in products_of(build.open_store(data, 3))] == asins[:2]
+    assert len(products_of(build.open_store(data, None))) == 5
+
+
+def test_names_of_files(tmp_path):
+    data = write_official(tmp_path, [record(codes(1)[0])])
+    (data / "items_shuffle.json").rename(data / "items_shuffle_1000.reconstructed.json")
+    assert len(products_of(build.open_store(data, None))) == 1
+    (data / "items_ins_v2.json").unlink()
+    with pytest.raises(DataError, match=r"no items_ins_v2\*.json"):
+        build.open_store(data, None)
+    with pytest.raises(DataError, match="does not exist"):
+        build.open_store(tmp_path / "nowhere", None)
+
+
+def test_another_content_is_another_store(tmp_path):
+    data = write_official(tmp_path, [record(codes(1)[0])])
+    first = build.open_store(data, None)
+    assert build.open_store(data, None) == first
+    write_official(tmp_path, [record(codes(1)[0], name="Other")])
+    assert build.open_store(data, None) != first
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"pricing": 5}, r"record 1 \(asin B000000001\) has a part of another type"),
+        ({"customization_options": {"Color": [{"image": "x"}]}}, r"record 1 \(asin B000000001\) has no 'value'"),
+        ({"asin": None}, "record 1: expected a product"),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, change, message):
+    first, second = codes(2)
+    data = write_official(tmp_path, [record(first), record(second) | change], mined={})
+    with pytest.raises(DataError, match=message):
+        build.open_store(data, None)
+
+
+def test_an_interrupted_build_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "BATCH", 10)
+    data = write_official(tmp_path, [record(asin) for asin in codes(35)])
+    seen = []
+
+    def die(stage, done, total):
+        seen.append(done)
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build.open_store(data, None, die)
+    later = []
+    folder = build.open_store(data, None, lambda stage, done, total: later.append((stage, done)))
+    assert [done for stage, done in later if stage == "products"] == [30, 35], "the first 20 products were not read again"
+    assert [product.asin for product in products_of(folder)] == codes(35)
+    assert not folder.with_name(f"{folder.name}.partial").exists()
+
+
+def test_an_interrupted_world_goes_on(monkeypatch):
+    monkeypatch.setattr(build, "BATCH", 10)
+
+    def die(stage, done, total):
+        if done == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build.open_store(None, 45, die)
+    later = []
+    build.open_store(None, 45, lambda stage, done, total: later.append((stage, done, total)))
+    assert [done for stage, done, total in later if stage == "products"] == [30, 40, 45]
+
+
+def _start(data, queue):
+    folder = build.open_store(data, None, lambda stage, done, total: queue.put((os.getpid(), stage, done)))
+    env = WebShopEnv("all", data=data)
+    observation, _ = env.reset(options={"task": 0})
+    queue.put((os.getpid(), str(folder), observation))
+
+
+def test_processes_that_start_together_build_once(tmp_path):
+    data = write_official(tmp_path, [record(asin) for asin in codes(300)])
+    context = multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    workers = [context.Process(target=_start, args=(data, queue)) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    messages = []
+    while sum(isinstance(message[2], str) for message in messages) < len(workers):
+        messages.append(queue.get())
+    for worker in workers:
+        worker.join()
+        assert worker.exitcode == 0
+    assert len({message[1:] for message in messages if isinstance(message[2], str)}) == 1, "all see the same store and episode"
+    assert len({message[0] for message in messages if message[1] == "products"}) == 1, "one builds"
+
+
+def test_a_damaged_store_is_an_error(tmp_path):
+    path = tmp_path / "products.sqlite"
+    with pytest.raises(DataError, match="no product store"):
+        ProductStore(path)
+    path.write_bytes(b"garbage" * 1000)
+    with pytest.raises(DataError, match="no product store"):
+        ProductStore(path)
+
+
+def test_no_products(tmp_path):
+    data = write_official(tmp_path, [])
+    with pytest.raises(DataError, match="no products"):
+        build.open_store(data, None)
+
+
+def test_human_instructions_without_attributes_are_passed_over(tmp_path):
+    first, second = codes(2)
+    entries = [
+        {"instruction": "i need a mug.", "instruction_attributes": ["easy clean"], "instruction_options": ["green"]},
+        {"instruction": "no attributes", "instruction_attributes": [], "instruction_options": []},
+    ]
+    data = write_official(tmp_path, [record(first), record(second)], human={second: entries})
+    env = WebShopEnv("all", data=data, goals="human")
+    assert env.num_tasks == 1
+    goal = env.shop.goals[0]
+    assert goal.instruction.startswith("i need a mug, and price lower than ")
+    assert goal.options == ("green",)
+
+
+def test_hashes_of_files_are_remembered(tmp_path, monkeypatch):
+    data = write_official(tmp_path, [record(codes(1)[0])])
+    folder = build.open_store(data, None)
+    monkeypatch.setattr(build.hashlib, "file_digest", None)
+    assert build.open_store(data, None) == folder
+    note = next(path for path in (build.stores() / "hashes").glob("*.json") if "items_ins" in json.loads(path.read_text())["of"])
+    assert set(json.loads(note.read_text())) == {"of", "sha256"}
