@@ -6,11 +6,13 @@ Contract: `POST {url}` with `{"queries": [str], "topk": int, "return_scores": tr
 Rules:
     - Bare documents (`[{"id", "contents"}, …]`), missing scores and missing ids are understood: servers differ in all three.
     - A document's title and text are its own members where it has them, else the first line of `contents` (quotes removed) and the rest.
-    - Connection errors, timeouts and the statuses 429 and 5xx are tried again, at most `tries` times in all, within `seconds`.
+    - Connection errors, timeouts and the statuses 429 and 5xx are tried again (`http.persistent`), at most `tries` times in all and
+      within `seconds`.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,9 @@ import httpx
 from empg_gym.errors import ConfigError
 from empg_gym.retrieval.backends import SearchFailed
 from empg_gym.retrieval.corpus import Passage, passage_of
+from empg_gym.retrieval.http import RETRY_STATUSES, HTTPTrouble, exchange, persistent
+
+_MAX_ANSWER = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -52,26 +57,20 @@ class RemoteRetriever:
 
     def _post(self, address: httpx.URL, body: dict[str, Any]) -> Any:
         end = time.monotonic() + self.seconds
-        trouble = "no answer"
-        with httpx.Client(trust_env=False) as client:
-            for attempt in range(self.tries):
-                left = end - time.monotonic()
-                if left <= 0:
-                    break
-                try:
-                    answer = client.post(address, json=body, timeout=httpx.Timeout(left, connect=min(5.0, left)))
-                    if answer.status_code == 429 or answer.status_code >= 500:
-                        trouble = f"status {answer.status_code}"
-                    elif answer.status_code != 200:
-                        raise SearchFailed(f"the retrieval server refused the search (status {answer.status_code})")
-                    else:
-                        return answer.json()
-                except httpx.HTTPError as error:
-                    trouble = type(error).__name__
-                except ValueError:
-                    raise SearchFailed("the retrieval server's answer is no JSON") from None
-                time.sleep(max(0.0, min(0.2 * 2**attempt, end - time.monotonic())))
-        raise SearchFailed(f"the retrieval server does not answer ({trouble})")
+        try:
+            reply = persistent(
+                lambda: exchange(httpx.Request("POST", address, json=body), end=end, max_bytes=_MAX_ANSWER), tries=self.tries, end=end
+            )
+        except HTTPTrouble as trouble:
+            raise SearchFailed(f"the retrieval server does not answer: {trouble}") from trouble
+        if reply.status in RETRY_STATUSES:
+            raise SearchFailed(f"the retrieval server has trouble (status {reply.status})")
+        if reply.status != 200:
+            raise SearchFailed(f"the retrieval server refused the search (status {reply.status})")
+        try:
+            return json.loads(reply.body)
+        except (ValueError, RecursionError):
+            raise SearchFailed("the retrieval server's answer is no JSON") from None
 
 
 def read_result(answer: Any, queries: int, k: int) -> list[list[Passage]]:

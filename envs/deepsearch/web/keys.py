@@ -1,0 +1,29 @@
+"""API keys: from the environment, read when they are used, never kept, shown or logged."""
+
+from __future__ import annotations
+
+import os
+
+from empg_gym.errors import ConfigError
+
+
+def find_key(names: tuple[str, ...]) -> str:
+    """Return the first of the environment variables `names` that is set, or "".
+
+    Blanks around the key are dropped: they come from files and copying and would break a header.
+    """
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def need_key(provider: str, names: tuple[str, ...]) -> str:
+    """Return the key of `provider`.
+
+    Raises:
+        ConfigError: none of the variables is set, or the key can't be one; the text names the variables, never the key.
+    """
+    key = find_key(names)
+    if not key:
+        raise ConfigError(f"{provider} needs an API key in the environment: set {' or '.join(names)}")
+    if not key.isascii() or not key.isprintable():
+        raise ConfigError(f"the API key of {provider} has characters that no key has; look at {' or '.join(names)}")
+    return key
