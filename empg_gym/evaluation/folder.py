@@ -27,6 +27,7 @@ from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 CONFIG, TRAJECTORIES, FAILURES, SUMMARY = "config.json", "trajectories.jsonl", "failures.jsonl", "summary.json"
 _FREE = frozenset({"versions", "concurrency", "retries", "prices"})
 """Entries of a configuration that may change between the runs of a folder."""
+_NAMED = 4
 
 
 class RunFolder:
@@ -92,11 +93,10 @@ class RunFolder:
         now = json.loads(json.dumps(config, default=str))
         different = list(_differences(_bound(before), _bound(now)))
         if different:
-            name, old, new = different[0]
-            more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+            named = "; ".join(f"{name} is {_shown(old)} there and {_shown(new)} now" for name, old, new in different[:_NAMED])
+            more = f"; and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
             raise OutputExistsError(
-                f"{self.path} holds a run with another configuration: {name} is {_shown(old)} there and {_shown(new)} now{more}; "
-                "give another folder, or the same configuration to go on"
+                f"{self.path} holds a run with another configuration: {named}{more} (give another folder, or the same configuration to go on)"
             )
         lines = self.path / TRAJECTORIES
         if lines.exists():
@@ -154,4 +154,4 @@ def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any,
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return text if len(text) <= 40 else text[:37] + "…"

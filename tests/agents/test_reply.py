@@ -76,24 +76,9 @@ def test_waits_are_never_shorter_than_asked_and_bounded(attempt, asked, seed):
     assert (asked or 0.0) <= wait <= (LONGEST_BACKOFF if asked is None else asked + 1.0)
 
 
-KEYS = [
-    "choices",
-    "message",
-    "content",
-    "tool_calls",
-    "function",
-    "name",
-    "arguments",
-    "logprobs",
-    "top_logprobs",
-    "logprob",
-    "token",
-    "token_ids",
-    "prompt_token_ids",
-    "usage",
-    "prompt_tokens",
-    "finish_reason",
-]
+CHOICE = ("choices", "message", "content", "tool_calls", "function", "name", "arguments", "finish_reason", "usage", "prompt_tokens")
+LIKELIHOODS = ("logprobs", "top_logprobs", "logprob", "token", "token_ids", "prompt_token_ids")
+KEYS = (*CHOICE, *LIKELIHOODS)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.floats(allow_nan=False) | st.text(max_size=5),

@@ -1,0 +1,19 @@
+"""An agent for the tests of killed runs: plays well, slowly, and fails in some tasks while a marker file exists."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+
+
+class SlowPlayer:
+    def __init__(self, seconds: float = 0.0, marker: str = "") -> None:
+        self.seconds, self.marker = seconds, marker
+
+    async def act(self, messages, *, tools=None):
+        await asyncio.sleep(self.seconds)
+        doors = [re.findall(r"The note says (\d+)", message["content"]) for message in messages]
+        if self.marker and Path(self.marker).exists() and doors[-1] == ["2"]:
+            raise RuntimeError("the marker is there")
+        return f"<think></think><action>open door {[door for found in doors for door in found][-1]}</action>"

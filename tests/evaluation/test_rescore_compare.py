@@ -1,0 +1,173 @@
+"""Saved runs: scored again, and compared."""
+
+from __future__ import annotations
+
+import json
+
+import gymnasium as gym
+import pytest
+
+from empg_gym.errors import ConfigError, DataError, OutputExistsError
+from empg_gym.evaluation import compare, evaluate, rescore
+from empg_gym.evaluation.intervals import difference_interval
+from empg_gym.trajectory import read_trajectories
+from tests.toy import TOY_ID, DoorsEnv
+
+RUDE_ID = "Test/RescoredDoors-v0"
+
+
+class ChangingDoors(DoorsEnv):
+    """The toy with a rule that a test can change, as a new release of a benchmark would."""
+
+    generous = False
+    rude = False
+    outside = False
+
+    @property
+    def score(self):
+        return 1.0 if self.generous and self._room >= 1 else super().score
+
+    def _text(self):
+        return super()._text() + (" Hurry up!" if self.rude else "")
+
+    @property
+    def blocking(self):
+        return self.outside
+
+    def _extras(self):
+        return {"domain": "in-domain" if self.task_type == "odd" else "out-of-domain"}
+
+
+if RUDE_ID not in gym.registry:
+    gym.register(RUDE_ID, entry_point=ChangingDoors)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    evaluate(RUDE_ID, "random", episodes=8, repeats=2, out=tmp_path / "run", env_kwargs={"max_steps": 6})
+    return tmp_path / "run"
+
+
+def report(folder):
+    return json.loads((folder / "rescore.json").read_text())
+
+
+def test_domains_are_told_apart(saved):
+    entry = json.loads((saved / "summary.json").read_text())["results"][RUDE_ID]
+    assert set(entry["by_domain"]) == {"in-domain", "out-of-domain"}
+    assert entry["by_domain"]["in-domain"] == entry["by_task_type"]["odd"]
+
+
+def test_the_same_rules_give_the_same_scores(saved):
+    before = {path.name: path.read_bytes() for path in saved.iterdir()}
+    summary = rescore(saved)
+    assert report(saved / "rescored") == {"episodes": 16, "rescored": 16, "notes": {}, "changed": []}
+    old = json.loads((saved / "summary.json").read_text())
+    assert summary.results[RUDE_ID]["score_mean"] == old["results"][RUDE_ID]["score_mean"]
+    assert [*read_trajectories(saved / "rescored" / "trajectories.jsonl")] == [*read_trajectories(saved / "trajectories.jsonl")]
+    assert {path.name: path.read_bytes() for path in saved.iterdir() if path.is_file()} == before
+    with pytest.raises(OutputExistsError, match="not empty"):
+        rescore(saved)
+
+
+def test_new_rules_give_new_scores(saved, monkeypatch, tmp_path):
+    old = json.loads((saved / "summary.json").read_text())["results"][RUDE_ID]
+    monkeypatch.setattr(ChangingDoors, "generous", True)
+    summary = rescore(saved, tmp_path / "again")
+    found = report(tmp_path / "again")
+    assert found["rescored"] == 16 and len(found["changed"]) > 0
+    assert all(change["new"]["score"] == 1.0 and change["old"]["score"] < 1.0 for change in found["changed"])
+    assert summary.results[RUDE_ID]["score_mean"] > old["score_mean"]
+    assert summary.results[RUDE_ID]["success_rate"] == old["success_rate"]
+
+
+def test_other_observations_keep_the_old_score(saved, monkeypatch):
+    monkeypatch.setattr(ChangingDoors, "rude", True)
+    monkeypatch.setattr(ChangingDoors, "generous", True)
+    rescore(saved)
+    found = report(saved / "rescored")
+    assert found["diverged"] == 16 and found["changed"] == []
+
+
+@pytest.mark.parametrize("change", ["outside", "kwargs"])
+def test_what_cannot_be_played_again_is_kept_and_said(saved, monkeypatch, change):
+    if change == "outside":
+        monkeypatch.setattr(ChangingDoors, "outside", True)
+    else:
+        config = json.loads((saved / "config.json").read_text())
+        config["environments"][RUDE_ID]["kwargs"]["data"] = "gone"
+        (saved / "config.json").write_text(json.dumps(config))
+    rescore(saved)
+    found = report(saved / "rescored")
+    assert found["kept"] == 16 and found["notes"][RUDE_ID].startswith("kept: ")
+
+
+def test_malformed_turns_and_listed_actions_replay(tmp_path):
+    class Stutters:
+        turn = 0
+
+        def act(self, messages, *, tools=None):
+            self.turn += 1
+            return "hm" if self.turn % 2 else f"<think></think><action>open door {self.turn % 4 + 1}</action>"
+
+    evaluate(TOY_ID, Stutters(), episodes=5, out=tmp_path / "run", show_admissible=True, concurrency=1)
+    rescore(tmp_path / "run")
+    assert report(tmp_path / "run" / "rescored")["rescored"] == 5
+
+
+def test_errors_stay_errors(tmp_path):
+    evaluate(TOY_ID, "random", episodes=10, out=tmp_path / "run", env_kwargs={"fail_on": "open door 1"})
+    summary = rescore(tmp_path / "run")
+    old = json.loads((tmp_path / "run" / "summary.json").read_text())["results"][TOY_ID]
+    assert summary.results[TOY_ID]["errors"] == old["errors"] > 0
+
+
+def test_a_folder_without_a_run(tmp_path):
+    with pytest.raises(DataError, match="config.json is missing"):
+        rescore(tmp_path)
+    with pytest.raises(DataError, match="config.json is missing"):
+        compare([tmp_path, tmp_path / "other"])
+
+
+@pytest.fixture
+def three(tmp_path):
+    for name, agent, repeats in (("expert", "expert", 1), ("random", "random", 3), ("again", "random", 3)):
+        evaluate(TOY_ID, agent, episodes=20, repeats=repeats, out=tmp_path / name)
+    return [tmp_path / name for name in ("expert", "random", "again")]
+
+
+def test_differences_are_paired_by_task(three):
+    comparison = compare(three)
+    assert comparison.runs == ("expert", "random", "again") and comparison.warnings == ()
+    cells = {(cell.run, cell.metric): cell for cell in comparison.cells}
+    assert cells["expert", "success"].difference is None and cells["expert", "success"].value == 1.0
+    tasks: dict[str, list[float]] = {}
+    for one in read_trajectories(three[1] / "trajectories.jsonl"):
+        tasks.setdefault(one.task, []).append(one.score)
+    differences = [sum(scores) / len(scores) - 1.0 for scores in tasks.values()]
+    cell = cells["random", "score"]
+    assert cell.pairs == 20 and cell.difference == pytest.approx(sum(differences) / 20)
+    assert cell.difference_interval == pytest.approx(difference_interval(differences))
+    assert cells["again", "score"].difference == cell.difference
+
+
+def test_pairs_are_the_shared_tasks_only(tmp_path, three):
+    evaluate(TOY_ID, "random", tasks=[f"test-{index}" for index in range(50)], repeats=1, out=tmp_path / "all")
+    cells = [cell for cell in compare([three[0], tmp_path / "all"]).cells if cell.run == "all"]
+    assert [cell.pairs for cell in cells] == [20, 20] and [cell.episodes for cell in cells] == [50, 50]
+
+
+def test_other_conditions_are_said(tmp_path, three):
+    evaluate(TOY_ID, "random", episodes=20, out=tmp_path / "react", dialogue="react", env_kwargs={"length": 4})
+    (warning,) = compare([three[0], tmp_path / "react"]).warnings
+    assert "data_fingerprint" in warning and "dialogue" in warning and "prompt_hash" in warning
+
+
+def test_what_cannot_be_compared(tmp_path, three):
+    with pytest.raises(ConfigError, match="at least two"):
+        compare(three[:1])
+    with pytest.raises(ConfigError, match="named twice"):
+        compare([three[0], three[0]])
+    evaluate(RUDE_ID, "random", episodes=2, out=tmp_path / "other")
+    with pytest.raises(ConfigError, match="share no environment"):
+        compare([three[0], tmp_path / "other"])
