@@ -106,7 +106,7 @@ def evaluate(
         env_kwargs=settings.env,
         agent_options=options,
         agent_name=agent,
-        limits=read_limits(settings.limits, end_on_cut_response=bool(getattr(player, "end_on_cut_response", False))),
+        limits=read_limits(settings.limits, end_on_cut_response=bool(getattr(player, "end_on_cut_response", True))),
         retries=retries,
         prices=None if prices is None else read_prices(prices),
         watch=None if agent == "human" else LiveTable(console),

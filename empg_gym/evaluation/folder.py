@@ -96,7 +96,8 @@ class RunFolder:
             named = "; ".join(f"{name} is {_shown(old)} there and {_shown(new)} now" for name, old, new in different[:_NAMED])
             more = f"; and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
             raise OutputExistsError(
-                f"{self.path} holds a run with another configuration: {named}{more} (give another folder, or the same configuration to go on)"
+                f"{self.path} holds a run with another configuration: {named}{more}. "
+                "Give another folder, or the same configuration to go on"
             )
         lines = self.path / TRAJECTORIES
         if lines.exists():

@@ -144,7 +144,7 @@ def evaluate(
         show_admissible=show_admissible,
         system_prompt=system_prompt,
     )
-    limits = limits or Limits(end_on_cut_response=bool(getattr(player, "end_on_cut_response", False)))
+    limits = limits or Limits(end_on_cut_response=bool(getattr(player, "end_on_cut_response", True)))
     run = _Run(
         player=player,
         label=agent_name or (agent if isinstance(agent, str) else type(agent).__qualname__),

@@ -123,9 +123,9 @@ def test_errors_stay_errors(tmp_path):
 
 
 def test_a_folder_without_a_run(tmp_path):
-    with pytest.raises(DataError, match="config.json is missing"):
+    with pytest.raises(DataError, match="json is missing"):
         rescore(tmp_path)
-    with pytest.raises(DataError, match="config.json is missing"):
+    with pytest.raises(DataError, match="json is missing"):
         compare([tmp_path, tmp_path / "other"])
 
 
