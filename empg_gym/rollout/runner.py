@@ -70,6 +70,7 @@ class Rollout:
         """Yield (position in `specs`, trajectory) as episodes end."""
         waiting = enumerate(specs)
         running: set[asyncio.Task[tuple[int, Trajectory]]] = set()
+        finished: set[asyncio.Task[tuple[int, Trajectory]]] = set()
         try:
             while True:
                 while len(running) < self.concurrency and (following := next(waiting, None)) is not None:
@@ -82,7 +83,7 @@ class Rollout:
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.gather(*running, *finished, return_exceptions=True)
 
     def close(self) -> None:
         """Close the environments."""

@@ -28,7 +28,7 @@ def script_of(page: Path) -> str:
             parts.append(code)
         else:
             python_so_far += code
-            parts.append(f"cat > block{number}.py <<'END_OF_BLOCK'\n{code}END_OF_BLOCK")
+            parts.append(f"cat > block{number}.py <<'END_OF_BLOCK'\n{python_so_far}END_OF_BLOCK")
             parts.append(f"python block{number}.py")
     return "\n".join(parts)
 
