@@ -161,6 +161,11 @@ class TextEnv(gym.Env[str, str], ABC):
         return ""
 
     @property
+    def split_rule(self) -> str:
+        """Which tasks the split holds, in a sentence, so that results can be compared; empty where there is nothing to say."""
+        return ""
+
+    @property
     def native_protocol(self) -> bool:
         """Whether actions are written in a protocol of the benchmark's own, reasoning included.
 

@@ -36,7 +36,7 @@ def evaluate(
         ),
     ] = None,
     split: Annotated[str | None, typer.Option(help="Split of environments that name none; default: the held-out one.")] = None,
-    episodes: Annotated[int | None, typer.Option("--episodes", "-n", help="Tasks to draw from the split; default: all.", min=1)] = None,
+    episodes: Annotated[int | None, typer.Option("--episodes", "-n", help="Tasks to draw; default: all, at most 500.", min=1)] = None,
     tasks: Annotated[
         list[str] | None, typer.Option(help="Tasks to run: ids, indices, ranges 0:20, behind commas, or @FILE; may be repeated.")
     ] = None,

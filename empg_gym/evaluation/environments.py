@@ -81,14 +81,15 @@ class Source:
     def describe(self, env: LLMAgentEnv) -> dict[str, Any]:
         """Return what the results of this environment depend on, besides the agent."""
         inner = env.text_env
+        wording = getattr(inner, "wording", None)
         return {
             "env_id": self.env_id,
             "env_version": inner.version,
             "data_fingerprint": inner.fingerprint,
             "split": inner.split,
             "split_tasks": inner.num_tasks,
-            "split_rule": getattr(inner, "split_rule", None),
-            "wording": getattr(inner, "wording", None),
+            "split_rule": inner.split_rule,
+            "wording": None if wording is None else getattr(wording, "name", wording),
             "max_steps": inner.max_steps,
             "kwargs": dict(self.kwargs),
             "dialogue": env.dialogue.name,

@@ -1,7 +1,8 @@
 """Which episodes an evaluation runs.
 
 Rules:
-    - `tasks` names them; else `episodes` draws that many tasks of the split without replacement, from the run's seed; else all are run.
+    - `tasks` names them; else `episodes` draws that many tasks of the split without replacement, from the run's seed; else all are run, or
+      `MOST` drawn ones where the split has more (generated worlds have thousands).
     - Every task is run `repeats` times: same task, same environment seed, another seed of the agent.
     - The environment's seed follows from the run's seed and the task alone, so that an episode is the same in a larger or smaller run.
     - All tasks come once before any comes again.
@@ -18,6 +19,9 @@ import numpy as np
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError, TaskError
 from empg_gym.rollout import EpisodeSpec
+
+MOST = 500
+"""Tasks that are run where nobody says how many: the size of WebShop's test split, the largest of the customary ones."""
 
 
 def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: int | None, seed: int) -> list[str]:
@@ -38,7 +42,7 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
             raise ConfigError(f"task {task!r} is named {count} times; use repeats to run a task more than once")
         return chosen
     if episodes is None:
-        return [env.task_id(index) for index in range(env.num_tasks)]
+        episodes = min(MOST, env.num_tasks)
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, not {episodes}")
     if episodes > env.num_tasks:

@@ -17,7 +17,7 @@ class EpisodeRecord:
     repeat: int
     task_type: str
     domain: str
-    """`info["domain"]` where the benchmark has it: "in-domain" or "out-of-domain"."""
+    """`info["domain"]` where the benchmark has it: "in_domain" or "out_of_domain"."""
     success: bool
     score: float
     reward: float

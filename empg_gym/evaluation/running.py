@@ -113,7 +113,7 @@ def evaluate(
         envs: ids such as "EMPG/ALFWorld-v0" or "alfworld", each with a split behind "@" if wanted ("alfworld@valid_seen").
         agent: the name of an agent (see `make_agent`), or an agent.
         split: split of all environments that name none; None takes the held-out one.
-        episodes: tasks to draw from the split, without replacement; None runs all of them.
+        episodes: tasks to draw from the split, without replacement; None runs all of them, or 500 drawn ones of a larger split.
         tasks: ids or indices of the tasks to run.
         repeats: episodes of each task.
         concurrency: episodes under way at once; None leaves it to the agent.

@@ -169,7 +169,12 @@ class ALFWorldEnv(TextEnv):
         return self._source.fingerprint
 
     def _extras(self) -> dict[str, Any]:
-        return {"task_type": self._loaded.game.goal.task_type, "gamefile": self._loaded.file}
+        domain = "out_of_domain" if self.split == "valid_unseen" else "in_domain"
+        return {"task_type": self._loaded.game.goal.task_type, "gamefile": self._loaded.file, "domain": domain}
+
+    @property
+    def split_rule(self) -> str:
+        return "valid_seen: rooms of train with new layouts; valid_unseen: rooms that train never has; every game is of one split"
 
     def close(self) -> None:
         self._engine.close()

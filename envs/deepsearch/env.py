@@ -189,6 +189,10 @@ class DeepSearchEnv(TextEnv):
         return f"{name}: {action.reason}" if isinstance(action, Invalid) else self.protocol.write(action)
 
     @property
+    def split_rule(self) -> str:
+        return "as the data labels its questions; test is held out, ood is held out and of another domain than train"
+
+    @property
     def task_type(self) -> str:
         return self._question.kind or self._question.dataset
 

@@ -236,6 +236,11 @@ class WebShopEnv(TextEnv):
         return self.score == 1.0
 
     @property
+    def split_rule(self) -> str:
+        first, last = self.goals.start, self.goals.stop - 1
+        return f"goals {first} to {last} of {len(self.shop.goals)} in the one shuffled order; test, valid and train share none"
+
+    @property
     def task_type(self) -> str:
         return self._present.category
 

@@ -9,7 +9,7 @@ import pytest
 
 from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.errors import ConfigError, TaskError
-from empg_gym.evaluation import Prices, evaluate
+from empg_gym.evaluation import Prices, evaluate, plan
 from empg_gym.evaluation.plan import episode_seed
 from empg_gym.rollout import Limits
 from empg_gym.trajectory import Completion, read_trajectories
@@ -49,6 +49,12 @@ def test_tasks_are_drawn_without_replacement_from_the_held_out_split():
     assert drawn == {f"test-{index}" for index in range(50)}
     assert tasks_of(run("expert")) == tasks_of(run("random")) != tasks_of(run("expert", seed=3))
     assert len(tasks_of(evaluate(TOY_ID, "expert"))) == 50
+
+
+def test_a_split_of_thousands_is_not_run_whole_unasked(monkeypatch):
+    monkeypatch.setattr(plan, "MOST", 20)
+    assert len(tasks_of(evaluate(TOY_ID, "expert"))) == 20
+    assert len(tasks_of(evaluate(TOY_ID, "expert", episodes=50))) == 50
 
 
 @pytest.mark.parametrize(

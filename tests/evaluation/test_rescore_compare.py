@@ -35,7 +35,7 @@ class ChangingDoors(DoorsEnv):
         return self.outside
 
     def _extras(self):
-        return {"domain": "in-domain" if self.task_type == "odd" else "out-of-domain"}
+        return {"domain": "in_domain" if self.task_type == "odd" else "out_of_domain"}
 
 
 if RUDE_ID not in gym.registry:
@@ -54,8 +54,8 @@ def report(folder):
 
 def test_domains_are_told_apart(saved):
     entry = json.loads((saved / "summary.json").read_text())["results"][RUDE_ID]
-    assert set(entry["by_domain"]) == {"in-domain", "out-of-domain"}
-    assert entry["by_domain"]["in-domain"] == entry["by_task_type"]["odd"]
+    assert set(entry["by_domain"]) == {"in_domain", "out_of_domain"}
+    assert entry["by_domain"]["in_domain"] == entry["by_task_type"]["odd"]
 
 
 def test_the_same_rules_give_the_same_scores(saved):
