@@ -16,11 +16,8 @@ from typing import NamedTuple, Protocol
 
 from empg_gym.envs.alfworld import texts
 from empg_gym.envs.alfworld.game import Game, GameState, Indices
-from empg_gym.envs.alfworld.goals import CLEAN, COOL, HEAT, LOOK, TWO
+from empg_gym.envs.alfworld.goals import LOOK, PROCESS, TWO
 from empg_gym.envs.alfworld.texts import Wording, enumerate_names
-
-_PROCESSED = {CLEAN: "clean", HEAT: "hot", COOL: "cool"}
-"""Where the state keeps the objects that a task type wants changed."""
 
 
 class Answer(NamedTuple):
@@ -132,15 +129,10 @@ class FastEngine:
                 return False
             lit = state.toggled & game.goal_lamps
             return bool(lit) and any(not lit.isdisjoint(state.contents[r]) for r in game.receptacles_at[state.location])
-        done = self.processed()
+        done = processed(game, state)
         needed = 2 if goal == TWO else 1
         wanted = [o for o in game.goal_things if done is None or o in done]
         return bool(wanted) and any(sum(o in state.contents[r] for o in wanted) >= needed for r in game.goal_receptacles)
-
-    def processed(self) -> Indices | None:
-        """Objects that have been changed as the goal asks; None if it asks for no change."""
-        name = _PROCESSED.get(self.game.goal.task_type)
-        return None if name is None else getattr(self.state, name)
 
     # Admissible commands
 
@@ -271,6 +263,12 @@ class FastEngine:
     def _slice(self, o: int, knife: int) -> str:
         self.state = self.state._replace(sliced=self.state.sliced | {o})
         return f"You sliced the {self.game.things[o]} with the {self.game.things[knife]}."
+
+
+def processed(game: Game, state: GameState) -> Indices | None:
+    """Return the objects that are as the goal asks (clean, hot or cool); None if it asks for no change."""
+    process = PROCESS.get(game.goal.task_type)
+    return None if process is None else getattr(state, process.made)
 
 
 def _with(rows: tuple[tuple[int, ...], ...], index: int, row: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

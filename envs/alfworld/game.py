@@ -111,7 +111,7 @@ def compile_game(problem: Problem) -> Game:
     goal = problem.goal
     goal_things = by_type[goal.target]
     if goal.task_type in PROCESS:
-        able = set(by_trait[PROCESS[goal.task_type][0]])
+        able = set(by_trait[PROCESS[goal.task_type].able])
         goal_things = [i for i in goal_things if i in able]
     return Game(
         goal=goal,

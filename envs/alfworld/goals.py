@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from empg_gym.errors import ConfigError, DataError, nearest
 
@@ -30,12 +31,25 @@ SENTENCES: dict[str, tuple[str, str]] = {
 }
 """The two sentences of each task type; a game uses one of them."""
 
-PROCESS: dict[str, tuple[str, str, str]] = {
-    CLEAN: ("cleanable", "isclean", "sinkbasin"),
-    HEAT: ("heatable", "ishot", "microwave"),
-    COOL: ("coolable", "iscool", "fridge"),
+
+class Process(NamedTuple):
+    """A change that a task asks for."""
+
+    verb: str
+    able: str
+    """Trait that an object needs."""
+    made: str
+    """What it becomes; the PDDL predicate is this with "is" before it."""
+    station: str
+    """Type of the receptacle at which it is done."""
+
+
+PROCESS: dict[str, Process] = {
+    CLEAN: Process("clean", "cleanable", "clean", "sinkbasin"),
+    HEAT: Process("heat", "heatable", "hot", "microwave"),
+    COOL: Process("cool", "coolable", "cool", "fridge"),
 }
-"""For the task types that change an object: what it must allow, what it must become, and where that is done."""
+"""The change that a task type asks for, where it asks for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +88,8 @@ class Goal:
             )
         extra = ""
         if self.task_type in PROCESS:
-            able, done, _ = PROCESS[self.task_type]
-            extra = f" ({able} ?o) ({done} ?o)"
+            process = PROCESS[self.task_type]
+            extra = f" ({process.able} ?o) (is{process.made} ?o)"
         return f"(exists (?r - receptacle) (exists (?o - object) (and {target} {place}{extra} (inReceptacle ?o ?r))))"
 
 
@@ -94,7 +108,7 @@ def parse_goal(text: str) -> Goal:
         place = places.pop()
         if re.search(r"\(not \(= ", text):
             return Goal(TWO, objects[0], place)
-        made = [kind for kind, (_, done, _) in PROCESS.items() if done in predicates]
+        made = [kind for kind, process in PROCESS.items() if f"is{process.made}" in predicates]
         if len(made) <= 1 and len(objects) == 1:
             return Goal(made[0] if made else PICK, objects[0], place)
     raise DataError("the goal of this problem is none of ALFWorld's six task types: " + " ".join(text.split())[:200])

@@ -90,8 +90,8 @@ def test_games_start_unsolved_and_can_be_solved(split, size):
             assert goal.target in HOLDS[goal.receptacle]
             assert all(places[r] != goal.receptacle for o, r in problem.inside if o in targets)  # not even half solved
         if goal.task_type in PROCESS:
-            able, _, station = PROCESS[goal.task_type]
-            assert able in TRAITS[goal.target] and station in places.values()
+            process = PROCESS[goal.task_type]
+            assert process.able in TRAITS[goal.target] and process.station in places.values()
         for thing, place in problem.inside:
             assert types[thing] in HOLDS[places[place]] or ("lamp" in types[thing] and places[place] in LAMP_STANDS)
 

@@ -100,7 +100,7 @@ def _draw(rng: np.random.Generator, size: str, unseen: bool, task_type: str) -> 
 
 def _goal(rng: np.random.Generator, room: Room, task_type: str) -> Goal:
     """Draw a goal that the room allows."""
-    able = PROCESS[task_type][0] if task_type in PROCESS else "pickupable"
+    able = PROCESS[task_type].able if task_type in PROCESS else "pickupable"
     targets = [name for name in FOUND[room.kind] if able in TRAITS[name]]
     if task_type == LOOK:
         targets = [name for name in targets if _places(name, room, "")]
