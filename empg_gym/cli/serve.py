@@ -43,11 +43,11 @@ def retrieval(
     from empg_gym.retrieval.server import Limits, create_app
 
     console = Console(stderr=True)
-    with Progress(
-        SpinnerColumn(), TextColumn("{task.description} {task.completed:,} passages"), TimeElapsedColumn(), console=console, transient=True
-    ) as bar:
+    columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,} passages"), TimeElapsedColumn())
+    # No refreshing thread: the index is built in several processes only where no other thread runs.
+    with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("indexing", total=None)
-        opened = open_corpus(corpus, cache=cache, progress=lambda done: bar.update(task, completed=done))
+        opened = open_corpus(corpus, cache=cache, progress=lambda done: bar.update(task, completed=done, refresh=True))
         searcher = local_retriever(engine, opened)
     service = create_app(opened, searcher, Limits(topk=topk, threads=threads))
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
