@@ -67,7 +67,10 @@ def read_index(folder: Path) -> tuple[Entry, ...]:
     Raises:
         DataError: the folder holds no playable games, or a file is damaged.
     """
-    trials = list(_trials(folder))
+    try:
+        trials = list(_trials(folder))
+    except OSError as error:
+        raise DataError(f"the ALFWorld data folder {folder} can't be read: {error}") from None
     signature = blake2b(repr((_FORMAT, sorted(trials))).encode(), digest_size=12).hexdigest()
     kept = cache_root() / "alfworld" / f"index-{signature}.json"
     entries = _read_kept(kept)

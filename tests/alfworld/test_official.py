@@ -143,6 +143,15 @@ def test_wrong_folders_are_explained(release, tmp_path):
         ALFWorldEnv("train", data=empty.parent)
 
 
+def test_a_folder_that_cannot_be_read_is_explained(release, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(index_module.os, "scandir", refuse)
+    with pytest.raises(DataError, match=r"can't be read: .*Permission denied"):
+        ALFWorldEnv("valid_seen", data=release)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"pddl_problem": 3, "grammar": ""}', "\x00\xff"])
 def test_a_damaged_game_file_is_named(release, text):
     path = game_files(release)[2]
