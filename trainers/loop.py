@@ -4,7 +4,7 @@ Order of a run:
     1. warm start: `warmstart.steps` supervised steps on expert episodes;
     2. evaluation "before", checkpoint `rl-000000`;
     3. reinforcement: `rl.steps` times roll out, update, give the generators the new weights; evaluation every `eval.every` steps;
-    4. evaluation "after", last checkpoint, `summary.json`.
+    4. evaluation "after" with the last step, last checkpoint, `summary.json`.
 
 A resumed run does what the run would have done: everything random is a function of (seed, step), and files are cut back to the
 checkpoint's step.
@@ -75,12 +75,12 @@ class Trainer:
         with self.view, self._metrics:
             if self.state.phase == "warmstart":
                 self._warm_start()
-                self.state.evaluations["before"] = self._evaluate("Before reinforcement", self.config.eval.tasks)
-                self._begin_phase("rl")
+                self.state.phase = "rl"
+                self.workshop.sync(0)
+                self.state.evaluations["before"] = self._evaluate("Before reinforcement", self.config.eval.tasks, 0)
+                self._begin_reinforcement()
             if self.config.rl.steps:
                 self._reinforce()
-                self.state.evaluations["after"] = self._evaluate("After reinforcement", self.config.eval.tasks)
-                self._save()
             return self._finish()
 
     # Phases
@@ -96,7 +96,6 @@ class Trainer:
         optimizer = self._optimizer(config.optimizer, config.steps)
         learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
         self._steps(config.steps, optimizer, learner.step)
-        workshop.sync(0)
 
     def _reinforce(self) -> None:
         rl, workshop = self.config.rl, self.workshop
@@ -105,6 +104,7 @@ class Trainer:
         reference = workshop.reference(self.folder / CHECKPOINTS / "rl-000000") if rl.kl_coef else None
         learner = Reinforcement(optimizer, self.config, reference)
         rollout, num_tasks = self._rollout
+        workshop.sync(self.state.step)
 
         def step(index: int) -> dict[str, float]:
             began = time.perf_counter()
@@ -117,11 +117,7 @@ class Trainer:
             metrics |= {"speed/step_s": seconds, "speed/tokens_per_s": metrics["rollout/tokens"] / seconds}
             if index % self.config.run.sample_every == 0:
                 self._sample(trajectories, index + 1, "training")
-            every, last = self.config.eval.every, index + 1 == rl.steps
-            if every and (index + 1) % every == 0 and not last:
-                results = self._evaluate(f"Step {index + 1}", self.config.eval.curve_tasks or self.config.eval.tasks, step=index + 1)
-                metrics |= _flat(results)
-            return metrics
+            return metrics | _flat(self._evaluate_after(index + 1))
 
         self._steps(rl.steps, optimizer, step)
         rollout.close()
@@ -138,9 +134,9 @@ class Trainer:
                 self.state.optimizer = optimizer.state_dict()
                 self._save()
 
-    def _begin_phase(self, phase: str) -> None:
-        self.state.phase, self.state.step, self.state.optimizer = phase, 0, None
-        self._metrics.write(phase, 0, time.monotonic() - self._began, _flat(self.state.evaluations["before"]))
+    def _begin_reinforcement(self) -> None:
+        self.state.step, self.state.optimizer = 0, None
+        self._metrics.write("rl", 0, time.monotonic() - self._began, _flat(self.state.evaluations["before"]))
         self._save()
 
     def _optimizer(self, config: OptimizerConfig, updates: int) -> Optimizer:
@@ -151,12 +147,20 @@ class Trainer:
 
     # Evaluation and records
 
-    def _evaluate(self, title: str, tasks: int, step: int | None = None) -> list[dict[str, Any]]:
+    def _evaluate_after(self, step: int) -> list[dict[str, Any]]:
+        """Evaluate where a reinforcement step is the last one, or one of those that the learning curve shows."""
+        every, tasks = self.config.eval.every, self.config.eval.tasks
+        if step == self.config.rl.steps:
+            self.state.evaluations["after"] = self._evaluate("After reinforcement", tasks, step)
+            return self.state.evaluations["after"]
+        return self._evaluate(f"Step {step}", self.config.eval.curve_tasks or tasks, step) if every and step % every == 0 else []
+
+    def _evaluate(self, title: str, tasks: int, step: int) -> list[dict[str, Any]]:
         if not self.config.eval.splits:
             return []
         results, episodes = self.evaluator.run(tasks)
         for split in self.config.eval.splits:
-            self._sample([item for item in episodes if item.split == split], self.state.step if step is None else step, "evaluation")
+            self._sample([item for item in episodes if item.split == split], step, "evaluation")
         self.view.evaluation(title, results)
         return [result.to_json() for result in results]
 

@@ -46,6 +46,8 @@ class Reinforcement:
         self.reference = reference
         self.advantage = get_advantage(algorithm.advantage, algorithm.advantage_options)
         self.policy_loss = get_policy_loss(algorithm.policy_loss, algorithm.policy_loss_options)
+        trajectory_rewards([], config.rl.reward)
+        token_weights(torch.zeros(0), config.rl.aggregation)
 
     def step(self, step: int, trajectories: Sequence[Trajectory]) -> dict[str, float]:
         """Update the policy from the episodes of step `step`, counted from 0, and return its metrics."""

@@ -37,6 +37,9 @@ def train(
 def _run(config: TrainConfig, *, resume: bool) -> None:
     for module in ("torch", "transformers", "safetensors", "tensorboard"):
         require(module, "train", "training")
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
     from empg_gym.trainers.loop import Trainer
     from empg_gym.trainers.progress import ProgressView
 

@@ -10,7 +10,7 @@ from empg_gym.env import Outcome, TextEnv
 from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.configfile import parse_config
 
-COLOURS = ("amber", "black", "coral", "denim", "ebony", "green")
+COLOURS = ("amber", "black", "coral", "denim")
 DOORS = 2
 
 
@@ -86,7 +86,7 @@ def corridor_config(out: str, **sections: dict[str, Any]) -> TrainConfig:
     tree: dict[str, dict[str, Any]] = {
         "run": {"out": out, "threads": 1, "checkpoint_every": 4, "sample_every": 1, "device": "cpu"},
         "env": {"id": "EMPGTest/Corridor-v0", "dialogue": "plain", "system_prompt": ""},
-        "model": {"from_scratch": {"layers": 1, "width": 32, "heads": 2}},
+        "model": {"from_scratch": {"layers": 1, "width": 32, "heads": 2, "init_std": 0.2}},
         "rollout": {"max_response_tokens": 6, "max_row_tokens": 128},
         "warmstart": {"steps": 8, "episodes": 64, "episodes_per_step": 16, "optimizer": {"lr": 1e-2}},
         "rl": {"steps": 4, "tasks_per_step": 4, "repeats": 4, "minibatches": 2, "optimizer": {"lr": 1e-3}},
