@@ -30,7 +30,7 @@ from empg_gym.retrieval import BM25Index, analyzer
 from empg_gym.retrieval.build import FORMAT as INDEX_FORMAT
 from empg_gym.retrieval.folders import build_once, locked
 
-FORMAT = 1
+FORMAT = 2
 """Version of the store."""
 BATCH = 2000
 """Products committed together."""

@@ -19,7 +19,6 @@ from empg_gym.envs.webshop.build import open_goals, open_store
 from empg_gym.envs.webshop.expert import Expert
 from empg_gym.envs.webshop.goal import Goal
 from empg_gym.envs.webshop.goal_build import KINDS
-from empg_gym.envs.webshop.goals import draw_upstream, draw_weighted
 from empg_gym.envs.webshop.nouns import choose_nouns
 from empg_gym.envs.webshop.progress import Progress
 from empg_gym.envs.webshop.rules import RULES, TOOLS
@@ -115,7 +114,7 @@ class WebShopEnv(TextEnv):
                 f"use split='all', the other kind of goals, or more products"
             )
         self._kind = goals
-        self._weights = self.shop.goals.cumulative_weights(self.goals)
+        self._sampling = self.shop.goals.sampling(self.goals)
         self._sampler = self.shop.goals.sampler() if compat == "upstream" else None
         self._drawn: str | None = None
         self._goal: Goal | None = None
@@ -145,9 +144,9 @@ class WebShopEnv(TextEnv):
 
     def _sample_task(self) -> str:
         if self._sampler is None:
-            return self.task_id(draw_weighted(self._weights, float(self.np_random.random())))
+            return self.task_id(self._sampling.weighted(float(self.np_random.random())))
         self._drawn = "".join(self._sampler.choices(string.ascii_lowercase, k=10))
-        return self.task_id(draw_upstream(self._weights, self._sampler))
+        return self.task_id(self._sampling.upstream(self._sampler))
 
     def _generator(self) -> random.Random:
         return self._sampler or random.Random(int(self.np_random.integers(1 << 62)))

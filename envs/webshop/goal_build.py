@@ -89,7 +89,7 @@ def build_goals(products: Iterable[Product], kind: str, price_seed: int, folder:
         products: the catalogue in order; iterated over twice.
         kind: "synthetic" or "human".
         price_seed: seed of prices and price caps.
-        folder: an existing folder; gets prices, product, variant, price_upper, weight (`.npy`) and `sampler.json`.
+        folder: an existing folder; gets prices, product, variant, price_upper, weight, cumulative (`.npy`) and `sampler.json`.
     """
     rng = random.Random(price_seed)
     prices = array("d", (draw_price(product.pricing, rng) for product in products))
@@ -106,4 +106,5 @@ def build_goals(products: Iterable[Product], kind: str, price_seed: int, folder:
         ("weight", np.asarray(weights)),
     ):
         np.save(folder / f"{name}.npy", column[order])
+    np.save(folder / "cumulative.npy", np.cumsum(np.asarray(weights)[order]))
     (folder / "sampler.json").write_text(json.dumps(sampler.getstate()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,34 @@ def combination(product: Product, number: int) -> tuple[tuple[str, str], ...]:
         number, place = divmod(number, len(values))
         chosen.append((name, values[place]))
     return tuple(reversed(chosen))
+
+
+class Sampling:
+    """Draws among consecutive goals by weight.
+
+    Args:
+        sums: running sum of the weights up to and including each goal, shape (goals,); a view of the mapped column.
+        before: the sum before the first of them.
+    """
+
+    def __init__(self, sums: NDArray[np.float64], before: float = 0.0) -> None:
+        self._sums = sums
+        self._before = before
+        self._total = float(sums[-1]) - before
+
+    def upstream(self, rng: random.Random) -> int:
+        """Return a place as upstream draws it.
+
+        Its list of running sums begins with a 0 that the search doesn't skip: the first goal is never drawn, every other one has
+        the weight of the goal before it, and the last one has its own on top.
+        """
+        position = self._before + rng.uniform(0, self._total)
+        return min(1 + int(np.searchsorted(self._sums, position, side="right")), len(self._sums) - 1)
+
+    def weighted(self, position: float) -> int:
+        """Return the place that `position` in [0, 1) falls on, each goal having its weight."""
+        found = int(np.searchsorted(self._sums, self._before + position * self._total, side="right"))
+        return min(found, len(self._sums) - 1)
 
 
 class GoalTable:
@@ -48,6 +77,7 @@ class GoalTable:
         self._variant = load_array(folder, "variant")
         self._price_upper = load_array(folder, "price_upper")
         self._weight = load_array(folder, "weight")
+        self._cumulative = cast("NDArray[np.float64]", load_array(folder, "cumulative"))
 
     def __len__(self) -> int:
         return len(self._product)
@@ -87,9 +117,10 @@ class GoalTable:
             weight=float(self._weight[index]),
         )
 
-    def cumulative_weights(self, goals: range) -> NDArray[np.float64]:
-        """Return the running sum of the weights of consecutive goals, shape (len(goals),)."""
-        return np.cumsum(self._weight[goals.start : goals.stop], dtype=np.float64)
+    def sampling(self, goals: range) -> Sampling:
+        """Return the sampling among consecutive goals."""
+        before = float(self._cumulative[goals.start - 1]) if goals.start else 0.0
+        return Sampling(self._cumulative[goals.start : goals.stop], before)
 
     def sampler(self) -> random.Random:
         """Return the generator with which upstream's unseeded process goes on after shuffling the goals."""
@@ -97,19 +128,3 @@ class GoalTable:
         generator = random.Random()
         generator.setstate((version, tuple(words), gauss))
         return generator
-
-
-def draw_upstream(cumulative: NDArray[np.float64], rng: random.Random) -> int:
-    """Return an index as upstream draws it.
-
-    Its list of running sums begins with a 0 that the search doesn't skip: the first goal is never drawn, every other one has the
-    weight of the goal before it, and the last one has its own on top.
-    """
-    position = rng.uniform(0, float(cumulative[-1]))
-    return min(1 + int(np.searchsorted(cumulative, position, side="right")), len(cumulative) - 1)
-
-
-def draw_weighted(cumulative: NDArray[np.float64], position: float) -> int:
-    """Return the index that `position` in [0, 1) falls on, each index having its weight."""
-    index = int(np.searchsorted(cumulative, position * cumulative[-1], side="right"))
-    return min(index, len(cumulative) - 1)

@@ -5,21 +5,23 @@ import pytest
 
 from empg_gym.envs.webshop.goal import UNLIMITED
 from empg_gym.envs.webshop.goal_build import draw_cap, draw_price
-from empg_gym.envs.webshop.goals import draw_upstream, draw_weighted
+from empg_gym.envs.webshop.goals import Sampling
 
 
 def test_upstreams_draws():
     """The seed, weights and results of upstream's own test; the first index can't be drawn."""
     rng = random.Random(24)
     weights = np.cumsum([rng.randint(0, 10) for _ in range(50)]).astype(float)
-    assert [draw_upstream(weights, rng) for _ in range(3)] == [44, 15, 36]
-    assert {draw_upstream(np.array([5.0, 6.0, 7.0]), random.Random(seed)) for seed in range(200)} == {1, 2}
+    assert [Sampling(weights).upstream(rng) for _ in range(3)] == [44, 15, 36]
+    assert {Sampling(np.array([5.0, 6.0, 7.0])).upstream(random.Random(seed)) for seed in range(200)} == {1, 2}
 
 
 def test_weighted_draws_have_their_weights():
     sums = np.cumsum([1.0, 0.0, 3.0])
-    drawn = [draw_weighted(sums, place / 1000) for place in range(1000)]
+    drawn = [Sampling(sums).weighted(place / 1000) for place in range(1000)]
     assert (drawn.count(0), drawn.count(1), drawn.count(2)) == (250, 0, 750)
+    within = [Sampling(sums[1:], 1.0).weighted(place / 1000) for place in range(1000)]
+    assert (within.count(0), within.count(1)) == (0, 1000)
 
 
 @pytest.mark.parametrize("price", [0.5, 9.99, 10.0, 95.5, 949.99, 959.0, 960.0])
