@@ -139,10 +139,8 @@ def drip(piece, head=b""):
     ids=["silent", "dripping body", "dripping headers", "dripping chunks"],
 )
 def test_the_whole_time_is_capped(answer):
-    start = time.monotonic()
     with serving(answer) as server, pytest.raises(VisitFailed, match="too long"):
         visit(server, seconds=0.5)
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
