@@ -205,6 +205,9 @@ def test_visits_are_recorded_and_replayed(tmp_path):
         offline.visit(url + "other")
     with pytest.raises(VisitFailed, match="only http"):
         offline.visit("file:///etc/passwd")
+    settings["guard"] = local_guard(server.port, deny=("site.example",))
+    with pytest.raises(VisitFailed, match="blocked"):
+        live_visitor("fetch", cache="replay_only", **settings).visit(url)
 
 
 def test_the_jina_reader(monkeypatch, tmp_path):

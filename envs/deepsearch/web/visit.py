@@ -57,6 +57,7 @@ class Fetcher:
             raise VisitFailed(str(error)) from None
         head, _, body = raw.partition(b"\n")
         final, kind = json.loads(head)
+        self.guard.parse(final)  # a recording may be older than the list of denied sites
         return _page(final, kind, body)
 
     def _fetch(self, url: str, end: float) -> bytes:
