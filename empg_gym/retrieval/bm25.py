@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -55,6 +56,8 @@ class BM25Index:
         """Short hash of documents, k1, b and analyzer: equal fingerprints give equal results."""
         self._filled: int = meta["filled"]
         self._terms = StringTable(self.folder, "terms", ordered=True)
+        self._number = lru_cache(maxsize=1 << 14)(self._terms.find)
+        """Number of a term, or -1; kept for the terms of recent queries, since a search in the vocabulary costs 20 µs."""
         self._ids = StringTable(self.folder, "ids")
         self._starts = cast("NDArray[np.int64]", load_array(self.folder, "starts"))
         self._passages = cast("NDArray[np.int32]", load_array(self.folder, "passages"))
@@ -151,7 +154,7 @@ class BM25Index:
         return None if found < 0 else found
 
     def _postings(self, term: str, times: int) -> Postings | None:
-        number = self._terms.find(term.encode("utf-8", "surrogatepass"))
+        number = self._number(term.encode("utf-8", "surrogatepass"))
         if number < 0:
             return None
         start, end = int(self._starts[number]), int(self._starts[number + 1])
