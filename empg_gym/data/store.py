@@ -1,0 +1,213 @@
+"""Where the sets lie and what is known of them.
+
+Layout, below the data root (`data` in the cache folder):
+    <set>/                     the files as an environment reads them
+    .downloads/<set>/          unfinished downloads
+    lock.json                  what was fetched: checksum, size, address, how it was checked, and every unpacked file with its checksum
+
+Rules:
+    - A set is there as a whole or not at all: files are put together in a folder beside it, which then takes its name.
+    - A checksum of the registry always decides. Where it has none, the first download is trusted, its checksum is written to `lock.json`,
+      and a later download that differs is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from empg_gym.cache import cache_root
+from empg_gym.data.download import fetch, sha256
+from empg_gym.data.registry import DataFile, DataSet, set_folder
+from empg_gym.data.unpack import unpack
+from empg_gym.errors import DataError
+
+Report = Callable[[str, int, int | None], None]
+"""Called with the file's name, the bytes that are there and the bytes that there will be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check of a set found."""
+
+    files: int
+    problems: tuple[str, ...]
+    first_use: tuple[str, ...]
+    """Files whose checksum is the one that came first, as no other is known."""
+
+
+class DataStore:
+    """The official sets on this machine.
+
+    Args:
+        root: data root; None takes `data` in the cache folder.
+        client: HTTP client of downloads, for tests.
+    """
+
+    def __init__(self, root: Path | None = None, client: httpx.Client | None = None) -> None:
+        self.root = cache_root() / "data" if root is None else root
+        self._client = client
+
+    def path(self, data_set: DataSet) -> Path | None:
+        """Return the folder of a set, None if it is not here."""
+        folder = set_folder(self.root, data_set)
+        return folder if folder.is_dir() and data_set.name in self._lock() else None
+
+    def fingerprint(self, data_set: DataSet) -> str | None:
+        """Return a short hash of the set's archives as they were fetched, None if it is not here."""
+        entry = self._lock().get(data_set.name)
+        if entry is None:
+            return None
+        import hashlib
+
+        text = "".join(f"{name}:{record['sha256']};" for name, record in sorted(entry["downloads"].items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def get(self, data_set: DataSet, *, sources: Sequence[Path] = (), again: bool = False, report: Report | None = None) -> Path:
+        """Bring a set here and return its folder.
+
+        Args:
+            data_set: what to bring.
+            sources: files, or folders that hold them, to take instead of the network.
+            again: bring it even if it is here.
+            report: told how far each file is.
+
+        Raises:
+            DataError: a file can't be fetched or is another than expected, the disk is too small, or another process is at it.
+        """
+        with self._alone(data_set):
+            here = self.path(data_set)
+            if here is not None and not again:
+                return here
+            self._room(data_set)
+            parts = self.root / ".downloads" / data_set.name
+            built = parts / "unpacked"
+            shutil.rmtree(built, ignore_errors=True)
+            built.mkdir(parents=True)
+            known = self._lock().get(data_set.name, {}).get("downloads", {})
+            entry: dict[str, Any] = {"downloads": {}, "files": {}}
+            for file in data_set.files:
+                entry["downloads"][file.name] = self._bring(file, parts, known.get(file.name, {}).get("sha256"), sources, report)
+                entry["files"].update(_place(parts / file.name, file, built))
+            folder = set_folder(self.root, data_set)
+            shutil.rmtree(folder, ignore_errors=True)
+            built.replace(folder)
+            self._write(data_set.name, entry)
+            shutil.rmtree(parts, ignore_errors=True)
+            return folder
+
+    def verify(self, data_set: DataSet, report: Report | None = None) -> Checked:
+        """Compare every file of a set with what was fetched.
+
+        Raises:
+            DataError: the set is not here.
+        """
+        folder = self.path(data_set)
+        if folder is None:
+            raise DataError(f"{data_set.name} is not here; run: empg-gym data get {data_set.name}")
+        entry = self._lock()[data_set.name]
+        problems = []
+        for number, (name, record) in enumerate(sorted(entry["files"].items()), 1):
+            path = folder / name
+            if not path.is_file():
+                problems.append(f"{name} is missing")
+            elif path.stat().st_size != record["size"]:
+                problems.append(f"{name} has {path.stat().st_size:,} bytes, expected {record['size']:,}")
+            elif sha256(path) != record["sha256"]:
+                problems.append(f"{name} has other content than was fetched")
+            if report is not None:
+                report(data_set.name, number, len(entry["files"]))
+        for file in data_set.files:
+            fetched = entry["downloads"].get(file.name)
+            if fetched is None:
+                problems.append(f"{file.name} belongs to the set now and was not fetched")
+            elif file.sha256 is not None and fetched["sha256"] != file.sha256:
+                problems.append(f"{file.name} is another edition than this release expects")
+        first = tuple(name for name, record in entry["downloads"].items() if record["checked"] == "first use")
+        return Checked(len(entry["files"]), tuple(problems), first)
+
+    def _bring(self, file: DataFile, parts: Path, recorded: str | None, sources: Sequence[Path], report: Report | None) -> dict[str, Any]:
+        expected = file.sha256 or recorded
+        if sources:
+            given = _given(file, sources)
+            digest = sha256(given)
+            if expected is not None and digest != expected:
+                raise DataError(f"{given} is not the {file.name} that is expected: its SHA-256 is {digest}, expected {expected}")
+            shutil.copyfile(given, parts / file.name)
+            origin, size = "--from", given.stat().st_size
+        else:
+            progress = None if report is None else (lambda done, total: report(file.name, done, total))
+            fetched = fetch(file, parts, expected=expected, progress=progress, client=self._client)
+            digest, size, origin = fetched.sha256, fetched.size, fetched.url
+        checked = "registry" if file.sha256 else "earlier download" if recorded else "first use"
+        return {"sha256": digest, "size": size, "from": origin, "checked": checked}
+
+    def _room(self, data_set: DataSet) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        needed = sum((file.size or 0) * (4 if file.unpack else 1) for file in data_set.files)
+        free = shutil.disk_usage(self.root).free
+        if free < needed:
+            raise DataError(
+                f"{data_set.name} needs about {needed / 1e9:.1f} GB in {self.root}, where {free / 1e9:.1f} GB are free; "
+                "make room, or set EMPG_GYM_CACHE to a folder on a larger disk"
+            )
+
+    @contextlib.contextmanager
+    def _alone(self, data_set: DataSet) -> Iterator[None]:
+        parts = self.root / ".downloads"
+        try:
+            parts.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.root} can't be written ({error.strerror}); set EMPG_GYM_CACHE to a folder of yours") from None
+        with (parts / f"{data_set.name}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise DataError(f"another process is fetching {data_set.name}; wait for it, or end it") from None
+            yield
+
+    def _lock(self) -> dict[str, Any]:
+        path = self.root / "lock.json"
+        if not path.is_file():
+            return {}
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DataError(f"{path} is damaged ({error}); delete it and fetch the sets again") from None
+        return dict(value)
+
+    def _write(self, name: str, entry: dict[str, Any]) -> None:
+        path = self.root / "lock.json"
+        # Two processes may bring different sets at once.
+        with (self.root / ".downloads" / "lock.json.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            unfinished = path.with_suffix(".new")
+            unfinished.write_text(json.dumps({**self._lock(), name: entry}, indent=1), encoding="utf-8")
+            unfinished.replace(path)
+
+
+def _given(file: DataFile, sources: Sequence[Path]) -> Path:
+    for source in sources:
+        candidate = source / file.name if source.is_dir() else source
+        if candidate.is_file() and (source.is_dir() or candidate.name == file.name):
+            return candidate
+    named = ", ".join(str(source) for source in sources)
+    raise DataError(f"{file.name} is not among what --from names ({named}); give a folder that holds it, or the file under that name")
+
+
+def _place(path: Path, file: DataFile, built: Path) -> dict[str, dict[str, Any]]:
+    if file.unpack is not None:
+        written = unpack(path, file.unpack, built)
+        path.unlink()
+        return written
+    target = built / file.name
+    path.replace(target)
+    return {file.name: {"size": target.stat().st_size, "sha256": sha256(target)}}

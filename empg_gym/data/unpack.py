@@ -1,0 +1,105 @@
+"""Unpacks archives of others safely.
+
+Rules:
+    - Every entry stays inside the folder: absolute paths, `..`, drive letters and backslashes are refused; links and devices too.
+    - An archive that would unpack to more than `limit` bytes is refused before the disk is full; what the entries claim is not believed.
+    - Everything is unpacked into a fresh folder first; the set's folder gets it only as a whole.
+    - A `.gz` or `.xz` that holds a tar is unpacked as one (wiki-18 is published so under the name `.jsonl.gz`).
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from empg_gym.errors import DataError
+
+LIMIT = 64 << 30
+"""Bytes that one archive may unpack to."""
+_BLOCK = 1 << 20
+
+
+def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dict[str, dict[str, Any]]:
+    """Unpack `archive` into `folder` and return size and SHA-256 of each file, by its path there.
+
+    Args:
+        archive: the file.
+        kind: "zip", "tar" (compressed or not), "gz" or "xz" (a single file, named without the ending).
+        folder: where to; made if missing. Files of the same name are replaced.
+        limit: bytes after which it is refused.
+
+    Raises:
+        DataError: a damaged archive, an entry that would leave the folder, or too many bytes.
+    """
+    written: dict[str, dict[str, Any]] = {}
+    left = limit
+    try:
+        for name, source in _entries(archive, kind):
+            target = folder / _inside(name, archive)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            digest, size = hashlib.sha256(), 0
+            with target.open("wb") as out:
+                while block := source.read(_BLOCK):
+                    size += len(block)
+                    left -= len(block)
+                    if left < 0:
+                        raise DataError(f"{archive.name} unpacks to more than {limit:,} bytes: this is not the file that was expected")
+                    digest.update(block)
+                    out.write(block)
+            written[target.relative_to(folder).as_posix()] = {"size": size, "sha256": digest.hexdigest()}
+    except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError) as error:
+        raise DataError(f"{archive.name} is damaged and can't be unpacked ({error}); fetch it again") from None
+    except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        raise DataError(f"{archive.name} names a file and a folder alike ({error.filename}); fetch it again") from None
+    return written
+
+
+def _inside(name: str, archive: Path) -> PurePosixPath:
+    path = PurePosixPath(name)
+    unsafe = path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or ":" in (path.parts[0] if path.parts else ":")
+    if unsafe:
+        raise DataError(f"{archive.name} has an entry that would leave its folder ({name[:80]!r}); nothing of it is used")
+    return path
+
+
+def _entries(archive: Path, kind: str) -> Iterator[tuple[str, IO[bytes]]]:
+    if kind == "zip":
+        yield from _zip(archive)
+    elif kind == "tar" or tarfile.is_tarfile(archive):
+        yield from _tar(archive)
+    else:
+        opener = gzip.open if kind == "gz" else lzma.open
+        with opener(archive, "rb") as source:
+            yield archive.name.removesuffix(f".{kind}"), source
+
+
+def _zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as packed:
+        for entry in packed.infolist():
+            _inside(entry.orig_filename, archive)
+            mode = entry.external_attr >> 16
+            if mode and (mode & 0o170000) not in (0, 0o100000, 0o040000):
+                raise DataError(f"{archive.name} has a link or a device ({entry.filename[:80]!r}); nothing of it is used")
+            if not entry.is_dir():
+                with packed.open(entry) as source:
+                    yield entry.filename, source
+
+
+def _tar(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with tarfile.open(archive) as packed:
+        for entry in packed:
+            _inside(entry.name, archive)
+            if entry.isdir():
+                continue
+            source = packed.extractfile(entry) if entry.isreg() else None
+            if source is None:
+                raise DataError(f"{archive.name} has a link or a device ({entry.name[:80]!r}); nothing of it is used")
+            with source:
+                yield entry.name, source
