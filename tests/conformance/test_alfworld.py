@@ -111,3 +111,16 @@ def test_generated_games_play_as_in_textworld(upstream, wording):
         household = generate("valid_unseen", size, index)
         walk = compare(generated_case(household, write_problem(household.problem), wording), steps=15, seed=2)
         assert walk.differences == ()
+
+
+def test_a_released_game_plays_the_same_on_both_engines(upstream, release, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMPG_GYM_CACHE", str(tmp_path))
+    fast, slow = (ALFWorldEnv("valid_seen", data=release, wording="old", engine=engine) for engine in ("fast", "textworld"))
+    assert fast.reset(options={"task": 20}) == slow.reset(options={"task": 20})
+    rng = random.Random(0)
+    for _ in range(30):
+        commands = fast.step("look")[-1]["admissible_actions"]
+        assert slow.step("look")[-1]["admissible_actions"] == commands
+        action = fast.expert() if rng.random() < 0.3 else rng.choice(commands)
+        assert fast.step(action or "look") == slow.step(action or "look")
+    slow.close()
