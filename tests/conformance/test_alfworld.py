@@ -100,16 +100,16 @@ def test_recorded_transcripts_replay(data):
 def test_released_games_play_as_in_textworld(upstream, wording):
     games = pick_games(upstream, "valid_seen", 3)
     game = random.Random(wording).choice(games)
-    walk = compare(official_case(upstream, game, wording), steps=25, seed=1)
+    walk = compare(official_case(upstream, game, wording), steps=16, seed=1)
     assert walk.differences == ()
-    assert walk.steps == 25
+    assert walk.steps == 16
 
 
 @pytest.mark.parametrize("wording", ["new", "old"])
 def test_generated_games_play_as_in_textworld(upstream, wording):
     for size, index in (("small", 3), ("full", 2)):
         household = generate("valid_unseen", size, index)
-        walk = compare(generated_case(household, write_problem(household.problem), wording), steps=15, seed=2)
+        walk = compare(generated_case(household, write_problem(household.problem), wording), steps=10, seed=2)
         assert walk.differences == ()
 
 
