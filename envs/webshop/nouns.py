@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.envs.webshop.tagger import VERSION, tag
-from empg_gym.errors import ConfigError, DataError, nearest, require
+from empg_gym.errors import ConfigError, DataError, MissingDependencyError, nearest, require
 
 SPACY_MODEL = "en_core_web_sm"
 CHOICES = ("auto", "list", "spacy", "rules")
@@ -59,8 +59,12 @@ class SpacyNouns(Nouns):
     name = f"spacy:{SPACY_MODEL}"
 
     def __init__(self) -> None:
+        if importlib.util.find_spec(SPACY_MODEL) is None:
+            raise MissingDependencyError(
+                f"nouns='spacy' needs the spaCy model {SPACY_MODEL!r}, which is not installed; "
+                f"run: pip install 'empg-gym[spacy]' && python -m spacy download {SPACY_MODEL}"
+            )
         require("spacy", "spacy", "nouns='spacy'")
-        require(SPACY_MODEL, "spacy", "nouns='spacy'")
         self._model: Any = None
         self._nouns = lru_cache(maxsize=2048)(self._tag)
 

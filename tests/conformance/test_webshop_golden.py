@@ -9,7 +9,9 @@ import pytest
 
 import empg_gym  # noqa: F401
 from empg_gym.envs.webshop import text
-from tests.conformance.webshop import golden, reference
+from tests.conformance.webshop import golden, reference, webshop_cache  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("webshop_cache")
 
 KINDS = ("synthetic", "human")
 

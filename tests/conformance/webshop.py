@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.reference import reference_data
 
@@ -24,3 +27,15 @@ def golden(kind: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         goals = json.load(file)
     with gzip.open(folder / f"{kind}_1k_seed0.episodes.jsonl.gz", "rt", encoding="utf-8") as file:
         return goals, [json.loads(line) for line in file]
+
+
+@pytest.fixture(scope="session")
+def webshop_cache(tmp_path_factory):
+    """Keep stores in a folder that lives as long as the tests."""
+    before = os.environ.get("EMPG_GYM_CACHE")
+    os.environ["EMPG_GYM_CACHE"] = str(tmp_path_factory.mktemp("webshop-cache"))
+    yield
+    if before is None:
+        del os.environ["EMPG_GYM_CACHE"]
+    else:
+        os.environ["EMPG_GYM_CACHE"] = before
