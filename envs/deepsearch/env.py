@@ -203,6 +203,7 @@ class DeepSearchEnv(TextEnv):
         episode = self._episode
         left = max(0, self.max_steps - self._step)
         return {
+            "task_type": self.task_type,
             "domain": self._question.domain,
             "dataset": self._question.dataset,
             "action_kind": episode.kind,

@@ -19,7 +19,7 @@ from empg_gym.retrieval.backends import Page, Passage
 from tests.deepsearch.helpers import SMALL, small_env, toy_files
 
 KEYS = {"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step"}
-EXTRAS = {"domain", "dataset", "action_kind", "retrieved_ids", "turns_left", "searches_left", "scored_by"}
+EXTRAS = {"task_type", "domain", "dataset", "action_kind", "retrieved_ids", "turns_left", "searches_left", "scored_by"}
 
 
 @pytest.fixture
