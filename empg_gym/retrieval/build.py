@@ -97,7 +97,7 @@ class _Builder:
         norms = inverse_norms(self.k1, self.b, total / filled if filled else 1.0)
         saturation = np.float32(1) + (self.pairs >> 8).astype(np.float32) * norms[self.pairs & 255]
         np.save(self.folder / "saturation.npy", saturation)
-        np.save(self.folder / "peaks.npy", self._place(order, starts, saturation, len(lengths))[order])
+        np.save(self.folder / "peaks.npy", self._place(order, starts, saturation)[order])
         self._write_ids()
         return {
             "format": FORMAT,
@@ -116,9 +116,7 @@ class _Builder:
         terms = list(self.numbers)
         write_strings(self.folder, "terms", (terms[number].encode("utf-8", "surrogatepass") for number in order.tolist()))
 
-    def _place(
-        self, order: NDArray[np.int64], starts: NDArray[np.int64], saturation: NDArray[np.float32], batches_end: int
-    ) -> NDArray[np.float32]:
+    def _place(self, order: NDArray[np.int64], starts: NDArray[np.int64], saturation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Write passages and codes; return the peak of each term, by number."""
         size = int(starts[-1])
         narrow = np.uint16 if len(saturation) <= 1 << 16 else np.uint32
@@ -127,11 +125,9 @@ class _Builder:
         cursor = np.empty(len(order), dtype=np.int64)
         cursor[order] = starts[:-1]
         peaks = np.ones(len(order), dtype=np.float32)
-        done = 0
         with self.run.open("rb") as run:
-            for lengths in self.lengths:
+            for _ in self.lengths:
                 terms, counts, rows, pairs = (np.load(run) for _ in range(4))
-                done += len(lengths)
                 if not len(terms):
                     continue
                 firsts = np.cumsum(counts) - counts
@@ -141,7 +137,6 @@ class _Builder:
                 codes[places] = batch_codes
                 cursor[terms] += counts
                 peaks[terms] = np.maximum(peaks[terms], np.maximum.reduceat(saturation[batch_codes], firsts))
-        assert done == batches_end
         passages.flush()
         codes.flush()
         self.run.unlink()
