@@ -44,11 +44,13 @@ class DeepSearchEnv(TextEnv):
         data: None = the embedded encyclopedia; else a question file, a folder of them, or a mix (`.toml`).
         corpus: JSON lines of passages to search; None with `data` takes the passages that come with the questions, if they do.
         mix: "paper" draws from a folder as the paper's mix does.
+        task_types: kinds of questions to keep, as `task_type` names them: ["1hop", "2hop"]; None = all.
         protocol: "search-r1", "arpo", "asearcher", "hermes" or "plain", or an instance.
         reward: "em", "f1", "cover_em", "search_r1_format", "arpo" or "llm_judge", or an instance.
         judge: endpoint of llm_judge: {"base_url": …, "model": …}.
         backend: "bm25", "bm25s", "tantivy", the address of a Search-R1 server, a live search by name, or a retriever.
-        visit: whether pages can be visited; None = in closed worlds. "fetch" and "jina" visit the live web; a visitor is used as it is.
+        visit: whether pages can be visited; None = where the corpus is local. "fetch" and "jina" visit the live web; a visitor is used
+            as it is.
         web: record/replay of live search and visits: {"cache": "record", "recording": FILE}.
         max_steps: turns until the episode is truncated.
         max_searches: queries that are answered in an episode; None = no limit of their own.
@@ -76,6 +78,7 @@ class DeepSearchEnv(TextEnv):
         data: str | Path | None = None,
         corpus: str | Path | None = None,
         mix: str | None = None,
+        task_types: Sequence[str] | None = None,
         protocol: str | Protocol = "search-r1",
         reward: str | Reward = "em",
         judge: Mapping[str, Any] | None = None,
@@ -115,6 +118,7 @@ class DeepSearchEnv(TextEnv):
             data=data,
             corpus=corpus,
             mix=mix,
+            task_types=task_types,
             backend=backend,
             visit=visit,
             web=web,
@@ -194,7 +198,7 @@ class DeepSearchEnv(TextEnv):
 
     @property
     def task_type(self) -> str:
-        return self._question.kind or self._question.dataset
+        return self._question.task_type
 
     def _admissible(self) -> list[str]:
         return self.protocol.templates(self.can_visit)

@@ -9,7 +9,8 @@ Backends, by name:
     an object                  anything with `search(queries, k)`
 
 Rules:
-    - Visiting is on by default in a closed world, where an address is looked up in the corpus and nowhere else, and off on the live web.
+    - Visiting is on by default where the corpus is local: an address is looked up in it and nowhere else. It is off by default on the
+      live web and with a retrieval server, whose pages come from its `/access`.
     - A search or a visit that fails is an observation. Its text is the one that the retrieval layer marks as fit to be shown; any other
       exception is told as a bare fact, so that no path, key or answer can slip through.
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.envs.deepsearch import tags
+from empg_gym.envs.deepsearch.access import ServerPages
 from empg_gym.envs.deepsearch.web import LIVE_SERVICES, live_search, live_visitor
 from empg_gym.errors import ConfigError, nearest
 from empg_gym.retrieval.backends import LocalRetriever, Page, Passage, Retriever, SearchFailed, VisitFailed, Visitor, local_retriever
@@ -110,6 +112,8 @@ def open_library(
         visitor = visit
     elif live:
         visitor = live_visitor(**_recording(web)) if visit else None
+    elif corpus is None and visit and isinstance(retriever, RemoteRetriever):
+        visitor = ServerPages(retriever)
     else:
         visitor = LocalRetriever(corpus) if corpus is not None and visit is not False else None
         if visit and visitor is None:

@@ -40,3 +40,8 @@ class Question:
     """Titles of those passages, for corpora in which their ids are not known."""
     pattern: str = ""
     """Pattern of hops of a generated question: "work.creator.birthplace"."""
+
+    @property
+    def task_type(self) -> str:
+        """The kind of question, or its set where that names none."""
+        return self.kind or self.dataset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from empg_gym.envs.deepsearch.questions import Question
 from empg_gym.envs.deepsearch.sources.load import Loaded, QuestionSet
 from empg_gym.envs.deepsearch.sources.mix import Data, load_data
 from empg_gym.envs.deepsearch.sources.records import kind_of
-from empg_gym.errors import ConfigError
+from empg_gym.errors import ConfigError, nearest
 from empg_gym.retrieval.backends import Retriever, Visitor
 from empg_gym.retrieval.corpus import Corpus, build_corpus
 
@@ -65,6 +65,7 @@ def open_tasks(
     data: str | Path | None,
     corpus: str | Path | None,
     mix: str | None,
+    task_types: Sequence[str] | None,
     backend: str | Retriever,
     visit: bool | str | Visitor | None,
     web: Mapping[str, Any] | None,
@@ -77,22 +78,23 @@ def open_tasks(
         ConfigError: arguments that don't go together, or a split without questions.
         DataError: files missing or damaged.
     """
+    kinds = None if task_types is None else _kinds(task_types)
     if data is None:
         if corpus is not None or mix is not None:
             raise ConfigError("corpus and mix go with data: give the questions, data=PATH, as well")
         from empg_gym.envs.deepsearch.world.embedded import open_world
 
         questions, passages = open_world(world_size, world_seed)
-        return _tasks(questions, (), split), open_library(passages, backend, visit, web)
+        return _tasks(questions, (), split, kinds), open_library(passages, backend, visit, web)
     loaded = _load(str(data), mix, _stamp(Path(data)))
     if corpus is not None:
-        return _tasks(loaded.questions, loaded.weights, split), open_library(local_corpus(corpus), backend, visit, web)
+        return _tasks(loaded.questions, loaded.weights, split, kinds), open_library(local_corpus(corpus), backend, visit, web)
     if isinstance(backend, str) and backend in LOCAL_BACKENDS:
         if not any(row.contexts for row in loaded.questions.rows):
             raise ConfigError("these questions come without passages: give corpus=PATH (JSON lines), or a backend that brings its own")
         questions, passages = _with_contexts(loaded.questions)
-        return _tasks(questions, loaded.weights, split), open_library(passages, backend, visit, web)
-    return _tasks(loaded.questions, loaded.weights, split), open_library(None, backend, visit, web)
+        return _tasks(questions, loaded.weights, split, kinds), open_library(passages, backend, visit, web)
+    return _tasks(loaded.questions, loaded.weights, split, kinds), open_library(None, backend, visit, web)
 
 
 @lru_cache(maxsize=8)
@@ -106,15 +108,27 @@ def _stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
 
 
+def _kinds(task_types: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(task_types, str) or not task_types:
+        raise ConfigError(f"task_types is a list of kinds of questions, such as ['1hop', '2hop'], not {task_types!r}")
+    return tuple(sorted(set(map(str, task_types))))
+
+
 @lru_cache(maxsize=16)
-def _tasks(questions: QuestionSet, weights: tuple[tuple[str, float], ...], split: str) -> Tasks:
+def _tasks(questions: QuestionSet, weights: tuple[tuple[str, float], ...], split: str, kinds: tuple[str, ...] | None) -> Tasks:
     rows = [row.question for row in questions.rows]
     chosen = tuple(question for question in rows if split == "all" or _split_of(question) == split)
     if not chosen:
         counts = {name: sum(_split_of(question) == name for question in rows) for name in ("train", "test", "ood", "unlabelled")}
         found = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         raise ConfigError(f"the data has no question for split {split!r} (it has {found}); choose another split, or split='all'")
-    fingerprint = hashlib.sha256(f"{questions.fingerprint} {split} {weights}".encode()).hexdigest()[:16]
+    if kinds is not None:
+        known = {question.task_type for question in chosen}
+        for kind in kinds:
+            if kind not in known:
+                raise ConfigError(f"split {split!r} has no questions of the kind {kind!r}; {nearest(kind, known)}")
+        chosen = tuple(question for question in chosen if question.task_type in kinds)
+    fingerprint = hashlib.sha256(f"{questions.fingerprint} {split} {weights} {kinds}".encode()).hexdigest()[:16]
     return Tasks(chosen, weights, questions.skipped, fingerprint)
 
 

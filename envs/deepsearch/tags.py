@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 import regex  # type: ignore[import-untyped]
 
@@ -51,10 +52,10 @@ def count_tokens(text: str) -> int:
 
 def cut_tokens(text: str, limit: int) -> str:
     """Return `text` up to the end of its word or mark number `limit`, with " …" where something was cut off."""
-    for number, unit in enumerate(_UNIT.finditer(text), start=1):
-        if number == limit:
-            return text if not text[unit.end() :].strip() else text[: unit.end()] + " …"
-    return text
+    last = next(islice(_UNIT.finditer(text), limit - 1, None), None)
+    if last is None or not text[last.end() :].strip():
+        return text
+    return text[: last.end()] + " …"
 
 
 def cut_chars(text: str, limit: int | None) -> str:

@@ -132,10 +132,17 @@ def retrieval_server() -> Iterator[tuple[str, ThreadingHTTPServer]]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if self.path == "/access":
+                pages = [{"url": url, "title": "T", "contents": "page text"} if "known" in url else None for url in body["urls"]]
+                self.reply(pages)
+                return
             found = [[{"document": {"id": "d", "contents": f'"T"\nabout {query}'}, "score": 1.0}] for query in body["queries"]]
+            self.reply(found)
+
+        def reply(self, result: list[Any]) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps({"result": found}).encode())
+            self.wfile.write(json.dumps({"result": result}).encode())
 
         def log_message(self, *_: object) -> None:
             pass
@@ -189,3 +196,15 @@ def test_a_backend_that_answers_nonsense_is_a_failed_search(tmp_path: Path) -> N
     env = DeepSearchEnv(data=toy_files(tmp_path)["data"], split="all", protocol="plain", backend=Nonsense())
     env.reset(options={"task": "q1"})
     assert env.step("search[x]")[0].startswith("Search error")
+
+
+def test_pages_of_a_retrieval_server(tmp_path: Path) -> None:
+    with retrieval_server() as (url, _):
+        backend = RemoteRetriever(url, seconds=1.0, tries=1)
+        env = DeepSearchEnv(data=toy_files(tmp_path)["data"], split="all", protocol="plain", backend=backend, visit=True)
+        env.reset(options={"task": "q1"})
+        assert env.step("visit[https://known.local]")[0] == "Page https://known.local\npage text"
+        assert env.step("visit[https://other.local]")[0] == "Visit error: there is no page at this address."
+        blind = DeepSearchEnv(data=toy_files(tmp_path)["data"], split="all", protocol="plain", backend=url)
+        assert not blind.can_visit
+    assert env.step("visit[https://known.local]")[0].startswith("Visit error: the retrieval server does not answer")

@@ -397,3 +397,13 @@ def test_the_live_web_by_name(files: dict[str, Any], tmp_path: Path, monkeypatch
             DeepSearchEnv(**{**files, **arguments})
     with pytest.raises(ConfigError, match="unknown setting 'cahce'"):
         DeepSearchEnv(**{**files, "corpus": None}, backend="serper", web={"cahce": "off"})
+
+
+def test_kinds_of_questions() -> None:
+    env = small_env(task_types=["1hop", "comparison"])
+    assert {env.reset(options={"task": task})[1]["task_type"] for task in range(env.num_tasks)} == {"1hop", "comparison"}
+    assert env.fingerprint != small_env().fingerprint
+    with pytest.raises(ConfigError, match="did you mean '2hop'"):
+        small_env(task_types=["2hops"])
+    with pytest.raises(ConfigError, match="list of kinds"):
+        small_env(task_types="2hop")

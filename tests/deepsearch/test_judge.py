@@ -96,7 +96,7 @@ def test_a_failure_is_tried_again_and_never_kept(tmp_path: Path) -> None:
     with server([(503, "{}"), (200, "Correct")]) as (url, requests):
         assert settle(url, cache).scored_by == "llm_judge"
         assert len(requests) == 2
-    assert settle("http://127.0.0.1:9/v1", cache, "unseen", tries=1).scored_by == "em (the judge could not be reached)"
+    assert settle("http://127.0.0.1:9/v1", cache, "unseen", tries=1).scored_by == "em (the judge did not answer: the connection failed)"
     with server([(200, "Correct")]) as (url, _):
         assert settle(url, cache, "unseen").scored_by == "llm_judge"
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -28,6 +28,7 @@ from empg_gym.cache import cache_root
 from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.text import exact_match
 from empg_gym.errors import ConfigError
+from empg_gym.retrieval.http import HTTPTrouble, exchange, persistent
 
 SYSTEM = (
     "You grade answers to questions. You are given a question, a list of reference answers, any one of which is right, and a candidate's "
@@ -37,6 +38,7 @@ SYSTEM = (
 )
 """The judge's system prompt."""
 MAX_ANSWER_CHARS = 500
+_MAX_REPLY = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,8 +50,8 @@ class JudgeConfig:
     model: str
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; it may be unset for local servers."""
-    timeout: float = 30.0
-    """Seconds one request may take."""
+    seconds: float = 60.0
+    """Time for one verdict, all tries together."""
     tries: int = 3
     cache: str | None = None
     """File of the kept verdicts; None takes the package's cache folder, "" keeps none."""
@@ -64,8 +66,8 @@ class LLMJudge(Reward):
     def __init__(self, config: JudgeConfig) -> None:
         if not config.base_url.startswith(("http://", "https://")):
             raise ConfigError(f"the judge's base_url must begin with http:// or https://, not {config.base_url[:60]!r}")
-        if config.tries < 1 or config.timeout <= 0:
-            raise ConfigError("the judge needs at least one try and a time-out above 0")
+        if config.tries < 1 or config.seconds <= 0:
+            raise ConfigError("the judge needs at least one try and a time above 0")
         self.config = config
 
     def settle(self, transcript: Transcript) -> Verdict:
@@ -97,25 +99,18 @@ class LLMJudge(Reward):
         key = os.environ.get(config.api_key_env, "")
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         body = {"model": config.model, "messages": messages, "temperature": 0.0, "max_tokens": 1024}
-        problem = "the judge was not asked"
-        with httpx.Client(timeout=config.timeout, trust_env=False) as client:
-            for number in range(config.tries):
-                try:
-                    response = client.post(config.base_url.rstrip("/") + "/chat/completions", json=body, headers=headers)
-                    if response.status_code == 200:
-                        return str(response.json()["choices"][0]["message"]["content"]), ""
-                    problem = f"the judge answered with status {response.status_code}"
-                    if response.status_code not in (408, 429, 500, 502, 503, 504):
-                        return None, problem
-                    wait = _retry_after(response.headers.get("retry-after"))
-                except httpx.HTTPError:
-                    problem, wait = "the judge could not be reached", None
-                except (ValueError, KeyError, IndexError, TypeError):
-                    return None, "the judge's reply can't be read"
-                if number + 1 < config.tries:
-                    # The jitter spreads workers that failed together; it decides nothing that an episode is made of.
-                    time.sleep(wait if wait is not None else min(8.0, 0.5 * 2**number) * (0.5 + random.random()))
-        return None, problem
+        request = partial(httpx.Request, "POST", config.base_url.rstrip("/") + "/chat/completions", json=body, headers=headers)
+        end = time.monotonic() + config.seconds
+        try:
+            reply = persistent(lambda: exchange(request(), end=end, max_bytes=_MAX_REPLY), tries=config.tries, end=end)
+        except HTTPTrouble as trouble:
+            return None, f"the judge did not answer: {trouble}"
+        if reply.status != 200:
+            return None, f"the judge answered with status {reply.status}"
+        try:
+            return str(json.loads(reply.body)["choices"][0]["message"]["content"]), ""
+        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+            return None, "the judge's reply can't be read"
 
     # The cache
 
@@ -162,10 +157,3 @@ def read_verdict(reply: str) -> bool | None:
     if word == "incorrect":
         return False
     return True if word == "correct" else None
-
-
-def _retry_after(value: str | None) -> float | None:
-    try:
-        return min(30.0, max(0.0, float(value))) if value else None
-    except ValueError:
-        return None
