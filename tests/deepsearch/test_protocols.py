@@ -192,3 +192,15 @@ def test_the_tool_list_names_what_the_parser_reads() -> None:
 def test_an_unknown_protocol_is_named() -> None:
     with pytest.raises(ConfigError, match="did you mean 'search-r1'"):
         get_protocol("search_r1")
+
+
+@pytest.mark.parametrize("name", sorted(PROTOCOLS))
+@pytest.mark.parametrize("visit", [True, False])
+def test_a_filled_template_is_an_action(name: str, visit: bool) -> None:
+    protocol = get_protocol(name)
+    kinds = []
+    for template in protocol.templates(visit):
+        for place, text in (("<query>", "q"), ("<url>", "https://a.b"), ("<goal>", "g"), ("<text>", "t")):
+            template = template.replace(place, text)
+        kinds.append(type(protocol.parse(template).action))
+    assert kinds == ([Search, Visit, Answer] if visit else [Search, Answer])

@@ -69,7 +69,7 @@ class Hermes(TaggedProtocol):
         )
 
     def templates(self, visit: bool) -> list[str]:
-        kinds = ['<tool_call>{"name": "search", "arguments": {"query": ["<query>"]}}</tool_call>', "<answer><answer></answer>"]
+        kinds = ['<tool_call>{"name": "search", "arguments": {"query": ["<query>"]}}</tool_call>', "<answer><text></answer>"]
         if visit:
             kinds.insert(1, '<tool_call>{"name": "visit", "arguments": {"url": "<url>", "goal": "<goal>"}}</tool_call>')
         return kinds

@@ -68,4 +68,4 @@ class Plain(Protocol):
         )
 
     def templates(self, visit: bool) -> list[str]:
-        return ["search[<query>]", *(["visit[<url>]"] if visit else []), "answer[<answer>]"]
+        return ["search[<query>]", *(["visit[<url>]"] if visit else []), "answer[<text>]"]

@@ -82,7 +82,7 @@ class TaggedProtocol(Protocol):
         return f"Page {url}\n{text}"
 
     def templates(self, visit: bool) -> list[str]:
-        kinds = [f"<{self.search_tag}><query></{self.search_tag}>", "<answer><answer></answer>"]
+        kinds = [f"<{self.search_tag}><query></{self.search_tag}>", "<answer><text></answer>"]
         if visit:
             kinds.insert(1, f"<{self.visit_tag}><url></{self.visit_tag}>")
         return kinds
