@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from empg_gym.data.store import Report
 
 app = typer.Typer(help="Official data sets: list, get, verify, and where they lie. No environment needs one.", no_args_is_help=True)
+WIDE = 160
+"""Columns of a table that goes to a file or a pipe."""
 Name = Annotated[str, typer.Argument(help="Name of the set, as `empg-gym data list` gives it.")]
 
 
@@ -34,7 +36,7 @@ def list_sets() -> None:
     for data_set in official_sets().values():
         fingerprint = store.fingerprint(data_set) if store.path(data_set) is not None else None
         table.add_row(data_set.name, data_set.title, _bytes(data_set.size), data_set.licence, fingerprint or "no")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
 
 
 @app.command()

@@ -134,6 +134,15 @@ class DataStore:
         first = tuple(name for name, record in entry["downloads"].items() if record["checked"] == "first use")
         return Checked(len(entry["files"]), tuple(problems), first)
 
+    def glance(self, data_set: DataSet) -> str | None:
+        """Return what is wrong with a set that is here by the sizes of its files alone, None if nothing is."""
+        folder = set_folder(self.root, data_set)
+        for name, record in self._lock()[data_set.name]["files"].items():
+            path = folder / name
+            if not path.is_file() or path.stat().st_size != record["size"]:
+                return f"{name} is missing or has another size than was fetched"
+        return None
+
     def _bring(self, file: DataFile, parts: Path, recorded: str | None, sources: Sequence[Path], report: Report | None) -> dict[str, Any]:
         expected = file.sha256 or recorded
         if sources:

@@ -1,0 +1,48 @@
+"""`empg-gym doctor`: what is there, what is missing, and the command that brings it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+_SIGNS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "broken": ("✗", "bold red")}
+
+
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
+    """Check Python, packages, GPU, data, browser and ports; each line that fails says the fix.
+
+    Exit code 1 if something is broken that everything needs.
+    """
+    from empg_gym.doctor import Finding, examine
+
+    findings: list[Finding] = []
+    console = Console(highlight=False, soft_wrap=True)
+    for finding in examine():
+        findings.append(finding)
+        if not as_json:
+            _show(finding, console)
+    failed = [finding for finding in findings if finding.required and finding.status == "broken"]
+    if as_json:
+        typer.echo(json.dumps({"ok": not failed, "findings": [dataclasses.asdict(finding) for finding in findings]}, indent=2))
+    else:
+        broken = sum(finding.status == "broken" for finding in findings)
+        missing = sum(finding.status == "missing" for finding in findings)
+        console.print(f"\n{len(findings) - broken - missing} fine, {missing} not there and not needed by everything, {broken} broken", style="bold")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _show(finding: object, console: Console) -> None:
+    from empg_gym.doctor import Finding
+
+    assert isinstance(finding, Finding)
+    sign, style = _SIGNS[finding.status]
+    line = Text(f"{sign} ", style=style).append(f"{finding.group + ': ' + finding.name:22}", style="default").append(f" {finding.detail}", style="default")
+    console.print(line)
+    if finding.fix:
+        console.print(Text(f"    fix: {finding.fix}", style="cyan"))
