@@ -25,13 +25,17 @@ app = typer.Typer(
 
 
 def _mount() -> None:
-    from empg_gym.cli import compare, eval, serve, train, view
+    from empg_gym.cli import compare, data, doctor, envs, eval, play, serve, train, view
 
-    app.command()(train.train)
+    app.command()(envs.envs)
+    app.command()(play.play)
     app.command("eval")(eval.evaluate)
     app.command()(compare.compare)
+    app.command()(train.train)
     app.command()(view.view)
+    app.add_typer(data.app, name="data")
     app.add_typer(serve.app, name="serve")
+    app.command()(doctor.doctor)
 
 
 def main() -> None:
