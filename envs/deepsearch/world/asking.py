@@ -34,6 +34,9 @@ _MIX = {
 _TRIES = 400
 """Draws after which a split is left short: in a small world there may be no further question."""
 
+_PARTNERS = 20
+"""Draws of a second thing for a yes-no question."""
+
 
 class _Draft(NamedTuple):
     text: str
@@ -49,6 +52,7 @@ class Asker:
         self.split = split
         self.rng = rng
         self.group = "train" if split == "train" else "test"
+        self._shared: dict[Pattern, dict[str, list[Thing]]] = {}
         self._yes = 0
         """How many more yes than no there have been."""
         self._of_kind: dict[Kind, list[Thing]] = defaultdict(list)
@@ -135,23 +139,34 @@ class Asker:
         return _Draft(f"{who} {EARLIER[earlier.kind]}, {names}?", earlier.name, (*first, *second))
 
     def _yes_no(self, pattern: Pattern) -> _Draft | None:
-        first = self._walk(self._start(pattern.start), pattern.relations[:-1])
-        value = None if first is None else self._value(first[-1], pattern.relations[-1])
+        bridge, last = pattern.relations[:-1], pattern.relations[-1]
+        first = self._walk(self._start(pattern.start), bridge)
+        value = None if first is None else self._value(first[-1], last)
         if first is None or value is None:
             return None
         agree = self._yes <= 0
-        others = list(self._of_kind[pattern.start])
-        self.rng.shuffle(others)
-        for other in others:
-            second = self._walk(other, pattern.relations[:-1])
-            if second is None or {thing.number for thing in first} & {thing.number for thing in second}:
+        candidates = self._sharing(pattern)[value] if agree else self._of_kind[pattern.start]
+        for _ in range(_PARTNERS):
+            second = self._walk(self.rng.choice(candidates), bridge)
+            other = None if second is None else self._value(second[-1], last)
+            if second is None or other is None or {thing.number for thing in first} & {thing.number for thing in second}:
                 continue
-            other_value = self._value(second[-1], pattern.relations[-1])
-            if other_value is not None and (other_value == value) == agree:
-                both = f"{_phrase(first, pattern.relations[:-1])} and {_phrase(second, pattern.relations[:-1])}"
-                text = f"Do {both} have the same {SHARED[pattern.relations[-1]]}?"
+            if (other == value) == agree:
+                text = f"Do {_phrase(first, bridge)} and {_phrase(second, bridge)} have the same {SHARED[last]}?"
                 return _Draft(text, "yes" if agree else "no", (*first, *second))
         return None
+
+    def _sharing(self, pattern: Pattern) -> dict[str, list[Thing]]:
+        """Group the things that the pattern can start at by the value that it leads to."""
+        if pattern not in self._shared:
+            groups: dict[str, list[Thing]] = defaultdict(list)
+            for thing in self._of_kind[pattern.start]:
+                path = self._walk(thing, pattern.relations[:-1])
+                value = None if path is None else self._value(path[-1], pattern.relations[-1])
+                if value is not None:
+                    groups[value].append(thing)
+            self._shared[pattern] = groups
+        return self._shared[pattern]
 
 
 def _phrase(path: Sequence[Thing], relations: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ from empg_gym.envs.deepsearch.world.facts import populate
 from empg_gym.envs.deepsearch.world.prose import passage
 from empg_gym.errors import ConfigError
 
-VERSION = "1"
+VERSION = "2"
 """Changes whenever a passage or a question could come out differently."""
 SPLITS: tuple[WorldSplit, ...] = ("train", "test", "ood")
 MIN_SIZE = 200

@@ -11,7 +11,7 @@ Rules:
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -101,10 +101,12 @@ def populate(rng: random.Random, size: int) -> list[Thing]:
         for relation, target in RELATIONS[thing.kind].items():
             if target is not None and relation not in thing.things:
                 _relate(rng, thing, relation, by_kind[target])
-    for country in by_kind["country"]:
-        own = [city for city in by_kind["city"] if city.things.get("country") == country.number]
-        if own:
-            country.things["capital"] = rng.choice(own).number
+    cities: dict[int, list[int]] = defaultdict(list)
+    for city in by_kind["city"]:
+        if "country" in city.things:
+            cities[city.things["country"]].append(city.number)
+    for country, own in cities.items():
+        things[country].things["capital"] = rng.choice(own)
     return things
 
 
