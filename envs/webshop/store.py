@@ -2,8 +2,8 @@
 
 Rules:
     - An ordinal is a product's place in the catalogue, counted from 0 over the products that were kept.
-    - The file is opened read-only and mapped into memory, so a further process costs next to nothing; a connection is opened anew
-      in every process, because SQLite's don't survive a fork.
+    - The file is opened read-only and mapped into memory, so a further process costs next to nothing; every thread of every
+      process has a connection of its own, because SQLite's are neither to be shared nor taken through a fork.
     - A store never changes after it was built; products read from it are immutable and the latest ones are kept.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -91,7 +92,7 @@ class ProductStore:
         if not path.is_file():
             raise DataError(f"no product store at {path}; open the catalogue again to build it")
         self._path = path
-        self._connection: tuple[int, sqlite3.Connection] | None = None
+        self._local = threading.local()
         self._product = lru_cache(maxsize=KEPT)(self._read)
         self._ordinal = lru_cache(maxsize=4 * KEPT)(self._look_up)
         try:
@@ -100,12 +101,13 @@ class ProductStore:
             raise DataError(f"{path} is no product store ({error}); remove the folder {path.parent} and try again") from error
 
     def _db(self) -> sqlite3.Connection:
-        if self._connection is None or self._connection[0] != os.getpid():
+        if getattr(self._local, "process", None) != os.getpid():
             db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
             db.execute("PRAGMA mmap_size = 2147418112")
             db.execute("PRAGMA cache_size = -1024")
-            self._connection = (os.getpid(), db)
-        return self._connection[1]
+            self._local.process, self._local.db = os.getpid(), db
+        connection: sqlite3.Connection = self._local.db
+        return connection
 
     def __len__(self) -> int:
         return self._size
