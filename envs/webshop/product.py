@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from functools import cached_property
 from typing import Any
@@ -76,20 +76,22 @@ class Product:
 
     def to_json(self) -> str:
         """Return the record of the store."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":"))
+        record = {field.name: getattr(self, field.name) for field in fields(self)}
+        record["human"] = [vars(request) for request in self.human]
+        return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, record: str) -> Product:
         """Read a record of the store."""
-        fields: dict[str, Any] = json.loads(record)
+        entry: dict[str, Any] = json.loads(record)
         for name in ("bullets", "pricing", "attributes", "images", "instruction_attributes"):
-            fields[name] = tuple(fields[name])
-        fields["options"] = tuple((name, tuple(values)) for name, values in fields["options"])
-        fields["option_images"] = tuple((value, image) for value, image in fields["option_images"])
-        fields["human"] = tuple(
-            HumanInstruction(entry["text"], tuple(entry["attributes"]), tuple(entry["options"])) for entry in fields["human"]
+            entry[name] = tuple(entry[name])
+        entry["options"] = tuple((name, tuple(values)) for name, values in entry["options"])
+        entry["option_images"] = tuple((value, image) for value, image in entry["option_images"])
+        entry["human"] = tuple(
+            HumanInstruction(request["text"], tuple(request["attributes"]), tuple(request["options"])) for request in entry["human"]
         )
-        return cls(**fields)
+        return cls(**entry)
 
 
 def parse_pricing(text: str) -> tuple[float, ...]:
