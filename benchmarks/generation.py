@@ -1,6 +1,6 @@
 """Multi-turn generation: `HFGenerator` against `model.generate` called anew in every turn, in one run on one core.
 
-The episodes are scripted (their observations don't depend on the responses), of 4 to 12 turns, with a random model whose responses end
+The episodes are scripted (their observations don't depend on the responses), with a random model whose responses end
 after a random number of tokens. The other side does what a plain loop does: in each turn it renders and reads every unfinished
 conversation again, in one left-padded batch, with `generate`'s own cache within the turn. It returns ids only; ours returns the
 log-probability and the entropy of every token as well.
@@ -24,15 +24,15 @@ from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.models import FromScratch, load_model
 
 RESULT = Path(__file__).parent / "results" / "generation.json"
-EPISODES, MAX_RESPONSE, REPEATS = 128, 24, 3
+MAX_RESPONSE, REPEATS = 24, 3
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"][:500]
-MODELS = {"2x128": FromScratch(), "6x512": FromScratch(layers=6, width=512, heads=8)}
+MODELS = {"2x128": (FromScratch(), 128, (4, 12)), "6x512": (FromScratch(layers=6, width=512, heads=8), 32, (2, 4))}
+"""Name to (shape, episodes, turns from and to)."""
 
 
-def scripts(episodes: int, *, full_size: bool) -> list[list[str]]:
+def scripts(episodes: int, turns: tuple[int, int]) -> list[list[str]]:
     """System prompt and observations of each episode."""
     draw = random.Random(0)
-    turns = (4, 12) if full_size else (2, 4)
     return [
         [" ".join(draw.choices(WORDS, k=24)), *(" ".join(draw.choices(WORDS, k=draw.randint(5, 18))) for _ in range(draw.randint(*turns)))]
         for _ in range(episodes)
@@ -110,8 +110,8 @@ def timed(function: Any, *arguments: Any) -> dict[str, float]:
 def main() -> None:
     torch.set_num_threads(1)
     results: dict[str, Any] = {}
-    for name, shape in MODELS.items():
-        plays = scripts(EPISODES, full_size=name == "2x128")
+    for name, (shape, episodes, turns) in MODELS.items():
+        plays = scripts(episodes, turns)
         model, tokenizer = make(shape)
         generator = HFGenerator(model, tokenizer, max_response_tokens=MAX_RESPONSE)
         here = timed(ours, generator, plays)
@@ -120,7 +120,7 @@ def main() -> None:
         there = timed(generate_each_turn, model, tokenizer, plays)
         results[name] = {
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "episodes": EPISODES,
+            "episodes": episodes,
             "HFGenerator": here,
             "model.generate each turn": there,
             "ratio_tokens_per_s": round(here["tokens_per_s"] / there["tokens_per_s"], 1),

@@ -7,7 +7,8 @@ Vocabulary:
 
 Rules:
     - `step` is one forward pass: it reads the new tokens of waiting rows, many at once, or makes one token for every running row.
-      Reading comes first once the waiting rows are a sixteenth of the running ones, so that both passes stay large.
+      Reading comes first once the waiting rows are an eighth of the running ones or have waited for eight passes, so that both kinds
+      of passes stay large.
     - A row that ends its response leaves the running rows in the same step; a released row gives its slot back before the next one.
     - There are at most `max_batch` slots. A row without one waits; only when nothing else could run is the slot of the row that has been
       idle longest taken away (it is read again when it comes back).
@@ -37,8 +38,10 @@ from empg_gym.trajectory import FloatArray, IntArray
 
 _VIEW_SHARE = 0.75
 """Share of the live rows from which a decoding pass takes all lanes instead of gathering its own."""
-_READ_SHARE = 1 / 16
+_READ_SHARE = 1 / 8
 """Waiting rows for each running one from which reading comes first."""
+_PATIENCE = 8
+"""Passes after which waiting rows are read, few as they are."""
 _BLOCK = 64
 """The cache grows by multiples of this many positions."""
 
@@ -112,6 +115,7 @@ class Engine:
         self._rows: list[Row | None] = []
         self._clock = 0
         self._holes = False
+        self._held = 0  # passes since a row could have been read
         shape = (max_batch, max_response_tokens)
         self._length = np.zeros(max_batch, np.int64)  # tokens in the cache
         self._step = np.zeros(max_batch, np.int64)  # tokens of the response so far
@@ -185,9 +189,11 @@ class Engine:
         if self._holes:
             self._compact()
         running = np.flatnonzero(self._running)
-        rows = self._admit(len(running)) if len(self.waiting) > _READ_SHARE * len(running) else []
-        if rows:
-            ended = self._read(rows)
+        ready = self._ready(len(running)) if self.waiting else []
+        self._held += bool(ready)
+        if len(ready) > _READ_SHARE * len(running) or self._held > _PATIENCE:
+            self._held = 0
+            ended = self._read(self._admit(ready))
         elif len(running):
             ended = self._decode(running)
         else:
@@ -274,9 +280,9 @@ class Engine:
     def _draw(self, slots: NDArray[np.int64], logits: torch.Tensor) -> int:
         """Draw and note a token of every slot; end the responses that are complete."""
         at = self._step[slots]
-        uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device)
+        uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
         ids, logp, entropy = sample(logits, uniforms, self.sampling)
-        drawn = torch.stack([ids.double(), logp.double(), entropy.double()]).cpu().numpy()
+        drawn = torch.stack([ids.float(), logp, entropy]).cpu().numpy()
         if not np.isfinite(drawn).all():
             raise AgentError("the model's logits are not finite: its weights or its number type are damaged (a learning rate too high?)")
         tokens = drawn[0].astype(np.int64)
@@ -306,19 +312,22 @@ class Engine:
 
     # Slots and memory
 
-    def _admit(self, running: int) -> list[Row]:
-        """Take the waiting rows of the next reading pass, rows of similar length together, and give each a slot."""
+    def _ready(self, running: int) -> list[Row]:
+        """Return the waiting rows that have a slot or can have one."""
         free = self.max_batch - len(self._rows)
         ready = [row for row in self.waiting if row.slot is not None]
-        new = [row for row in self.waiting if row.slot is None]
         if not ready and not free and not running:
             idle = min((row for row in self._rows if row is not None), key=lambda row: row.used)
             self.release(idle)
             self._compact()
             free = 1
-        unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._length[row.slot])) for row in ready + new[:free]}
+        return ready + [row for row in self.waiting if row.slot is None][:free]
+
+    def _admit(self, ready: list[Row]) -> list[Row]:
+        """Take the rows of the next reading pass off the waiting ones, rows of similar length together, and give each a slot."""
+        unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._length[row.slot])) for row in ready}
         rows: list[Row] = []
-        for row in sorted(ready + new[:free], key=lambda row: unread[id(row)]):
+        for row in sorted(ready, key=lambda row: unread[id(row)]):
             if rows and (len(rows) + 1) * unread[id(row)] > self.max_read_tokens:
                 break
             rows.append(row)
