@@ -32,7 +32,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
     else:
         broken = sum(finding.status == "broken" for finding in findings)
         missing = sum(finding.status == "missing" for finding in findings)
-        console.print(f"\n{len(findings) - broken - missing} fine, {missing} not there and not needed by everything, {broken} broken", style="bold")
+        console.print(
+            f"\n{len(findings) - broken - missing} fine, {missing} not there and not needed by everything, {broken} broken", style="bold"
+        )
     if failed:
         raise typer.Exit(1)
 
@@ -42,7 +44,11 @@ def _show(finding: object, console: Console) -> None:
 
     assert isinstance(finding, Finding)
     sign, style = _SIGNS[finding.status]
-    line = Text(f"{sign} ", style=style).append(f"{finding.group + ': ' + finding.name:22}", style="default").append(f" {finding.detail}", style="default")
+    line = (
+        Text(f"{sign} ", style=style)
+        .append(f"{finding.group + ': ' + finding.name:22}", style="default")
+        .append(f" {finding.detail}", style="default")
+    )
     console.print(line)
     if finding.fix:
         console.print(Text(f"    fix: {finding.fix}", style="cyan"))

@@ -46,7 +46,8 @@ def _run(config: TrainConfig, *, resume: bool) -> None:
     console = Console(soft_wrap=False)
     Trainer(config, ProgressView(console), resume=resume).run()
     report = _report(Path(config.run.out))
-    console.print(f"Results in {config.run.out}: summary.json, metrics.jsonl, trajectories.jsonl, checkpoints/", soft_wrap=True, markup=False)
+    files = "summary.json, metrics.jsonl, trajectories.jsonl, checkpoints/"
+    console.print(f"Results in {config.run.out}: {files}", soft_wrap=True, markup=False)
     console.print(f"Report: {report}", soft_wrap=True, markup=False)
 
 

@@ -17,13 +17,17 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any, Protocol
 
 from empg_gym.errors import DataError
 
 LIMIT = 64 << 30
 """Bytes that one archive may unpack to."""
 _BLOCK = 1 << 20
+
+
+class _Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dict[str, dict[str, Any]]:
@@ -69,7 +73,7 @@ def _inside(name: str, archive: Path) -> PurePosixPath:
     return path
 
 
-def _entries(archive: Path, kind: str) -> Iterator[tuple[str, IO[bytes]]]:
+def _entries(archive: Path, kind: str) -> Iterator[tuple[str, _Readable]]:
     if kind == "zip":
         yield from _zip(archive)
     elif kind == "tar" or tarfile.is_tarfile(archive):
@@ -80,7 +84,7 @@ def _entries(archive: Path, kind: str) -> Iterator[tuple[str, IO[bytes]]]:
             yield archive.name.removesuffix(f".{kind}"), source
 
 
-def _zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _zip(archive: Path) -> Iterator[tuple[str, _Readable]]:
     with zipfile.ZipFile(archive) as packed:
         for entry in packed.infolist():
             _inside(entry.orig_filename, archive)
@@ -92,7 +96,7 @@ def _zip(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
                     yield entry.filename, source
 
 
-def _tar(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _tar(archive: Path) -> Iterator[tuple[str, _Readable]]:
     with tarfile.open(archive) as packed:
         for entry in packed:
             _inside(entry.name, archive)

@@ -22,7 +22,9 @@ def examine() -> Iterator[Finding]:
     for variable, name in _VARIABLES.items():
         folder = os.environ.get(variable)
         if folder and not Path(folder).is_dir():
-            yield Finding("data", variable, "broken", f"names {folder}, which is no folder", f"unset {variable}, or: empg-gym data get {name}")
+            yield Finding(
+                "data", variable, "broken", f"names {folder}, which is no folder", f"unset {variable}, or: empg-gym data get {name}"
+            )
         elif folder:
             yield Finding("data", variable, "ok", folder)
 

@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from empg_gym.cache import cache_root
 from empg_gym.doctor import Finding
 
-NEWEST_TESTED = (3, 14)
+OLDEST = (3, 11)
+"""As `pyproject.toml` says; who runs from a folder is not held to it by pip."""
 _PORTS = {8000: "empg-gym serve retrieval, and vLLM", 6006: "tensorboard"}
 _TORCH = """
 import json, torch
@@ -31,7 +32,7 @@ print(json.dumps([torch.__version__, torch.version.cuda, names, memory, bool(cud
 def python() -> Finding:
     """Check the interpreter."""
     detail = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    if sys.version_info < (3, 11):
+    if sys.version_info < OLDEST:
         return Finding("python", "python", "broken", f"{detail}; 3.11 or newer is needed", "uv venv --python 3.12", required=True)
     return Finding("python", "python", "ok", detail, required=True)
 
@@ -68,7 +69,9 @@ def torch_and_gpu() -> Finding:
 def compiler() -> Finding:
     """Check what the textworld extra builds with."""
     found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
-    missing = [name for name, path in (("a C++ compiler", found), ("cmake", shutil.which("cmake")), ("make", shutil.which("make"))) if not path]
+    missing = [
+        name for name, path in (("a C++ compiler", found), ("cmake", shutil.which("cmake")), ("make", shutil.which("make"))) if not path
+    ]
     if not missing:
         return Finding("build", "compiler", "ok", f"{found}, {_first_line(['cmake', '--version'])}")
     detail = f"{' and '.join(missing)} not found; only installing the extra textworld needs them"
@@ -96,7 +99,9 @@ def browser() -> Iterator[Finding]:
         fix = "unset SE_CHROMEDRIVER" if "SE_CHROMEDRIVER" in os.environ else fix
         yield Finding("browser", "driver", "broken", f"{driver} does not run", fix)
         return
-    majors = {match.group(1) for text in (told, _first_line([binary, "--version"]) if binary else "") if (match := re.search(r"(\d+)\.", text))}
+    majors = {
+        match.group(1) for text in (told, _first_line([binary, "--version"]) if binary else "") if (match := re.search(r"(\d+)\.", text))
+    }
     if len(majors) > 1:
         yield Finding("browser", "driver", "broken", f"{told} does not belong to the browser", fix)
     else:
@@ -119,7 +124,9 @@ def ports() -> Iterator[Finding]:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
-                yield Finding("ports", str(port), "missing", f"in use by another program; it is the default of {used}", "add --port 0 to the command")
+                yield Finding(
+                    "ports", str(port), "missing", f"in use by another program; it is the default of {used}", "add --port 0 to the command"
+                )
             else:
                 yield Finding("ports", str(port), "ok", f"free, for {used}")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import NamedTuple
 
-from empg_gym.doctor import Finding
+from empg_gym.doctor import Finding, Status
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*?)\s*(?:;\s*(.*))?$")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
@@ -105,5 +105,5 @@ def _group(name: str, purpose: str, wanted: Sequence[Requirement], *, required: 
         return Finding("packages", name, "ok", listed, required=required)
     # A package of the wrong version is broken; one that is not there may be left away on purpose.
     broken = required or any("needed is" in each for each in problems)
-    status = "broken" if broken else "missing"
+    status: Status = "broken" if broken else "missing"
     return Finding("packages", name, status, f"{'; '.join(problems)} (for {purpose})", f"pip install -U {target}", required=required)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import stat
 import subprocess
@@ -48,7 +47,10 @@ def test_the_whole_examination_names_a_fix_for_all_that_is_not_well():
 
 
 def test_only_what_everything_needs_fails_the_command(monkeypatch):
-    optional = [Finding("browser", "chromium", "missing", "not found", "apt-get install chromium"), Finding("torch", "torch", "broken", "x", "y")]
+    optional = [
+        Finding("browser", "chromium", "missing", "not found", "apt-get install chromium"),
+        Finding("torch", "torch", "broken", "x", "y"),
+    ]
     monkeypatch.setattr("empg_gym.doctor.examine", lambda: iter(optional))
     result = CliRunner().invoke(app)
     assert result.exit_code == 0 and "fix: apt-get install chromium" in result.output
@@ -64,8 +66,17 @@ def test_a_finding_that_is_not_well_must_name_its_fix():
 
 
 def test_requirements_are_read_as_metadata_writes_them():
-    lines = ["gymnasium<2,>=1.2", "selenium<5,>=4.20; extra == 'browser'", "textworld[pddl]>=1.6.2; extra == \"textworld\"", "empg-gym[train]; extra == 'test'"]
-    assert packages.requirements(lines) == [("gymnasium", "<2,>=1.2", ""), ("selenium", "<5,>=4.20", "browser"), ("textworld", ">=1.6.2", "textworld")]
+    lines = [
+        "gymnasium<2,>=1.2",
+        "selenium<5,>=4.20; extra == 'browser'",
+        'textworld[pddl]>=1.6.2; extra == "textworld"',
+        "empg-gym[train]; extra == 'test'",
+    ]
+    assert packages.requirements(lines) == [
+        ("gymnasium", "<2,>=1.2", ""),
+        ("selenium", "<5,>=4.20", "browser"),
+        ("textworld", ">=1.6.2", "textworld"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,7 @@ def test_a_cache_folder_that_cannot_be_written(tmp_path, monkeypatch):
     found = machine.cache()
     assert found.status == "broken" and found.required and "EMPG_GYM_CACHE" in found.fix
     monkeypatch.setenv("EMPG_GYM_CACHE", str(tmp_path / "cache"))
-    assert machine.cache().status == "ok" and os.listdir(tmp_path / "cache") == []
+    assert machine.cache().status == "ok" and list((tmp_path / "cache").iterdir()) == []
 
 
 def test_data_folders_and_sets(tmp_path, monkeypatch):
