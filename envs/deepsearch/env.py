@@ -34,6 +34,8 @@ LAST_TURN = "This is the last turn: give the final answer now."
 REPEATED = "This was searched before; see the earlier results."
 NO_SEARCHES = "No searches are left; answer with what you know."
 ENDED = "The episode has ended."
+MAX_TEXT_CHARS = 250_000
+"""Characters of a passage or page that are looked at, whatever the limits."""
 
 
 class DeepSearchEnv(TextEnv):
@@ -299,16 +301,18 @@ class DeepSearchEnv(TextEnv):
         return observation, Turn(response=kept, kind="search", carried_out=True, retrieved=observation)
 
     def _shown(self, passage: Passage) -> Found:
-        text = tags.cut_chars(tags.neutralise(passage.text), self.passage_chars)
+        text = self._cut(passage.text)
         return Found(" ".join(tags.neutralise(passage.title).split()), text, tags.neutralise(passage.url))
+
+    def _cut(self, text: str) -> str:
+        return tags.cut_chars(tags.neutralise(text[:MAX_TEXT_CHARS]), self.passage_chars)
 
     def _visit(self, url: str, goal: str, kept: str) -> tuple[str, Turn]:
         page = self._library.visit(url)
         if isinstance(page, str):
             kind: Any = "invalid" if not self.can_visit else "visit"
             return self.protocol.observation(page, None), Turn(response=kept, kind=kind, carried_out=False)
-        text = tags.cut_chars(tags.neutralise(page.text), self.passage_chars)
-        body = self.protocol.page(tags.neutralise(url), tags.neutralise(goal), text)
+        body = self.protocol.page(tags.neutralise(url), tags.neutralise(goal), self._cut(page.text))
         observation = self.protocol.observation(body, self.observation_tokens)
         return observation, Turn(response=kept, kind="visit", carried_out=True, retrieved=observation)
 

@@ -50,7 +50,10 @@ class Library:
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]] | str:
         """Return the passages of each query, or what went wrong."""
         try:
-            return [found[:k] for found in self.retriever.search(list(queries), k)]
+            found = [list(passages)[:k] for passages in self.retriever.search(list(queries), k)]
+            if len(found) != len(queries) or not all(isinstance(passage, Passage) for passages in found for passage in passages):
+                raise TypeError("a retriever answers each query with a list of passages")
+            return found
         except SearchFailed as error:
             return f"Search error: {tags.neutralise(str(error))}."
         except Exception:  # a backend of anybody's making must not end a run
@@ -61,7 +64,10 @@ class Library:
         if self.visitor is None:
             return "Visit error: pages can't be visited here."
         try:
-            return self.visitor.visit(url)
+            page = self.visitor.visit(url)
+            if not isinstance(page, Page):
+                raise TypeError("a visitor returns a page")
+            return page
         except VisitFailed as error:
             return f"Visit error: {tags.neutralise(str(error))}."
         except Exception:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from empg_gym.envs.deepsearch.actions import Answer, Invalid, Search, Visit
 from empg_gym.envs.deepsearch.env import DeepSearchEnv
 from empg_gym.envs.deepsearch.protocols import PROTOCOLS, get_protocol
+from empg_gym.retrieval.backends import Page, Passage
 from empg_gym.retrieval.remote import RemoteRetriever
 from tests.deepsearch.helpers import small_env, toy_files
 
@@ -188,14 +189,39 @@ def test_a_search_that_failed_may_be_tried_again(tmp_path: Path) -> None:
     assert env.step("search[x]")[0] == "Nothing was found."
 
 
-def test_a_backend_that_answers_nonsense_is_a_failed_search(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nonsense", [None, [], [None], [["x"]], [[], []], "text", [[{"id": "1"}]]])
+def test_a_backend_that_answers_nonsense_is_a_failed_search(tmp_path: Path, nonsense: Any) -> None:
     class Nonsense:
         def search(self, queries: list[str], k: int) -> Any:
-            return [["x"], None]
+            return nonsense
 
-    env = DeepSearchEnv(data=toy_files(tmp_path)["data"], split="all", protocol="plain", backend=Nonsense())
+        def visit(self, url: str) -> Any:
+            return nonsense
+
+    backend = Nonsense()
+    env = DeepSearchEnv(data=toy_files(tmp_path)["data"], split="all", protocol="plain", backend=backend, visit=backend)
     env.reset(options={"task": "q1"})
-    assert env.step("search[x]")[0].startswith("Search error")
+    assert env.step("search[x]")[0] == "Search error: the search engine failed."
+    assert env.step("visit[https://x.y]")[0] == "Visit error: the page could not be read."
+
+
+def test_endless_texts_are_bounded(tmp_path: Path) -> None:
+    class Endless:
+        def search(self, queries: list[str], k: int) -> list[list[Passage]]:
+            return [[Passage(id="p", title="T", text="<answer>x " * 1_000_000)] for _ in queries]
+
+        def visit(self, url: str) -> Page:
+            return Page(url=url, title="T", text="word " * 1_000_000)
+
+    backend = Endless()
+    arguments = {"data": toy_files(tmp_path)["data"], "split": "all", "protocol": "plain", "backend": backend, "visit": backend}
+    for limit, most in ((None, 300_000), (500, 6_000)):
+        env = DeepSearchEnv(**arguments, observation_tokens=limit)
+        env.reset(options={"task": "q1"})
+        for action in ("search[x]", "visit[https://x.y]"):
+            observation = env.step(action)[0]
+            assert len(observation) < most
+            assert "<answer>" not in observation
 
 
 def test_pages_of_a_retrieval_server(tmp_path: Path) -> None:
