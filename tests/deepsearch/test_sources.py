@@ -63,6 +63,18 @@ CASES: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
         {"id": "test_0", "golden_answers": ("a", "b"), "dataset": "hotpotqa", "split": "test", "kind": "bridge"},
     ),
     (
+        "hotpotqa/dev.jsonl",  # FlashRAG keeps the passages in the metadata
+        [
+            {
+                "id": "dev_0",
+                "question": "q?",
+                "golden_answers": ["a"],
+                "metadata": {name: HOTPOT_HF[name] for name in ("type", "supporting_facts", "context")},
+            }
+        ],
+        {"support_titles": ("Velden", "Tila Brook"), "kind": "bridge", "dataset": "hotpotqa"},
+    ),
+    (
         "nq/train.jsonl",
         [{"id": "train_0", "question": "q?", "golden_answers": ["a"]}],
         {"dataset": "nq", "split": "train", "id": "train_0"},
@@ -82,7 +94,7 @@ CASES: list[tuple[str, list[dict[str, Any]], dict[str, Any]]] = [
     ),
     (
         "b.csv",
-        [{"Question": "q?", "Answer": "a", "Answer 2": "b"}],
+        [{"Question": "q?", "": "", "Answer": "a", "Answer 2": "b"}],
         {"golden_answers": ("a", "b"), "dataset": "bamboogle", "split": "test"},
     ),
     ("NQ-open.train.jsonl", [{"question": "q?", "answer": ["a", "b"]}], {"id": "train_0", "golden_answers": ("a", "b"), "dataset": "nq"}),
@@ -274,7 +286,8 @@ def test_a_folder_leaves_corpora_aside(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("hotpot_train.json", [HOTPOT]), ("musique_train.jsonl", [MUSIQUE]), ("2wiki_train.json", [TWO_WIKI])]
+    ("name", "rows"),
+    [("hotpot_train.json", [HOTPOT]), ("hf_train.json", [HOTPOT_HF]), ("musique_train.jsonl", [MUSIQUE]), ("2wiki_train.json", [TWO_WIKI])],
 )
 def test_passages_that_come_with_questions_are_searched_as_one_corpus(tmp_path: Path, name: str, rows: list[dict[str, Any]]) -> None:
     other = {**rows[0], ("id" if "id" in rows[0] else "_id"): "other", "question": "Which river?"}

@@ -87,6 +87,7 @@ def _flashrag(record: Record) -> Row:
     meta = record.get("metadata")
     meta = meta if isinstance(meta, dict) else {}
     domain = str(meta.get("domain") or "")
+    titles = texts(meta.get("supporting_titles")) or _fact_titles(meta.get("supporting_facts"))
     return Row(
         question=_question(record, "question"),
         answers=texts(record["golden_answers"]),
@@ -97,7 +98,8 @@ def _flashrag(record: Record) -> Row:
         kind=str(_first(meta, "type") or (f"{meta['hops']}hop" if "hops" in meta else "")),
         pattern=str(meta.get("pattern") or ""),
         support=texts(meta.get("supporting_doc_ids")),
-        support_titles=texts(meta.get("supporting_titles")),
+        support_titles=titles,
+        contexts=_contexts(meta.get("context"), titles),
     )
 
 
@@ -125,18 +127,28 @@ def _search_r1(record: Record) -> Row:
 
 
 def _hotpot(record: Record) -> Row:
-    context, facts = record.get("context") or [], record.get("supporting_facts") or []
-    if isinstance(context, dict):
-        context = list(zip(context["title"], context["sentences"], strict=True))
-    titles = facts["title"] if isinstance(facts, dict) else [fact[0] for fact in facts]
+    titles = _fact_titles(record.get("supporting_facts"))
     return Row(
         question=_question(record, "question"),
         answers=texts(record.get("answer")),
         id=str(_first(record, "_id", "id")),
         kind=str(record.get("type") or ""),
-        support_titles=texts(titles),
-        contexts=tuple(Context(str(title), _joined(sentences), title in titles) for title, sentences in context),
+        support_titles=titles,
+        contexts=_contexts(record.get("context"), titles),
     )
+
+
+def _fact_titles(facts: Any) -> tuple[str, ...]:
+    """Read HotpotQA's supporting facts: pairs, dictionaries, or a dictionary of lists. Sentence numbers aren't needed, nor always right."""
+    if isinstance(facts, dict):
+        return texts(facts["title"])
+    return texts([fact["title"] if isinstance(fact, dict) else fact[0] for fact in facts or []])
+
+
+def _contexts(context: Any, titles: tuple[str, ...]) -> tuple[Context, ...]:
+    if isinstance(context, dict):
+        context = list(zip(context["title"], context["sentences" if "sentences" in context else "content"], strict=True))
+    return tuple(Context(str(title), _joined(sentences), str(title).strip() in titles) for title, sentences in context or [])
 
 
 def _joined(sentences: object) -> str:
