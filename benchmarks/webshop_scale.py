@@ -3,7 +3,8 @@
     python -m benchmarks.webshop_scale [--products 1000000] [--keep FOLDER]
 
 Every measurement runs in a process of its own. Memory of a process is its proportional set size (PSS), measured while the first
-process and all workers are alive and have played; what a further worker adds is the growth of the sum of all sizes. Writes `benchmarks/results/webshop_scale.json` for a million products.
+process and all workers are alive and have played; what a further worker adds is the growth of the sum of all sizes. Writes
+`benchmarks/results/webshop_scale.json` for a million products.
 """
 
 from __future__ import annotations
