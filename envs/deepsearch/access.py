@@ -41,4 +41,5 @@ class ServerPages:
             raise VisitFailed("the retrieval server's answer can't be read") from None
         if text is None:
             raise VisitFailed("there is no page at this address")
-        return Page(url=url, title=str(page.get("title") or ""), text=text)
+        title = str(page.get("title") or "")
+        return Page(url=url, title=title, text=text.removeprefix(f'"{title}"\n'))
