@@ -90,27 +90,33 @@ def evaluate(
     options = {**{name: value for name, value in (("model", model), ("base_url", base_url)) if value is not None}, **settings.agent}
     player = make_agent(agent, **options)
     folder = out or Path("runs") / "eval" / f"{agent.partition(':')[0]}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-    summary = run(
-        envs,
-        player,
-        split=split,
-        episodes=episodes,
-        tasks=read_tasks(tasks) if tasks else None,
-        repeats=repeats,
-        concurrency=concurrency,
-        seed=seed,
-        out=folder,
-        dialogue=dialogue,
-        history=history,
-        show_admissible=show_admissible,
-        env_kwargs=settings.env,
-        agent_options=options,
-        agent_name=agent,
-        limits=read_limits(settings.limits, end_on_cut_response=bool(getattr(player, "end_on_cut_response", True))),
-        retries=retries,
-        prices=None if prices is None else read_prices(prices),
-        watch=None if agent == "human" else LiveTable(console),
-    )
+    try:
+        summary = run(
+            envs,
+            player,
+            split=split,
+            episodes=episodes,
+            tasks=read_tasks(tasks) if tasks else None,
+            repeats=repeats,
+            concurrency=concurrency,
+            seed=seed,
+            out=folder,
+            dialogue=dialogue,
+            history=history,
+            show_admissible=show_admissible,
+            env_kwargs=settings.env,
+            agent_options=options,
+            agent_name=agent,
+            limits=read_limits(settings.limits, end_on_cut_response=bool(getattr(player, "end_on_cut_response", True))),
+            retries=retries,
+            prices=None if prices is None else read_prices(prices),
+            watch=None if agent == "human" else LiveTable(console),
+        )
+    except KeyboardInterrupt:
+        Console(stderr=True, soft_wrap=True).print(
+            f"interrupted; the same command with --out {folder} goes on", highlight=False, markup=False
+        )
+        raise typer.Exit(130) from None
     _show(summary, folder, console)
     if report:
         from empg_gym.report import write_report

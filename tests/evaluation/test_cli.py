@@ -1,0 +1,179 @@
+"""`empg-gym eval` and `empg-gym compare`, as a user runs them; torch can't be imported in any of it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from empg_gym.errors import ConfigError, DataError
+from empg_gym.evaluation import evaluate
+from empg_gym.evaluation.live import LiveTable, compact, results_table, with_interval
+from empg_gym.evaluation.settings import read_limits, read_prices, read_settings, read_tasks
+from empg_gym.evaluation.summary import Prices
+from empg_gym.rollout import Limits
+from tests.toy import TOY_ID
+
+ROOT = Path(__file__).parents[2]
+WITHOUT_TORCH = """
+import sys
+for name in ("torch", "transformers", "tokenizers", "safetensors"):
+    sys.modules[name] = None
+import tests.toy
+from empg_gym.cli import main
+main()
+"""
+
+
+def start(*arguments, **options):
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def empg_gym(*arguments):
+    process = start(*arguments)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, err
+
+
+def test_the_three_benchmarks_in_one_command_and_compared(tmp_path):
+    environments = ("alfworld@valid_seen", "webshop", "deepsearch")
+    for agent in ("expert", "random"):
+        code, out, err = empg_gym("eval", *environments, "--agent", agent, "-n", "2", "--out", tmp_path / agent)
+        assert (code, err) == (0, "") and "report.html" in out
+    summary = json.loads((tmp_path / "expert" / "summary.json").read_text())
+    assert set(summary["results"]) == {"EMPG/ALFWorld-v0", "EMPG/WebShop-v0", "EMPG/DeepSearch-v0"}
+    for entry in summary["results"].values():
+        assert (entry["episodes"], entry["errors"], entry["success_rate"], entry["score_mean"]) == (2, 0, 1.0, 1.0)
+        assert entry["split_rule"] and entry["data_fingerprint"] and entry["prompt_hash"]
+    assert summary["results"]["EMPG/ALFWorld-v0"]["wording"] == "new"
+    assert set(summary["results"]["EMPG/ALFWorld-v0"]["by_domain"]) == {"in_domain"}
+    assert {path.name for path in (tmp_path / "expert").iterdir()} == {"config.json", "trajectories.jsonl", "summary.json", "report.html"}
+    code, out, err = empg_gym("compare", tmp_path / "random", tmp_path / "expert")
+    assert (code, err) == (0, "") and out.count("EMPG/") == 6
+    code, out, _ = empg_gym("compare", tmp_path / "random", tmp_path / "expert", "--json")
+    assert code == 0 and {cell["difference"] for cell in json.loads(out)["cells"] if cell["metric"] == "success"} == {None, 1.0}
+    code, out, err = empg_gym("eval", "--rescore", tmp_path / "random")
+    assert (code, err) == (0, "") and "6 scored again; 0 scores changed" in out
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [
+        (["--fail-on-error", "--set", "env.fail_on=open door 1"], 1, "episodes failed"),
+        (["--set", "env.fail_on=open door 1"], 0, "episodes failed"),
+        (["--fail-on-error"], 0, "100.0"),
+        (["--prices", "1,2", "--tasks", "0:3,test-7", "--set", "limits.max_turns=1"], 0, "cost 0.0000"),
+    ],
+)
+def test_exit_codes(tmp_path, arguments, code, said):
+    numbers = [] if "--tasks" in arguments else ["-n", "10"]
+    found, out, err = empg_gym("eval", TOY_ID, "-a", "expert", *numbers, "--out", tmp_path / "run", "--no-report", *arguments)
+    assert (found, err) == (code, "") and said in out
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["eval"], "name environments and an agent"),
+        (["eval", "alfwrld", "-a", "expert"], "did you mean 'alfworld'"),
+        (["eval", TOY_ID, "-a", "exprt"], "did you mean 'expert'"),
+        (["eval", TOY_ID, "-a", "openai:gpt"], "OPENAI_API_KEY"),
+        (["eval", TOY_ID, "-a", "checkpoint:nowhere"], "pip install 'empg-gym[train]'"),
+        (["eval", TOY_ID, "-a", "expert", "--set", "evn.x=1"], "did you mean 'env'"),
+        (["eval", TOY_ID, "-a", "expert", "--rescore", "x"], "--rescore takes a finished run alone"),
+        (["eval", "--rescore", "nowhere"], "config.json is missing"),
+        (["compare", "nowhere"], "at least two"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path, monkeypatch, arguments, said):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    code, out, err = empg_gym(*arguments)
+    assert code == 2 and said in err and "Traceback" not in err + out and err.count("\n") == 1
+
+
+def test_an_interrupted_command_is_gone_on_with(tmp_path):
+    agent = "python:tests.evaluation.player:SlowPlayer"
+    command = ["eval", TOY_ID, "-a", agent, "-n", "40", "-c", "2", "--set", "agent.seconds=0.02", "--out", tmp_path / "run", "--no-report"]
+    process = start(*command)
+    lines = tmp_path / "run" / "trajectories.jsonl"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (lines.exists() and lines.read_bytes().count(b"\n") >= 4):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["complete"] is False and 4 <= summary["results"][TOY_ID]["episodes"] < 40
+    code, out, _ = empg_gym(*command)
+    assert code == 0 and "going on: " in out
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["complete"] is True
+
+
+def watched(console):
+    evaluate(TOY_ID, "random", episodes=10, repeats=2, watch=LiveTable(console))
+    return console.file.getvalue()
+
+
+def test_the_live_table_at_a_terminal():
+    text = watched(Console(file=io.StringIO(), force_terminal=True, width=140))
+    assert "episodes/s" in text and TOY_ID in text
+
+
+def test_without_a_terminal_there_are_lines_now_and_then(monkeypatch):
+    assert watched(Console(file=io.StringIO(), width=140)) == ""
+    monkeypatch.setattr("empg_gym.evaluation.live.QUIET_SECONDS", 0.0)
+    lines = watched(Console(file=io.StringIO(), width=140)).splitlines()
+    assert len(lines) == 20 and lines[-1].startswith(f"{TOY_ID}: 20/20 episodes, success ")
+    assert "\x1b" not in "".join(lines)
+
+
+def test_results_without_a_scored_episode_can_be_shown():
+    summary = evaluate(TOY_ID, "expert", episodes=2, env_kwargs={"doors": 1, "fail_on": "open door 1"})
+    console = Console(file=io.StringIO(), width=140)
+    console.print(results_table(summary.results))
+    assert "–" in console.file.getvalue()
+
+
+def test_numbers_for_people():
+    assert with_interval(0.5, (0.25, 0.75)) == "50.0 [25.0, 75.0]"
+    assert with_interval(None, None) == "–"
+    assert [compact(number) for number in (0, 999, 12_345, 4_560_000, 7.1e9)] == ["0", "999", "12.3k", "4.56M", "7.1G"]
+
+
+def test_settings_tasks_prices_and_limits(tmp_path):
+    settings = read_settings(["env.data=a=b", "env.WebShop.size=3", "agent.seed=false", "limits.max_seconds=1.5", 'env.types=["x"]'])
+    assert settings.env == {"data": "a=b", "WebShop": {"size": 3}, "types": ["x"]}
+    assert settings.agent == {"seed": False} and settings.limits == {"max_seconds": 1.5}
+    assert read_limits(settings.limits, end_on_cut_response=False) == Limits(max_seconds=1.5, end_on_cut_response=False)
+    (tmp_path / "tasks.txt").write_text("a,b\n\n c \n")
+    assert read_tasks(["1,train-2", "5:8", f"@{tmp_path / 'tasks.txt'}"]) == [1, "train-2", 5, 6, 7, "a,b", "c"]
+    assert read_prices("0.15,0.6") == Prices(0.15, 0.6)
+
+
+@pytest.mark.parametrize(
+    "call, error",
+    [
+        (lambda: read_settings(["env"]), ConfigError),
+        (lambda: read_settings(["env.=1"]), ConfigError),
+        (lambda: read_settings(["env.a=1", "env.a.b=2"]), ConfigError),
+        (lambda: read_tasks(["5:5"]), ConfigError),
+        (lambda: read_tasks(["@nowhere"]), DataError),
+        (lambda: read_prices("1"), ConfigError),
+        (lambda: read_prices("a,b"), ConfigError),
+        (lambda: read_limits({"max_turn": 1}, end_on_cut_response=True), ConfigError),
+    ],
+)
+def test_unreadable_options(call, error):
+    with pytest.raises(error):
+        call()
