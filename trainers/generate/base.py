@@ -63,7 +63,11 @@ class Generator(Protocol):
 
     policy_version: int
     """Number of updates of the weights in use."""
-    usage: Usage
+
+    @property
+    def usage(self) -> Usage:
+        """What has been done so far."""
+        ...
 
     def session(self, env: LLMAgentEnv | None, seed: int) -> GeneratorSession:
         """Return what plays one episode; all its randomness comes from `seed`."""
