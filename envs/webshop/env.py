@@ -101,6 +101,7 @@ class WebShopEnv(TextEnv):
         _check("goals", goals, KINDS)
         _check("compat", compat, CONDUCTS)
         _check("backend", backend, BACKENDS)
+        _check_number("price_seed", price_seed, 0)
         _check_number("num_prev_obs", num_prev_obs, 0)
         _check_number("num_prev_actions", num_prev_actions, 0)
         _check_number("num_products", 100 if num_products is None else num_products, 1)
@@ -140,7 +141,8 @@ class WebShopEnv(TextEnv):
 
     def _has_task(self, task: str) -> bool:
         kind, _, number = task.rpartition("-")
-        return kind == self._kind and number.isdecimal() and str(int(number)) == number and int(number) in self.goals
+        # At most twelve digits: Python refuses to read thousands of them.
+        return kind == self._kind and number.isdecimal() and len(number) <= 12 and str(int(number)) == number and int(number) in self.goals
 
     def _sample_task(self) -> str:
         if self._sampler is None:

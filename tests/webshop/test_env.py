@@ -185,6 +185,7 @@ def test_fingerprints_name_data_prices_and_nouns(make):
         ({"nouns": "spacey"}, "did you mean 'spacy'"),
         ({"nouns": "list"}, "needs a data folder"),
         ({"num_prev_obs": -1}, "num_prev_obs must be"),
+        ({"price_seed": "../x"}, "price_seed must be"),
         ({"num_products": 0}, "num_products must be"),
         ({"max_steps": 0}, "max_steps must be"),
         ({"num_products": 3, "goals": "human", "split": "valid"}, "has no goals"),
@@ -197,7 +198,7 @@ def test_wrong_arguments(options, message):
 
 def test_unknown_tasks(make):
     env = make("test")
-    for task in ("synthetic-99999", "human-0", "synthetic-1.5", "synthetic-007", "B000000000", 10**9, -1, 1.5j):
+    for task in ("synthetic-99999", "human-0", "synthetic-1.5", "synthetic-007", "synthetic-" + "9" * 5000, "B000000000", 10**9, -1, 1.5j):
         with pytest.raises(TaskError):
             env.reset(options={"task": task})
     with pytest.raises(DataError, match="does not exist"):
