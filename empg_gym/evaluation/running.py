@@ -24,14 +24,14 @@ from typing import Any, Protocol
 import empg_gym
 from empg_gym.agents import Agent, SessionAgent, make_agent
 from empg_gym.dialogue import Dialogue
-from empg_gym.errors import ConfigError
+from empg_gym.errors import ConfigError, DataError, MissingDependencyError, TaskError
 from empg_gym.evaluation.environments import Conversation, Source, find_source
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.evaluation.plan import choose_tasks, episode_specs
 from empg_gym.evaluation.record import EpisodeRecord, record_of
 from empg_gym.evaluation.summary import Prices, merge, summarise
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout, run_sync
-from empg_gym.trajectory import Trajectory
+from empg_gym.trajectory import StopReason, Trajectory
 
 FORMAT = "empg-gym/evaluation"
 _CONCURRENCY = 32
@@ -287,10 +287,15 @@ class _Run:
                     yield key, spec
 
     async def _episode(self, key: str, spec: EpisodeSpec) -> Trajectory:
-        async for _, trajectory in self.works[key].rollout.stream([spec]):
-            trajectory.agent = self._name()
-            return trajectory
-        raise AssertionError("a rollout of one episode gave none")
+        work = self.works[key]
+        try:
+            ((_, trajectory),) = [outcome async for outcome in work.rollout.stream([spec])]
+        except (ConfigError, DataError, MissingDependencyError, TaskError):
+            raise
+        except Exception as error:
+            trajectory = _unmade(work, spec, error)
+        trajectory.agent = self._name()
+        return trajectory
 
     def _take_over(self, trajectory: Trajectory) -> None:
         """Keep an episode of an earlier run."""
@@ -345,6 +350,23 @@ class _Run:
             "versions": versions(),
         }
         return Summary(data, tuple(self.records.values()))
+
+
+def _unmade(work: _Work, spec: EpisodeSpec, error: Exception) -> Trajectory:
+    """Return the record of an episode whose environment could not even be made."""
+    return Trajectory(
+        env_id=work.source.env_id,
+        env_version=work.facts["env_version"],
+        data_fingerprint=work.facts["data_fingerprint"],
+        split=work.facts["split"],
+        task=str(spec.task),
+        instruction="",
+        seed=spec.seed,
+        group=spec.group,
+        repeat=spec.repeat,
+        stop_reason=StopReason.ERROR,
+        error=f"{type(error).__name__}: {error}",
+    )
 
 
 def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:

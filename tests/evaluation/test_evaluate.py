@@ -8,8 +8,8 @@ import json
 import pytest
 
 from empg_gym.agents.scripted import ExpertAgent
-from empg_gym.errors import ConfigError, TaskError
-from empg_gym.evaluation import Prices, evaluate, plan
+from empg_gym.errors import ConfigError, EnvironmentFailure, TaskError
+from empg_gym.evaluation import Prices, Source, evaluate, plan
 from empg_gym.evaluation.plan import episode_seed
 from empg_gym.rollout import Limits
 from empg_gym.trajectory import Completion, read_trajectories
@@ -166,6 +166,21 @@ def test_errors_are_no_failures_and_are_told(tmp_path):
 def test_an_environment_that_fails_is_an_error():
     entry = run("expert", env_kwargs={"fail_on": "open door 1"}).results[TOY_ID]
     assert entry["errors"] > 0 and entry["errors"] + entry["scored"] == 12 and entry["success_rate"] in (1.0, None)
+
+
+def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch):
+    made = []
+
+    def make(self, original=Source.make):
+        made.append(self)
+        if len(made) > 3:
+            raise EnvironmentFailure("no browser any more")
+        return original(self)
+
+    monkeypatch.setattr(Source, "make", make)
+    entry = run("python:tests.evaluation.player:SlowPlayer", concurrency=4).results[TOY_ID]
+    assert entry["errors_by_kind"] == {"EnvironmentFailure": entry["errors"]} and 0 < entry["errors"] < 12
+    assert entry["scored"] == 12 - entry["errors"]
 
 
 def test_limits():
