@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.envs.deepsearch.env import DeepSearchEnv
 from empg_gym.envs.deepsearch.sources.load import load_file, load_folder
+from empg_gym.envs.deepsearch.world.build import generate
 from tests.reference import reference_data
 
 FILES = {
@@ -85,3 +87,9 @@ def test_the_papers_mix_over_the_reference_folder(folder: Path) -> None:
     held_out = DeepSearchEnv(data=folder, corpus=corpus, mix="paper", split="test", protocol="plain")
     assert {held_out.task_id(n).split("/")[0] for n in range(held_out.num_tasks)} == {"webwalkerqa", "hotpotqa", "2wikimultihopqa"}
     assert env.reset(seed=0)[1]["domain"] == "out_of_domain"
+
+
+def test_the_embedded_world_has_no_name_of_the_real_one(folder: Path) -> None:
+    real = {json.loads(line)["title"].lower() for line in (folder / "corpus.jsonl").open()}
+    passages, _ = generate(2_000, 0)
+    assert not real & {passage["title"].lower() for passage in passages}
