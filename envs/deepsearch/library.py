@@ -111,19 +111,7 @@ def open_library(
     retriever = _retriever(corpus, backend, web) if isinstance(backend, str) else backend
     if web is not None and not live and not isinstance(visit, str):
         raise ConfigError("web has settings of live search and live visits only; name a live backend or visitor, or leave it out")
-    visitor: Visitor | None
-    if isinstance(visit, str):
-        visitor = live_visitor(visit, **_recording(web))
-    elif visit is not None and not isinstance(visit, bool):
-        visitor = visit
-    elif live:
-        visitor = live_visitor(**_recording(web)) if visit else None
-    elif corpus is None and visit and isinstance(retriever, RemoteRetriever):
-        visitor = ServerPages(retriever)
-    else:
-        visitor = LocalRetriever(corpus) if corpus is not None and visit is not False else None
-        if visit and visitor is None:
-            raise ConfigError("visit=True needs pages: give corpus=PATH, visit='fetch' or 'jina' for the live web, or a visitor object")
+    visitor = _visitor(corpus, retriever, visit, live, web)
     name = backend if isinstance(backend, str) else type(backend).__name__
     content = corpus.fingerprint if corpus is not None else ""
     fingerprint = hashlib.sha256(f"{name} {content} {visitor is not None}".encode()).hexdigest()[:16]
@@ -141,6 +129,24 @@ def _retriever(corpus: Corpus | None, backend: str, web: Mapping[str, Any] | Non
         return live_search(backend, **_recording(web))
     known = nearest(backend, [*LOCAL_BACKENDS, *LIVE_SERVICES])
     raise ConfigError(f"unknown backend {backend!r}; {known} (or the http address of a retrieval server)")
+
+
+def _visitor(
+    corpus: Corpus | None, retriever: Retriever, visit: bool | str | Visitor | None, live: bool, web: Mapping[str, Any] | None
+) -> Visitor | None:
+    if isinstance(visit, str):
+        return live_visitor(visit, **_recording(web))
+    if visit is not None and not isinstance(visit, bool):
+        return visit
+    if live:
+        return live_visitor(**_recording(web)) if visit else None
+    if corpus is not None:
+        return LocalRetriever(corpus) if visit is not False else None
+    if visit and isinstance(retriever, RemoteRetriever):
+        return ServerPages(retriever)
+    if visit:
+        raise ConfigError("visit=True needs pages: give corpus=PATH, visit='fetch' or 'jina' for the live web, or a visitor object")
+    return None
 
 
 def _recording(web: Mapping[str, Any] | None) -> dict[str, Any]:
