@@ -128,6 +128,13 @@ def parse_options(record: dict[str, Any]) -> tuple[tuple[tuple[str, tuple[str, .
     return tuple(options.items()), tuple((value, image) for value, image in images.items() if image)
 
 
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record[key]
+    if not isinstance(value, str):
+        raise TypeError(f"{key!r} is {value!r:.40}, not a text")
+    return value
+
+
 def parse_product(record: dict[str, Any], mined: dict[str, Any] | None, human: list[dict[str, Any]] | None) -> Product:
     """Turn records of the official files into a product.
 
@@ -146,16 +153,16 @@ def parse_product(record: dict[str, Any], mined: dict[str, Any] | None, human: l
     found = mined or {}
     return Product(
         asin=record["asin"],
-        title=record["name"],
-        description=record["full_description"] or "",
+        title=_text(record, "name"),
+        description=_text(record, "full_description") if record["full_description"] else "",
         bullets=tuple(bullets) if isinstance(bullets, list) else (bullets or "",),
         price=price_text(pricing),
         pricing=pricing,
         options=options,
         attributes=(DUMMY_ATTRIBUTE,) if mined is None else tuple(mined["attributes"]),
-        category=record["category"],
-        query=record["query"].lower().strip(),
-        product_category=record["product_category"],
+        category=_text(record, "category"),
+        query=_text(record, "query").lower().strip(),
+        product_category=_text(record, "product_category"),
         images=tuple(record.get("images") or ()),
         option_images=option_images,
         instruction=found.get("instruction"),

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from empg_gym.envs.webshop.product import Product
+
 
 def record(asin: str, **changes: Any) -> dict[str, Any]:
     """Return a catalogue record with the fields of the official file."""
@@ -41,3 +43,31 @@ def write_official(folder: Path, products: list[dict[str, Any]], mined: dict[str
 def codes(count: int) -> list[str]:
     """Return asins."""
     return [f"B{number:09d}" for number in range(count)]
+
+
+def official(product: Product) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
+    """Return the entries of the three official files that make up a product."""
+    fields = record(
+        product.asin,
+        name=product.title,
+        full_description=product.description,
+        pricing=" - ".join(f"${price}" for price in product.pricing),
+        images=list(product.images),
+        product_category=product.product_category,
+        small_description=list(product.bullets),
+        customization_options={
+            name.title(): [{"value": value.replace(" | ", "/")} for value in values] for name, values in product.options
+        },
+        category=product.category,
+        query=product.query.upper(),
+    )
+    mined = {
+        "attributes": list(product.attributes),
+        "instruction": product.instruction,
+        "instruction_attributes": list(product.instruction_attributes),
+    }
+    human = [
+        {"instruction": one.text, "instruction_attributes": list(one.attributes), "instruction_options": list(one.options)}
+        for one in product.human
+    ]
+    return fields, mined, human

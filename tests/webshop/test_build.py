@@ -10,7 +10,7 @@ from empg_gym.envs.webshop import build
 from empg_gym.envs.webshop.env import WebShopEnv
 from empg_gym.envs.webshop.store import ProductStore
 from empg_gym.errors import DataError
-from tests.webshop.records import codes, record, write_official
+from tests.webshop.records import codes, official, record, write_official
 
 
 def products_of(folder):
@@ -38,6 +38,21 @@ def test_records_become_products(tmp_path):
     assert one.document == f"plain mug {first.lower()} a mug of stoneware. holds 12 oz color: red | blue, green"
     assert (two.price, two.pricing, two.bullets, two.attributes) == ("$9.99 to $24.99", (9.99, 24.99), ("one line",), ("DUMMY_ATTR",))
     assert (three.price, three.pricing, three.instruction) == ("$100.0", (100.0,), None)
+
+
+@pytest.mark.parametrize("goals", ["synthetic", "human"])
+def test_the_world_as_official_files_is_the_same_world(tmp_path, make, goals):
+    world = make(goals=goals)
+    entries = [(product.asin, *official(product)) for product in world.shop.store]
+    mined = {asin: one for asin, _, one, _ in entries}
+    human = {asin: one for asin, _, _, one in entries if one}
+    data = write_official(tmp_path, [one for _, one, _, _ in entries], mined, human)
+    read = WebShopEnv("all", data=data, goals=goals, nouns="rules")
+    assert list(read.shop.store) == list(world.shop.store)
+    assert read.num_tasks == world.num_tasks
+    assert all(read.shop.goals[index] == world.shop.goals[index] for index in range(world.num_tasks))
+    assert read.shop.engine.search(("red", "shoes")) == world.shop.engine.search(("red", "shoes"))
+    assert [read.shop.price(product.asin) for product in read.shop.store] == [world.shop.price(p.asin) for p in world.shop.store]
 
 
 def test_the_first_records_only(tmp_path):
@@ -71,6 +86,7 @@ def test_another_content_is_another_store(tmp_path):
     [
         ({"pricing": 5}, r"record 1 \(asin B000000001\) has a part of another type"),
         ({"customization_options": {"Color": [{"image": "x"}]}}, r"record 1 \(asin B000000001\) has no 'value'"),
+        ({"name": None}, r"record 1 \(asin B000000001\) has a part of another type \('name' is None, not a text\)"),
         ({"asin": None}, "record 1: expected a product"),
     ],
 )
