@@ -2,10 +2,11 @@
 
 from empg_gym.evaluation.comparing import Comparison, compare
 from empg_gym.evaluation.environments import Conversation, Source, find_id, find_source
+from empg_gym.evaluation.pool import Watcher
 from empg_gym.evaluation.record import EpisodeRecord
 from empg_gym.evaluation.rescoring import rescore
-from empg_gym.evaluation.running import Summary, Watcher, evaluate
-from empg_gym.evaluation.summary import Prices
+from empg_gym.evaluation.running import evaluate
+from empg_gym.evaluation.summary import Prices, Summary
 
 __all__ = [
     "Comparison",

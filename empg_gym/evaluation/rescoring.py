@@ -21,8 +21,7 @@ from empg_gym.errors import DataError, EMPGGymError, OutputExistsError
 from empg_gym.evaluation.environments import Conversation, Source, find_id
 from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, read_json, write_json
 from empg_gym.evaluation.record import EpisodeRecord, record_of
-from empg_gym.evaluation.running import Summary, versions
-from empg_gym.evaluation.summary import Prices, merge, summarise
+from empg_gym.evaluation.summary import Prices, Summary, merge, summarise, versions
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 REPORT = "rescore.json"
