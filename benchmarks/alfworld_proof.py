@@ -138,7 +138,7 @@ def replays(data: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "alfworld")
-    parser.add_argument("--steps", type=int, default=60, help="steps of each walk")
+    parser.add_argument("--steps", type=int, default=36, help="steps of each walk")
     args = parser.parse_args()
 
     games = pick_games(args.data, "train", 4) + pick_games(args.data, "valid_seen", 2)
