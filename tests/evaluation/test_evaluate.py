@@ -8,6 +8,7 @@ import json
 import pytest
 
 from empg_gym.agents.scripted import ExpertAgent
+from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.errors import ConfigError, EnvironmentFailure, TaskError
 from empg_gym.evaluation import Prices, Source, evaluate, plan
 from empg_gym.evaluation.plan import episode_seed
@@ -181,6 +182,35 @@ def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch):
     entry = run("python:tests.evaluation.player:SlowPlayer", concurrency=4).results[TOY_ID]
     assert entry["errors_by_kind"] == {"EnvironmentFailure": entry["errors"]} and 0 < entry["errors"] < 12
     assert entry["scored"] == 12 - entry["errors"]
+
+
+class CallsTools(ExpertAgent):
+    """The expert through tool calls, as an API agent with `format="tools"` does it."""
+
+    dialogue = ToolDialogue()
+
+    def session(self, env, seed):
+        class Session:
+            def act(self, messages, *, tools=None):
+                (tool,) = (one for one in tools if one["function"]["name"] == "act")
+                assert tool["function"]["parameters"]["required"] == ["action"]
+                return Completion(text="Sure.", tool_calls=({"name": "act", "arguments": {"action": env.text_env.expert()}},))
+
+        return Session()
+
+
+def test_tool_calls_have_a_dialogue_of_their_own():
+    entry = run(CallsTools()).results[TOY_ID]
+    assert (entry["dialogue"], entry["success_rate"], entry["invalid_actions"]["rate"]) == ("tool-calls", 1.0, 0.0)
+    assert run(CallsTools(), dialogue="react").results[TOY_ID]["dialogue"] == "react"
+
+
+@pytest.mark.parametrize("own", [None, ToolDialogue()])
+def test_a_protocol_of_the_environments_own_comes_before_that_of_the_agent(own):
+    agent = Counted("no protocol")
+    agent.dialogue = own
+    entry = evaluate("deepsearch", agent, episodes=1, limits=Limits(max_turns=1)).results["EMPG/DeepSearch-v0"]
+    assert entry["dialogue"] == "native"
 
 
 def test_limits():
