@@ -125,4 +125,4 @@ def histogram(step_entropies: list[tuple[float, int]], bins: int = 30) -> dict[s
 
 
 def _short(name: str) -> str:
-    return name.removeprefix("EMPG/")
+    return name.removeprefix("EMPG/").removesuffix("-v0")

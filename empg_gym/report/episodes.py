@@ -138,7 +138,7 @@ def index_row(trajectory: Trajectory) -> dict[str, Any]:
         "env": trajectory.env_id,
         "split": trajectory.split,
         "type": trajectory.task_type,
-        "phase": str(trajectory.info.get("phase", "")),
+        "phase": " ".join(str(trajectory.info[name]) for name in ("phase", "kind") if trajectory.info.get(name)),
         "stop": str(trajectory.stop_reason or "running"),
         "agent": trajectory.agent,
         "update": update if isinstance(update, int) else None,

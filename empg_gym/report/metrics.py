@@ -197,7 +197,15 @@ def _chart(
         x = x[:: max(1, math.ceil(len(x) / MAX_POINTS))]
         shaded = {"name": spec.band_name, "x": x, "low": [_short(low[step]) for step in x], "high": [_short(high[step]) for step in x]}
     marks = [{"x": starts[phase], "phase": phase} for phase in starts if len(phases) > 1 and phase in phases and starts[phase] > 0]
-    return {"title": spec.title, "unit": spec.unit, "about": spec.about, "series": series, "band": shaded, "marks": marks}
+    return {
+        "title": spec.title,
+        "unit": spec.unit,
+        "about": spec.about,
+        "series": series,
+        "band": shaded,
+        "marks": marks,
+        "main": spec in CHARTS,
+    }
 
 
 def thin(x: list[int], y: list[float]) -> tuple[list[int], list[float]]:

@@ -20,7 +20,7 @@ from empg_gym.report.breakdown import break_down, histogram
 from empg_gym.report.episodes import pack
 from empg_gym.report.metrics import layout
 from empg_gym.report.run import RunFolder
-from empg_gym.report.summary import duration, flatten, percent, tables, tiles
+from empg_gym.report.summary import comparison, duration, flatten, percent, short_env, tables, tiles
 from empg_gym.report.tokens import token_texts
 
 _SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
@@ -110,7 +110,10 @@ def _overview(run: RunFolder) -> dict[str, Any]:
     return {
         "title": run.path.resolve().name,
         "kind": "Training run" if run.is_training else "Evaluation",
-        "environments": sorted({row["env"] for row in rows}),
+        "environments": sorted({short_env(row["env"]) for row in rows}),
+        "method": _method(run.summary),
+        "comparison": comparison(run.summary),
+        "with_entropy": any(group.entropies[0] or group.entropies[1] for group in groups),
         "agents": sorted({row["agent"] for row in rows if row["agent"]}),
         "episodes": len(rows),
         "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
@@ -119,3 +122,16 @@ def _overview(run: RunFolder) -> dict[str, Any]:
         "tables": tables(run.summary),
         "config": flatten(run.config),
     }
+
+
+def _method(summary: dict[str, Any]) -> str:
+    """Return in words what was trained, as far as the summary says."""
+    algorithm = summary.get("algorithm")
+    name = algorithm.get("advantage") if isinstance(algorithm, dict) else None
+    parameters, device = summary.get("parameters"), summary.get("device")
+    parts = [
+        f"Method {name}" if name else "",
+        f"{parameters:,} parameters" if isinstance(parameters, int) else "",
+        f"on {device}" if device else "",
+    ]
+    return ", ".join(filter(None, parts))

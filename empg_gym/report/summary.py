@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,11 @@ class Table:
     columns: list[str]
     rows: list[list[str]] = field(default_factory=list)
 
+    @property
+    def is_pairs(self) -> bool:
+        """Whether the rows are names with one value each."""
+        return self.columns == ["", "value"]
+
 
 def tiles(summary: dict[str, Any], metrics: Sequence[Line], groups: Sequence[Group]) -> list[Tile]:
     """Return the headline numbers: from the summary's results, else from the metrics, else counted from the episodes."""
@@ -47,14 +52,46 @@ def tiles(summary: dict[str, Any], metrics: Sequence[Line], groups: Sequence[Gro
 
 
 def _of_result(env: str, entry: dict[str, Any], several: bool) -> Iterator[Tile]:
-    where = f", {env.removeprefix('EMPG/')}" if several else ""
-    for label, value, interval in (("Success", "success_rate", "success_interval"), ("Score", "score_mean", "score_interval")):
-        if isinstance(entry.get(value), (int, float)):
-            bounds = entry.get(interval)
-            note = f"95 % interval {percent(bounds[0])} to {percent(bounds[1])}" if isinstance(bounds, list) and len(bounds) == 2 else ""
-            yield Tile(label + where, percent(entry[value]), note)
-    if "episodes" in entry:
-        yield Tile("Episodes" + where, text(entry["episodes"]), f"{text(entry.get('errors', 0))} errors")
+    success = Tile("Success", percent(_number(entry.get("success_rate"))), _bounds(entry.get("success_interval"), percent))
+    score = Tile("Score", decimal(_number(entry.get("score_mean"))), _bounds(entry.get("score_interval"), decimal))
+    count = f"{text(entry.get('episodes', 0))} episodes, {text(entry.get('errors', 0))} errors"
+    if several:
+        yield Tile(short_env(env), success.value, f"solved; {success.note}; score {score.value}; {count}")
+        return
+    yield success
+    yield score
+    yield Tile("Episodes", text(entry.get("episodes", 0)), f"{text(entry.get('errors', 0))} errors")
+    steps = entry.get("steps")
+    if isinstance(steps, dict) and _number(steps.get("mean")) is not None:
+        yield Tile("Steps", f"{steps['mean']:.1f}", "mean of an episode")
+
+
+def comparison(summary: dict[str, Any]) -> Table | None:
+    """Return success before and after training by split, None where the summary has no such records."""
+    before, after = ({record["split"]: record for record in _records(summary.get(name))} for name in ("before", "after"))
+    splits = [split for split in before if split in after]
+    if not splits:
+        return None
+    table = Table("Before and after reinforcement", ["Split", "Tasks", "Before, 95 % interval", "After, 95 % interval", "Change, points"])
+    for split in splits:
+        old, new = before[split], after[split]
+        change = f"{100 * (new['success'] - old['success']):+.1f}".replace("-", "−")
+        table.rows.append([split, text(new.get("tasks")), _with_bounds(old), _with_bounds(new), change])
+    return table
+
+
+def _records(value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        return []
+    return [
+        item for item in value if isinstance(item, dict) and isinstance(item.get("split"), str) and _number(item.get("success")) is not None
+    ]
+
+
+def _with_bounds(record: dict[str, Any]) -> str:
+    low, high = _number(record.get("success_low")), _number(record.get("success_high"))
+    bounds = "" if low is None or high is None else f" ({percent(low)} to {percent(high)})"
+    return percent(record["success"]) + bounds
 
 
 def _of_metrics(metrics: Sequence[Line]) -> Iterator[Tile]:
@@ -69,8 +106,11 @@ def _of_metrics(metrics: Sequence[Line]) -> Iterator[Tile]:
         recent = trained[-10:]
         yield Tile("Success, training tasks", percent(sum(recent) / len(recent)), f"mean of the last {len(recent)} steps")
     if metrics:
-        seconds = metrics[-1].seconds
-        yield Tile("Steps", text(metrics[-1].step), "" if seconds is None else f"after {duration(seconds)}")
+        last = metrics[-1]
+        note = " ".join(
+            filter(None, [f"of {last.phase}" if last.phase else "", "" if last.seconds is None else f"after {duration(last.seconds)}"])
+        )
+        yield Tile("Steps", text(last.step), note)
 
 
 def tables(value: dict[str, Any], title: str = "Summary") -> list[Table]:
@@ -83,11 +123,11 @@ def tables(value: dict[str, Any], title: str = "Summary") -> list[Table]:
     flat = {key: item for key, item in nested.items() if not any(isinstance(part, dict) for part in item.values())}
     if len(flat) > 1 and len(flat) == len(nested) and _alike(list(flat.values())):
         columns = list(dict.fromkeys(name for item in flat.values() for name in item))
-        rows = [[key.removeprefix("EMPG/"), *(text(item.get(name), name) for name in columns)] for key, item in flat.items()]
+        rows = [[short_env(key), *(text(item.get(name), name) for name in columns)] for key, item in flat.items()]
         found.append(Table(title if not plain else f"{title}: parts", ["", *map(label, columns)], rows))
     else:
         for key, item in nested.items():
-            found.extend(tables(item, label(key.removeprefix("EMPG/")) if title == "Summary" else f"{title}: {label(key)}"))
+            found.extend(tables(item, label(short_env(key)) if title == "Summary" else f"{title}: {label(key)}"))
     for key, item in value.items():
         if _is_records(item):
             columns = list(dict.fromkeys(name for record in item for name in record))
@@ -156,6 +196,26 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def decimal(value: float | None) -> str:
+    """Return a number with three decimals."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def short_env(name: str) -> str:
+    """Return an environment's id without its namespace and version."""
+    return name.removeprefix("EMPG/").removesuffix("-v0")
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def _bounds(value: object, shown: Callable[[float | None], str]) -> str:
+    if not isinstance(value, list) or len(value) != 2:
+        return ""
+    return f"95 % interval {shown(_number(value[0]))} to {shown(_number(value[1]))}"
 
 
 def _interval(bounds: tuple[float, float] | None) -> str:

@@ -83,7 +83,8 @@ def test_requirements_are_read_as_metadata_writes_them():
     ("have", "specifier", "fits"),
     [
         ("1.4.0", ">=1.2,<2", True), ("2.0", ">=1.2,<2", False), ("2.13.0+cpu", ">=2.6", True), ("1.10", ">=1.9", True),
-        ("1.2", ">=1.2.0", True), ("0.9rc1", ">=1", False), ("3.0", "!=3.0", False), ("3.0", "==3.0.0", True), ("5", "", True), ("1.3", ">1.2,<=1.3", True),
+        ("1.2", ">=1.2.0", True), ("0.9rc1", ">=1", False), ("3.0", "!=3.0", False), ("3.0", "==3.0.0", True), ("5", "", True),
+        ("1.3", ">1.2,<=1.3", True), ("1.2", ">1.2", False),
     ],
 )  # fmt: skip
 def test_versions(have, specifier, fits):

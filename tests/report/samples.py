@@ -143,9 +143,13 @@ def training_run(folder: Path, episodes: int = 24) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(1)
     (folder / "metrics.jsonl").write_text("\n".join(metrics_lines()) + "\n", encoding="utf-8")
-    (folder / "config.json").write_text(
-        json.dumps({"env": {"id": "EMPG/ALFWorld-v0"}, "algorithm": {"advantage": "empg", "k": 1.0}, "seed": 0})
-    )
+    config = {"env": {"id": "EMPG/ALFWorld-v0"}, "algorithm": {"advantage": "empg", "k": 1.0}, "seed": 0}
+    (folder / "config.json").write_text(json.dumps(config))
+    record = {"tasks": 128, "success_low": 0.2, "success_high": 0.5, "by_type": {KINDS[0]: {"tasks": 9, "success": 0.5}}}
+    before = [{"split": split, "success": 0.349, **record} for split in ("valid_unseen", "valid_seen")]
+    after = [{"split": split, "success": 0.651, **record} for split in ("valid_unseen", "valid_seen")]
+    summary = {"algorithm": {"advantage": "empg"}, "parameters": 407424, "device": "cpu", "before": before, "after": after}
+    (folder / "summary.json").write_text(json.dumps(summary))
     write_trajectories(folder / "trajectories.jsonl", (trajectory(rng, i, training=True) for i in range(episodes)))
     return folder
 

@@ -68,12 +68,16 @@ def test_overview_shows_curves_tables_and_headline_numbers(browser, pages):
         "EMPG bonus",
         "Policy loss",
         "Throughput tokens/s",
-        "custom/unheard_of",
     ):
         assert expected in titles
+    browser.execute_script("document.getElementById('further-fold').open = true")
+    assert "custom/unheard_of" in text_of(browser, "#further"), "no metric stays unseen"
+    wait(browser, lambda d: d.execute_script("return !!document.querySelector('#further path.curve')"))
     curves = "return document.querySelectorAll('#charts .plot svg path.curve').length"
     wait(browser, lambda d: d.execute_script(curves) >= len(titles))
     assert "Success, valid_unseen" in text_of(browser, ".tiles")
+    assert "Method empg, 407,424 parameters, on cpu" in text_of(browser, ".facts")
+    assert "34.9 % (20.0 % to 50.0 %)" in text_of(browser, ".comparison") and "+30.2" in text_of(browser, ".comparison")
     visit(browser, pages["evaluation"])
     assert "61.0 %" in text_of(browser, ".tiles") and "52.0 % to 69.0 %" in text_of(browser, ".tiles")
 
@@ -148,7 +152,7 @@ def test_the_list_and_an_episode_by_keyboard_alone(browser, pages):
 def test_an_episode_shows_the_conversation_with_entropies_and_advantages(browser, pages):
     visit(browser, pages["training"], "#/episode/1")
     step = wait(browser, lambda d: text_of(d, "#step-1") if "Thought" in (text_of(d, "#step-1") or "") else False)
-    for part in ("Observation", "Thought", "Action", "entropy", "advantage", "→", "Response, token by token", "8 admissible actions"):
+    for part in ("Observation", "Thought", "Action", "entropy", "advantage", "→", "Tokens", "8 admissible actions"):
         assert part in step
     assert browser.execute_script("return document.querySelectorAll('#step-1 .token').length") == 24
     assert browser.execute_script("return document.querySelectorAll('.profile .advantage-before, .profile .advantage-after').length") >= 4

@@ -86,9 +86,9 @@ function lineChart(spec, id) {
     const drawing = s("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, "aria-hidden": "true" });
     const levels = ticks(y0, y1, 4);
     for (const y of levels) {
-      const name = spec.unit === "%" ? `${+(100 * y).toFixed(2)} %` : y !== 0 && levels.digits > 4 ? y.toExponential(0) : Math.abs(y) >= 1000 ? grouped.format(y) : y.toFixed(levels.digits);
+      const name = spec.unit === "%" ? `${+(100 * y).toFixed(2)} %` : levels.digits > 4 ? (y === 0 ? "0" : y.toExponential(1)) : Math.abs(y) >= 1000 ? grouped.format(y) : y.toFixed(levels.digits);
       drawing.append(s("line", { class: "grid", x1: PAD.left, x2: right, y1: scaleY(y), y2: scaleY(y) }));
-      drawing.append(s("text", { class: "tick", x: PAD.left - 8, y: scaleY(y) + 4, "text-anchor": "end" }, name.replace("-", "−")));
+      drawing.append(s("text", { class: "tick", x: PAD.left - 8, y: scaleY(y) + 4, "text-anchor": "end" }, name.replaceAll("-", "−")));
     }
     for (const x of ticks(x0, x1, Math.max(2, width / 110)).filter(Number.isInteger)) {
       drawing.append(s("text", { class: "tick", x: scaleX(x), y: HEIGHT - 8, "text-anchor": "middle" }, grouped.format(x)));

@@ -30,7 +30,7 @@ function number(value, digits = 3) {
     : size < 0.001 ? value.toExponential(1)
     : Number.isInteger(value) ? String(value)
     : value.toFixed(size >= 100 ? 1 : size >= 10 ? Math.min(2, digits) : digits);
-  return text.replace("-", "−");
+  return text.replaceAll("-", "−");
 }
 
 const signed = (value) => (value > 0 ? "+" : "") + number(value);
@@ -39,5 +39,6 @@ const plural = (count, word) => `${grouped.format(count)} ${word}${count === 1 ?
 
 function seconds(value) {
   if (value === null || value === undefined) return "–";
+  if (value < 0.0001) return "under 0.1 ms";
   return value < 0.1 ? `${(1000 * value).toFixed(value < 0.01 ? 1 : 0)} ms` : value < 100 ? `${value.toFixed(1)} s` : `${Math.round(value / 60)} min`;
 }

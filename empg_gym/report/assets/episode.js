@@ -119,7 +119,7 @@ function stepItem(step, i, episode) {
   if (step.entropy !== undefined) put("entropy", entropyCell(step.entropy, step.bound));
   if (before(step) !== undefined) put("advantage", after(step) === undefined ? signed(before(step)) : [h("span", { class: "sr" }, "before "), signed(before(step)), h("span", { "aria-hidden": "true" }, " → "), h("span", { class: "sr" }, " after "), h("strong", {}, signed(after(step)))]);
   if (step.reward) put("reward", signed(step.reward));
-  if (step.model || step.env) put("time", `${seconds(step.model || 0)} model, ${seconds(step.env || 0)} environment`);
+  if ((step.model || 0) + (step.env || 0) > 0.001) put("time", `${seconds(step.model || 0)} model, ${seconds(step.env || 0)} environment`);
   const further = Object.entries(step.diagnostics || {}).filter(([name]) => name !== "advantage" && name !== "advantage_modulated");
   const body = h("div", { class: "step-body" });
   body.build = () => {

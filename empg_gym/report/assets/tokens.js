@@ -9,7 +9,8 @@ function tokenText(step, i) {
   return text !== undefined ? text : id !== null ? `#${id}` : String(i + 1);
 }
 
-const visible = (text) => text.replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/^ +| +$/g, (blanks) => "␣".repeat(blanks.length));
+// A blank before a word is a gap on the page; blanks alone, breaks and tabs get a sign.
+const visible = (text) => text.replace(/^ (?=\S)/, "").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/^ +| +$/g, (blanks) => "␣".repeat(blanks.length));
 
 function tokenValue(step, i) {
   const thousandths = overlay.by === "surprise" ? (step.logprobs ? step.logprobs[i] : null) : step.entropies ? step.entropies[i] : null;
@@ -32,7 +33,7 @@ function tokenStrip(step, stepNumber) {
   const cells = [];
   let current = 0;
   for (let i = 0; i < count; i++) {
-    const cell = h("button", { type: "button", class: "token", tabindex: i ? "-1" : "0", "aria-label": tokenName(step, i, count) }, visible(tokenText(step, i)));
+    const cell = h("button", { type: "button", class: "token" + (/^ \S/.test(tokenText(step, i)) ? " spaced" : ""), tabindex: i ? "-1" : "0", "aria-label": tokenName(step, i, count) }, visible(tokenText(step, i)));
     cells.push(cell);
     strip.append(cell);
     if (tokenText(step, i).endsWith("\n")) strip.append(h("br"));
@@ -58,7 +59,7 @@ function tokenStrip(step, stepNumber) {
     cell.style.setProperty("--heat", value === null ? 0 : Math.min(1, value / state.entropyTop).toFixed(3));
   });
   paint();
-  return Object.assign(h("div", { class: "tokens" }, h("h4", {}, "Response, token by token"), strip, readout), { paint });
+  return Object.assign(h("div", { class: "tokens" }, h("h4", {}, "Tokens"), strip, readout), { paint });
 }
 
 function overlayControls(repaint, hasLogprobs) {
