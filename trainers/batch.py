@@ -109,7 +109,9 @@ def trajectory_rewards(trajectories: Sequence[Trajectory], reward: str, scale: f
     """
     if reward not in REWARDS:
         raise ConfigError(f"unknown reward {reward!r}; {nearest(reward, REWARDS)}")
-    values = [scale * REWARDS[reward](item) - invalid_action_penalty * sum(not step.valid_action for step in item.steps) for item in trajectories]
+    values = [
+        scale * REWARDS[reward](item) - invalid_action_penalty * sum(not step.valid_action for step in item.steps) for item in trajectories
+    ]
     return torch.tensor(values, dtype=torch.float64)
 
 

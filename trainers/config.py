@@ -57,6 +57,8 @@ class EnvConfig(Section):
     """Turns of an episode; None takes the environment's own limit."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Further keyword arguments of the environment."""
+    embedded_options: dict[str, Any] = Field(default_factory=dict)
+    """Those that only the embedded world has (its size); without effect where `data` is set."""
     dialogue: str | None = None
     history: NonNegativeInt | None = None
     show_admissible: bool = False
@@ -116,6 +118,9 @@ class WarmStartConfig(Section):
     detours: Share = 0.0
     """Share of turns on which a random admissible action is carried out instead of the expert's. The model sees how the expert goes on
     from there; the detour itself is not learned."""
+    observation_weight: NonNegativeFloat = 0.0
+    """Weight of the tokens that the model reads, where 1 is that of those it writes. Observations repeat names, so that predicting them
+    teaches a model from scratch to copy."""
     only_solved: bool = True
     """Leave out episodes in which the expert did not succeed."""
     token_budget: PositiveInt = 16384

@@ -3,12 +3,13 @@
 Rules:
     - Episode i is a function of (configuration, i): its task, its detours and its row never depend on the others.
     - A detour is a random admissible action in the expert's place. It stands in the row, for the model has to see what came of it,
-      and is marked in the step's diagnostics: `loss_weights` leaves it out of the loss.
+      and is marked in the step's diagnostics: `supervised_rows` leaves it out of the loss.
     - An expert that knows no way on ends the episode, unsolved.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError
 from empg_gym.trainers.chat import ChatCodec, ChatRow
 from empg_gym.trainers.config import WarmStartConfig
-from empg_gym.trainers.rows import TokenRow
+from empg_gym.trainers.rows import TokenRow, rows_of
 from empg_gym.trajectory import Completion, Trajectory
 
 if TYPE_CHECKING:
@@ -81,15 +82,22 @@ def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: floa
             yield from step.admissible_actions
 
 
-def loss_weights(trajectories: Sequence[Trajectory], rows: Sequence[TokenRow]) -> Tensor:
-    """Return [N] the weight of each generated token in the supervised loss: its mean over all tokens that are no detours."""
+def supervised_rows(trajectories: Sequence[Trajectory], observation_weight: float = 0.0) -> tuple[list[TokenRow], Tensor]:
+    """Return the rows of expert episodes and [N] the weight of each of their tokens in the supervised loss.
+
+    A token of the expert's counts 1, one of a detour nothing, one that was read `observation_weight`; with a weight above 0 the rows
+    mark all tokens but the first as generated. Weights add up to 1.
+    """
+    rows = [row for position, trajectory in enumerate(trajectories) for row in rows_of(trajectory, position)]
     parts = []
-    for row in rows:
-        steps = trajectories[row.trajectory].steps
-        learned = torch.tensor([DETOUR not in step.diagnostics for step in steps])
-        parts.append(learned[row.step[row.generated]].float())
+    for index, row in enumerate(rows):
+        learned = torch.tensor([DETOUR not in step.diagnostics for step in trajectories[row.trajectory].steps])[row.step].float()
+        weight = torch.where(row.generated, learned, observation_weight)
+        if observation_weight > 0:
+            rows[index] = row = dataclasses.replace(row, generated=torch.arange(len(row)) > 0)
+        parts.append(weight[row.generated])
     weights = torch.cat(parts)
-    return weights / weights.sum().clamp(min=1.0)
+    return rows, weights / weights.sum().clamp(min=1.0)
 
 
 def _completion(row: ChatRow | None, env: LLMAgentEnv, text: str) -> Completion:

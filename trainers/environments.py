@@ -23,8 +23,7 @@ def environment_maker(config: EnvConfig, split: str | None = None) -> Callable[[
     if config.id not in gym.registry:
         raise ConfigError(f"unknown environment {config.id!r}; {nearest(config.id, [name for name in gym.registry if '/' in name])}")
     arguments = {**config.options, "split": split or config.split}
-    if config.data is not None:
-        arguments["data"] = config.data
+    arguments |= config.embedded_options if config.data is None else {"data": config.data}
     if config.max_steps is not None:
         arguments["max_steps"] = config.max_steps
 
@@ -32,7 +31,7 @@ def environment_maker(config: EnvConfig, split: str | None = None) -> Callable[[
         try:
             env = gym.make(config.id, disable_env_checker=True, **arguments)
         except TypeError as error:
-            raise ConfigError(f"{config.id} can't be made with env.options = {config.options}: {error}") from None
+            raise ConfigError(f"{config.id} can't be made with the options in [env]: {error}") from None
         return LLMAgentEnv(
             env,
             dialogue=config.dialogue,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from empg_gym.trainers.config import WarmStartConfig
-from empg_gym.trainers.demonstrations import loss_weights
+from empg_gym.trainers.demonstrations import supervised_rows
 from empg_gym.trainers.optimizer import Optimizer
-from empg_gym.trainers.rows import micro_batches, rows_of
+from empg_gym.trainers.rows import micro_batches
 from empg_gym.trajectory import Trajectory
 
 
@@ -34,8 +34,8 @@ class WarmStart:
         """Take step `step`, counted from 0, and return its metrics."""
         began = time.perf_counter()
         chosen = [self.trajectories[index] for index in self._indices(step)]
-        rows = [row for position, trajectory in enumerate(chosen) for row in rows_of(trajectory, position)]
-        weights = loss_weights(chosen, rows).to(self.optimizer.policy.device)
+        rows, weights = supervised_rows(chosen, self.config.observation_weight)
+        weights = weights.to(self.optimizer.policy.device)
         loss, norm = self.optimizer.update(
             micro_batches(rows, self.config.token_budget),
             lambda batch, scores: -(scores.logprobs * weights[batch.flat.to(weights.device)]).sum(),

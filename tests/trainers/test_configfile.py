@@ -24,7 +24,15 @@ def test_overrides_are_toml_values_or_text(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text('[model]\nname = "x"\n[rl]\nsteps = 3\n[env]\ndata = "somewhere"\n')
     config = load_config(
-        path, ["rl.steps=7", "env.options.size=full", "rl.optimizer.lr=1e-4", "env.data=none", 'eval.splits=["a","b"]', "env.show_admissible=true"]
+        path,
+        [
+            "rl.steps=7",
+            "env.options.size=full",
+            "rl.optimizer.lr=1e-4",
+            "env.data=none",
+            'eval.splits=["a","b"]',
+            "env.show_admissible=true",
+        ],
     )
     assert (config.rl.steps, config.env.options, config.rl.optimizer.lr) == (7, {"size": "full"}, 1e-4)
     assert (config.env.data, config.eval.splits, config.env.show_admissible) == (None, ("a", "b"), True)
@@ -65,5 +73,5 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_malformed_overrides(tmp_path, override):
     path = tmp_path / "c.toml"
     path.write_text('[model]\nname = "x"\n')
-    with pytest.raises(ConfigError, match="--set expects section.key=value"):
+    with pytest.raises(ConfigError, match="--set expects section"):
         load_config(path, [override])

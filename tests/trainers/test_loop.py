@@ -53,7 +53,8 @@ def test_metrics_hold_every_step_and_number(whole):
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
     assert all("warmstart/loss" in line for line in lines[:8])
     names = {
-        "train/success", "train/score", "train/valid_action", "entropy/step_mean", "entropy/step_q10", "entropy/step_q50", "entropy/step_q90",
+        "train/success", "train/score", "train/valid_action",
+        "entropy/step_mean", "entropy/step_q10", "entropy/step_q50", "entropy/step_q90",
         "empg/scaling_min", "empg/scaling_mean", "empg/scaling_max", "empg/bonus_mean", "empg/sign_flips", "loss/policy", "loss/clip_share",
         "loss/kl_old", "loss/grad_norm", "speed/tokens_per_s", "speed/rollout_s", "speed/env_s", "speed/update_s",
     }  # fmt: skip
@@ -123,7 +124,9 @@ def test_resumed_is_never_stopped(whole, tmp_path, stop, monkeypatch):
         assert all(torch.equal(expected[key], actual[key]) for key in expected)
     changing = ("speed/", "seconds")
     for first, second in zip(metrics(whole[0]), metrics(folder), strict=True):
-        assert {k: v for k, v in first.items() if not k.startswith(changing)} == {k: v for k, v in second.items() if not k.startswith(changing)}
+        assert {k: v for k, v in first.items() if not k.startswith(changing)} == {
+            k: v for k, v in second.items() if not k.startswith(changing)
+        }
     recorded = [[item.to_json() for item in read_without_time(path / "trajectories.jsonl")] for path in (whole[0], folder)]
     assert recorded[0] == recorded[1]
 

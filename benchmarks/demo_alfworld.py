@@ -1,0 +1,109 @@
+"""The demo over several seeds, EMPG against GRPO from the same warm start: success on held-out tasks before and after reinforcement.
+
+    python -m benchmarks.demo_alfworld --seeds 0 1 2 --folder runs/benchmark
+
+A run whose summary.json is in its folder already is not run again. GRPO starts from the checkpoint that EMPG's reinforcement started
+from, with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks.machine import machine
+from empg_gym.trainers.configfile import load_config
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "alfworld-tiny.toml"
+T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
+"""Number of seeds to Student's 97.5 % quantile with one degree of freedom less."""
+
+
+def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
+    from transformers.utils import logging
+
+    from empg_gym.trainers.loop import Trainer
+    from empg_gym.trainers.progress import ProgressView
+
+    logging.disable_progress_bar()
+    if not (folder / "summary.json").is_file():
+        resume = (folder / "checkpoints" / "latest").is_file()
+        Trainer(load_config(CONFIG, [f'run.out="{folder}"', *overrides]), ProgressView(Console(width=140)), resume=resume).run()
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+def interval(values: list[float]) -> dict[str, Any]:
+    """Return the mean of the seeds and its 95 % interval (Student)."""
+    mean = statistics.fmean(values)
+    half = T95[len(values)] * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    return {
+        "mean": round(mean, 4),
+        "half_width_95": None if half is None else round(half, 4),
+        "values": [round(value, 4) for value in values],
+    }
+
+
+def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return per split what reinforcement changed, over seeds."""
+    splits = {}
+    for position, split in enumerate(item["split"] for item in runs[0]["before"]):
+        before = [item["before"][position]["success"] for item in runs]
+        after = [item["after"][position]["success"] for item in runs]
+        removed = [1 - (1 - last) / (1 - first) for first, last in zip(before, after, strict=True)]
+        splits[split] = {
+            "games": runs[0]["before"][position]["tasks"],
+            "before": interval(before),
+            "after": interval(after),
+            "points_gained": interval([100 * (last - first) for first, last in zip(before, after, strict=True)]),
+            "share_of_failures_removed": interval(removed),
+        }
+    return splits
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--folder", type=Path, default=Path("runs/benchmark"))
+    parser.add_argument("--methods", nargs="+", default=["empg", "grpo"], choices=["empg", "grpo"])
+    parser.add_argument("--set", dest="overrides", action="append", default=[])
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "demo_alfworld.json")
+    args = parser.parse_args()
+    runs: dict[str, list[dict[str, Any]]] = {method: [] for method in args.methods}
+    for seed in args.seeds:
+        start = args.folder / f"empg-{seed}"
+        for method in args.methods:
+            overrides = [f"run.seed={seed}", *args.overrides]
+            if method != "empg":
+                checkpoint = start / "checkpoints" / "rl-000000"
+                overrides += ["warmstart.steps=0", "model.from_scratch=none", f'model.name="{checkpoint}"']
+                overrides += [f'algorithm.advantage="{method}"', "algorithm.advantage_options={}"]
+            runs[method].append(run(args.folder / f"{method}-{seed}", overrides))
+    resolved = load_config(CONFIG, args.overrides).model_dump(mode="json")
+    resolved["run"].pop("out")
+    result = {
+        "what": "success on held-out embedded ALFWorld games after the warm start and after reinforcement; mean over seeds, 95 % interval",
+        "seeds": args.seeds,
+        "parameters": runs[args.methods[0]][0]["parameters"],
+        "methods": {method: table(items) for method, items in runs.items()},
+        "seconds": {method: [item["seconds"] for item in items] for method, items in runs.items()},
+        "runs": {
+            method: [{"seed": item["seed"], "before": item["before"], "after": item["after"]} for item in items]
+            for method, items in runs.items()
+        },
+        "config": resolved,
+        "machine": machine("torch", "transformers"),
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result["methods"], indent=2))
+
+
+if __name__ == "__main__":
+    main()

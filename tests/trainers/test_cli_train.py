@@ -1,0 +1,77 @@
+"""`empg-gym train`: a dry run, wrong use, and a whole run with its report, in a process of its own."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TINY = ROOT / "configs" / "alfworld-tiny.toml"
+SHORT = [
+    "run.threads=1", "warmstart.steps=3", "warmstart.episodes=16", "warmstart.episodes_per_step=4", "rl.steps=1", "rl.tasks_per_step=2",
+    "rl.repeats=2", "eval.tasks=2", "env.max_steps=3", "model.from_scratch.width=32",
+]  # fmt: skip
+
+
+def empg_gym(*arguments):
+    command = [sys.executable, "-c", "from empg_gym.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+
+def test_a_dry_run_prints_a_configuration_that_can_be_used(tmp_path):
+    result = empg_gym("train", TINY, "--dry-run", "--set", "rl.steps=7", "--out", tmp_path / "run")
+    assert result.returncode == 0, result.stderr
+    resolved = tomllib.loads(result.stdout)
+    assert (resolved["rl"]["steps"], resolved["run"]["out"]) == (7, str(tmp_path / "run"))
+    again = tmp_path / "resolved.toml"
+    again.write_text(result.stdout)
+    assert empg_gym("train", again, "--dry-run").stdout == result.stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_and_dry_run_import_no_torch(tmp_path):
+    code = (
+        "import sys; sys.argv = ['empg-gym', 'train', {!r}, '--dry-run']\n"
+        "from empg_gym.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-c", code.format(str(TINY))], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["missing.toml"], "no configuration file at missing.toml"),
+        ([TINY, "--set", "rl.stesp=3"], "unknown key 'rl.stesp' in the configuration; did you mean 'steps'"),
+        ([TINY, "--set", "env.data=/no/such/folder"], "/no/such/folder"),
+        ([TINY, "--set", "algorithm.advantage=empgg"], "unknown advantage 'empgg'; did you mean 'empg'"),
+        ([TINY, "--resume"], "nothing to resume"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):
+    result = empg_gym("train", *arguments, "--out", tmp_path / "run")
+    assert result.returncode == 2
+    assert sentence in result.stderr.replace("\n", " ")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_whole_run_and_its_folder(tmp_path):
+    settings = [part for item in SHORT for part in ("--set", item)]
+    folder = tmp_path / "run"
+    result = empg_gym("train", TINY, "--out", folder, *settings)
+    assert result.returncode == 0, result.stderr
+    assert "Success on held-out tasks" in result.stdout
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {item["split"] for item in summary["after"]} == {"valid_unseen", "valid_seen"}
+    assert (folder / "report.html").stat().st_size > 10_000
+
+    used = empg_gym("train", TINY, "--out", folder, *settings)
+    assert used.returncode == 2
+    assert "is in use" in used.stderr
+    assert json.loads((folder / "summary.json").read_text()) == summary
