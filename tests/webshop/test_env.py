@@ -1,6 +1,7 @@
 """The Gymnasium contract, the arguments, branching and the expert."""
 
 import pickle
+import random
 import subprocess
 import sys
 
@@ -71,6 +72,16 @@ def test_same_seed_same_episode_in_every_process(make, compat):
     expected = f"{env.reset(seed=11)[0]} {env.step('search[<r>]')[0]}\n"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, encoding="utf-8")
     assert found.stdout == expected
+
+
+@pytest.mark.parametrize("compat", CONDUCTS)
+def test_global_generators_are_left_alone(compat):
+    before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    env = WebShopEnv("all", num_products=150, compat=compat, price_seed=3)
+    env.reset()
+    env.step("search[<r>]")
+    env.step("click[next >]")
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
 
 
 @pytest.mark.parametrize("compat", CONDUCTS)
