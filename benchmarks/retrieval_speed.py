@@ -150,21 +150,19 @@ def lucene() -> dict[str, Any] | None:
         lines = [json.dumps({key: record[key] for key in ("id", "contents")}) for record in map(json.loads, handle)]
     with gzip.open(root / "bm25_top50.jsonl.gz", "rt") as handle:
         searches = [json.loads(line) for line in handle]
-    wanted = {search["q"]: [name for name, _ in search["hits"]] for search in searches}
-    answered = {text: names for text, names in wanted.items() if names}
-    found: dict[str, Any] = {"queries": len(wanted), "queries_with_hits": len(answered)}
+    wanted = [[name for name, _ in search["hits"]] for search in searches]
+    found: dict[str, Any] = {"queries": len(wanted), "queries_with_hits": sum(map(bool, wanted))}
     with tempfile.TemporaryDirectory() as scratch:
         corpus = build_corpus(lambda: lines, Path(scratch) / "corpus")
         for engine in ENGINES:
-            retriever = local_retriever(engine, corpus)
-            got = {text: [passage.id for passage in retriever.search([text], 50)[0]] for text in wanted}
+            lists = local_retriever(engine, corpus).search([search["q"] for search in searches], 50)
+            pairs = [([passage.id for passage in got], names) for got, names in zip(lists, wanted, strict=True)]
+            answered = [(got, names) for got, names in pairs if names]
             found[engine] = {
-                "overlap_at_10": np.mean(
-                    [len(set(got[text][:10]) & set(names[:10])) / len(names[:10]) for text, names in answered.items()]
-                ),
-                "overlap_at_50": np.mean([len(set(got[text]) & set(names)) / len(names) for text, names in answered.items()]),
-                "same_first": np.mean([got[text][:1] == names[:1] for text, names in answered.items()]),
-                "identical_50": np.mean([got[text] == names for text, names in wanted.items()]),
+                "overlap_at_10": np.mean([len(set(got[:10]) & set(names[:10])) / len(names[:10]) for got, names in answered]),
+                "overlap_at_50": np.mean([len(set(got) & set(names)) / len(names) for got, names in answered]),
+                "same_first": np.mean([got[:1] == names[:1] for got, names in answered]),
+                "identical_50": np.mean([got == names for got, names in pairs]),
             }
     return found
 
@@ -187,7 +185,7 @@ def rounded(value: Any) -> Any:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[100_000, 1_000_000])
     parser.add_argument("--only", nargs="+", choices=ENGINES, default=list(ENGINES))
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
