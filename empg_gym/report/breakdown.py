@@ -5,15 +5,13 @@ An episode that failed by an error of the environment or of the agent's endpoint
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-_Z = 1.959964
-"""Two-sided 95 % quantile of the normal distribution."""
+from empg_gym.evaluation.intervals import share_interval
 
 
 @dataclass(slots=True)
@@ -27,6 +25,8 @@ class Group:
     errors: int = 0
     unfinished: int = 0
     successes: int = 0
+    tasks: dict[str, list[bool]] = field(default_factory=dict)
+    """Outcomes of each task; repeats of a task are no independent evidence."""
     scores: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     entropies: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
@@ -45,7 +45,7 @@ class Group:
     @property
     def interval(self) -> tuple[float, float] | None:
         """95 % interval of the rate."""
-        return wilson(self.successes, self.judged) if self.judged else None
+        return share_interval(list(self.tasks.values())) if self.judged else None
 
     @property
     def score(self) -> float | None:
@@ -72,18 +72,11 @@ class Group:
             self.unfinished += 1
             return
         self.successes += row["outcome"] == 0
+        self.tasks.setdefault(row["task"], []).append(row["outcome"] == 0)
         self.scores.append(row["score"] or 0.0)
         self.steps.append(row["steps"])
         if row["entropy"] is not None:
             self.entropies[row["outcome"]].append(row["entropy"])
-
-
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Return the 95 % score interval of a rate (Wilson 1927)."""
-    rate, square = successes / trials, _Z * _Z
-    centre = (rate + square / (2 * trials)) / (1 + square / trials)
-    half = _Z * math.sqrt(rate * (1 - rate) / trials + square / (4 * trials * trials)) / (1 + square / trials)
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def break_down(rows: Iterable[dict[str, Any]]) -> list[Group]:

@@ -1,0 +1,33 @@
+"""`empg-gym view` as it is typed."""
+
+from __future__ import annotations
+
+import webbrowser
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from empg_gym.cli.view import view
+from empg_gym.errors import ConfigError, DataError
+from tests.report.samples import evaluation_run
+
+app = typer.Typer()
+app.command()(view)
+
+
+def test_a_page_is_written_and_opened(tmp_path, monkeypatch):
+    run = evaluation_run(tmp_path / "run", 3)
+    opened = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or False)
+    result = CliRunner().invoke(app, [str(run), "--out", str(tmp_path / "deep" / "page.html"), "--open"])
+    assert result.exit_code == 0 and (tmp_path / "deep" / "page.html").is_file() and not (run / "report.html").exists()
+    assert opened == [(tmp_path / "deep" / "page.html").as_uri()] and "open it yourself" in result.output.replace(opened[0], "it")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "part"), [(["--follow", "--out", "x"], ConfigError, "writes no file"), ([], DataError, "no run")]
+)
+def test_wrong_use_is_told_in_a_sentence(tmp_path, options, error, part):
+    result = CliRunner().invoke(app, [str(tmp_path / "none"), *options])
+    assert isinstance(result.exception, error) and part in str(result.exception)
