@@ -2,7 +2,7 @@
 
 The spec's table was measured on 100 questions of each set, of which the reference data holds 60. So two things are checked: that the
 table and our figures can both be right, the 40 other questions making up the difference (`TABLE`); and our figures for the 60, to
-0.01, so that they never drift (`QUESTION`, `TITLE`). bm25s, with the same terms, agrees with these to 0.01.
+0.01, so that they never drift (`QUESTION`, `TITLE`). bm25s, with the same terms, agrees to 0.01 where questions are the queries.
 """
 
 from __future__ import annotations
