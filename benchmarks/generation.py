@@ -24,7 +24,7 @@ from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.models import FromScratch, load_model
 
 RESULT = Path(__file__).parent / "results" / "generation.json"
-MAX_RESPONSE, REPEATS = 24, 3
+MAX_RESPONSE, REPEATS = 24, 2
 WORDS = [f"{a}{b}{c}" for a in "bdfgklmnprst" for b in "aeiou" for c in "bdfgklmnprst"][:500]
 MODELS = {"2x128": (FromScratch(), 128, (4, 12)), "6x512": (FromScratch(layers=6, width=512, heads=8), 32, (2, 4))}
 """Name to (shape, episodes, turns from and to)."""
