@@ -8,9 +8,10 @@ const PAD = { left: 52, right: 14, top: 12, bottom: 26 };
 function ticks(low, high, wanted) {
   const rough = (high - low) / wanted || 1;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((m) => m * power).find((candidate) => candidate >= rough * 0.999);
+  const factor = [1, 2, 2.5, 5, 10].find((candidate) => candidate * power >= rough * 0.999);
+  const step = factor * power;
   const found = [];
-  found.digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
+  found.digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) + (factor === 2.5 && step < 2 ? 1 : 0);
   for (let value = Math.ceil(low / step - 1e-9) * step; value <= high + step * 1e-6; value += step) found.push(Math.abs(value) < step * 1e-9 ? 0 : value);
   return found;
 }

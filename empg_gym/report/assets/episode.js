@@ -106,7 +106,9 @@ function profile(episode) {
 }
 
 function turn(kind, name, text, code) {
-  return h("div", { class: "turn " + kind }, h("h4", {}, name), h(code ? "code" : "div", { class: "text" }, text));
+  // A long text scrolls within its frame, which then must be reachable by keyboard.
+  const frame = text.length > 1500 ? { class: "text", tabindex: "0", role: "region", "aria-label": name } : { class: "text" };
+  return h("div", { class: "turn " + kind }, h("h4", {}, name), h(code ? "code" : "div", frame, text));
 }
 
 function stepItem(step, i, episode) {
