@@ -14,12 +14,11 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from empg_gym.trajectory import Step, StopReason, Trajectory
+from empg_gym.trajectory import FloatArray, IntArray, Step, StopReason, Trajectory
 
 CHUNK = 25
 """Episodes of one chunk."""
@@ -73,11 +72,11 @@ class EpisodeStore:
         result = outcome(trajectory)
         for step in trajectory.steps:
             if step.response_token_ids is not None:
-                self.token_ids.update(int(token) for token in step.response_token_ids)
+                self.token_ids.update(np.unique(step.response_token_ids).tolist())
             if step.entropy is not None and math.isfinite(step.entropy) and len(self.step_entropies) < 200_000:
                 self.step_entropies.append((step.entropy, result))
             if step.entropies is not None and len(self.token_entropies) < 200_000:
-                self.token_entropies.extend(float(value) for value in step.entropies if math.isfinite(value))
+                self.token_entropies.extend(step.entropies[np.isfinite(step.entropies)].tolist())
 
     def chunk(self, number: int) -> str:
         """Return one packed chunk.
@@ -201,13 +200,19 @@ def _step(step: Step) -> dict[str, Any]:
     return {name: value for name, value in record.items() if value not in (None, "", [], {}, False) or name in ("valid", "reward", "row")}
 
 
-def _ints(values: Iterable[Any] | None) -> list[int] | None:
-    return None if values is None else [int(value) for value in values]
+def _ints(values: IntArray | None) -> list[int] | None:
+    return None if values is None else values.tolist()
 
 
-def _thousandths(values: Iterable[Any] | None) -> list[int | None] | None:
+def _thousandths(values: FloatArray | None) -> list[int | None] | None:
     """Whole thousandths; null for a value that is not a number (a token that a backend gave none for)."""
-    return None if values is None else [round(float(value) * 1000) if math.isfinite(value) else None for value in values]
+    if values is None:
+        return None
+    known = np.isfinite(values)
+    whole: list[int | None] = np.rint(np.where(known, values, 0.0).astype(np.float64) * 1000).astype(np.int64).tolist()
+    if not known.all():
+        return [value if there else None for value, there in zip(whole, known.tolist(), strict=True)]
+    return whole
 
 
 def _rounded(value: object) -> float | None:
