@@ -100,6 +100,7 @@ def test_what_the_server_asks_to_wait_is_waited_for_by_every_request(monkeypatch
     real, client._send = client._send, send
     assert asyncio.run(client.post("/x", {}, lambda body: body)) == {"a": 1}
     assert 7.0 <= waits[0] <= 8.0
+    assert client._not_before == 107.0, "the other requests of this client wait as well"
     client._not_before = moment[0] + 5.0
     waits.clear()
     with pytest.raises(http.httpx.ConnectError):

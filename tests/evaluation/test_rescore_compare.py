@@ -21,6 +21,7 @@ class ChangingDoors(DoorsEnv):
 
     generous = False
     rude = False
+    farewell = ""
     outside = False
 
     @property
@@ -28,7 +29,7 @@ class ChangingDoors(DoorsEnv):
         return 1.0 if self.generous and self._room >= 1 else super().score
 
     def _text(self):
-        return super()._text() + (" Hurry up!" if self.rude else "")
+        return super()._text() + (" Hurry up!" if self.rude else "") + (self.farewell if self.success else "")
 
     @property
     def blocking(self):
@@ -87,6 +88,13 @@ def test_other_observations_keep_the_old_score(saved, monkeypatch):
     rescore(saved)
     found = report(saved / "rescored")
     assert found["diverged"] == 16 and found["changed"] == []
+
+
+def test_another_last_observation_keeps_the_old_score_too(tmp_path, monkeypatch):
+    evaluate(RUDE_ID, "expert", episodes=3, out=tmp_path / "run")
+    monkeypatch.setattr(ChangingDoors, "farewell", " Come back soon!")
+    rescore(tmp_path / "run")
+    assert report(tmp_path / "run" / "rescored")["diverged"] == 3
 
 
 @pytest.mark.parametrize("change", ["outside", "kwargs"])

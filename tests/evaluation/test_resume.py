@@ -69,6 +69,25 @@ def test_killed_twice_and_gone_on_with(tmp_path):
     assert (folder / "trajectories.jsonl").read_text().splitlines()[: len(kept) - 1] == kept[:-1]
 
 
+def test_an_episode_is_on_disk_as_soon_as_it_ends(tmp_path):
+    class Watcher:
+        seen = 0
+
+        def begin(self, totals, done):
+            pass
+
+        def episode(self, record):
+            self.seen += 1
+            assert lines(tmp_path / "run") == self.seen
+
+        def end(self):
+            pass
+
+    watcher = Watcher()
+    run(tmp_path / "run", watch=watcher)
+    assert watcher.seen == 12
+
+
 def test_a_torn_line_is_run_again(tmp_path):
     first = run(tmp_path / "run")
     path = tmp_path / "run" / "trajectories.jsonl"
