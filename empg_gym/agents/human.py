@@ -29,7 +29,7 @@ def read_action(message: str, admissible: Sequence[str], console: Console | None
     while True:
         try:
             answer = console.input("[bold]action[/] (? lists, quit leaves) > ").strip()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             return None
         if answer in _LEAVE:
             return None
@@ -44,6 +44,8 @@ def read_action(message: str, admissible: Sequence[str], console: Console | None
 
 class HumanAgent:
     """Asks a person, one episode after the other.
+
+    Who leaves in the middle of an episode goes on with the next; who leaves at its first message, or presses Ctrl-C, ends the run.
 
     Args:
         prompt: how to ask; `read_action` at the terminal if None.
@@ -68,6 +70,8 @@ class _Human:
         if not self._env.trajectory.steps:
             text = f"{self._env.trajectory.instruction}\n\n{text}"
         action = self._prompt(text, self._env.admissible_actions)
+        if action is None and not self._env.trajectory.steps:
+            raise KeyboardInterrupt
         if action is None:
             return Completion(text="", stop=True)
         return Completion(text=self._env.dialogue.render("", action))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import gymnasium as gym
@@ -184,14 +185,17 @@ def test_a_person_types(lines, expected):
     assert ("go to shelf 1" in shown) == ("?" in lines)
 
 
-def test_a_person_plays_a_game():
+def test_a_person_plays_and_leaves(tmp_path):
+    """Three turns win the first game, the second is left after one turn, and leaving the third at once ends the run."""
     seen = []
 
     def prompt(message, admissible):
         seen.append(message)
-        return admissible[int(message.rpartition("says ")[2].rstrip(".")) - 1] if len(seen) < 6 else None
+        return admissible[int(message.rpartition("says ")[2].rstrip(".")) - 1] if len(seen) < 5 else None
 
-    agent = HumanAgent(prompt)
-    found = evaluate(TOY_ID, agent, episodes=2).results[TOY_ID]
-    assert found["stop_reasons"] == {"agent_stopped": 1, "terminated": 1}
-    assert seen[0].startswith("leave the house")
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(TOY_ID, HumanAgent(prompt), episodes=5, out=tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["complete"] is False
+    assert summary["results"][TOY_ID]["stop_reasons"] == {"agent_stopped": 1, "terminated": 1}
+    assert seen[0].startswith("leave the house") and len(seen) == 6

@@ -20,6 +20,7 @@ from empg_gym.evaluation.live import LiveTable, compact, results_table, with_int
 from empg_gym.evaluation.settings import read_limits, read_prices, read_settings, read_tasks
 from empg_gym.evaluation.summary import Prices
 from empg_gym.rollout import Limits
+from tests.agents.server import ChatServer, serving
 from tests.toy import TOY_ID
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +65,36 @@ def test_the_three_benchmarks_in_one_command_and_compared(tmp_path):
     assert code == 0 and {cell["difference"] for cell in json.loads(out)["cells"] if cell["metric"] == "success"} == {None, 1.0}
     code, out, err = empg_gym("eval", "--rescore", tmp_path / "random")
     assert (code, err) == (0, "") and "6 scored again; 0 scores changed" in out
+
+
+def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
+    """The way of somebody with an API: key and address in the environment, one command, all three benchmarks."""
+    with serving(ChatServer(key="sk-of-the-test")) as server:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        names = ["alfworld", "webshop", "deepsearch"]
+        code, out, err = empg_gym(
+            "eval",
+            *names,
+            "-a",
+            "openai:some-model",
+            "-n",
+            "2",
+            "--prices",
+            "1,2",
+            "--set",
+            "limits.max_turns=2",
+            "--out",
+            tmp_path / "run",
+        )
+    assert (code, err) == (0, "") and out.count("EMPG/") >= 3 and "[" in out
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["agent"] == "openai:some-model" and len(summary["results"]) == 3
+    for entry in summary["results"].values():
+        assert (entry["episodes"], entry["errors"]) == (2, 0) and entry["tokens"]["prompt"] > 0
+        assert entry["entropy"]["is_bound"] is True and entry["cost"]["total"] > 0
+    assert "some-model" in (tmp_path / "run" / "report.html").read_text()
+    assert all("sk-of-the-test" not in path.read_text() for path in (tmp_path / "run").iterdir())
 
 
 @pytest.mark.parametrize(
