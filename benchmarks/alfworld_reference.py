@@ -108,11 +108,9 @@ class Upstream:
     """Upstream's engine on one game."""
 
     def __init__(self, game: dict[str, Any]) -> None:
-        import fast_downward
         import textworld
         from textworld.envs.pddl import PddlEnv
 
-        self._close = fast_downward.close_lib
         self._inner = PddlEnv(textworld.EnvInfos(feedback=True, won=True, admissible_commands=True))
         self._env = _demangler()(self._inner)
         self._env.load(game)
@@ -127,7 +125,7 @@ class Upstream:
         self._state, _, _ = self._env.step(command)
 
     def close(self) -> None:
-        self._close(self._inner.downward_lib)
+        self._inner.downward_lib.cleanup()  # not unloaded: loading another copy could crash then
 
 
 @lru_cache(maxsize=1)

@@ -103,9 +103,8 @@ class TextWorldEngine:
 
     def close(self) -> None:
         if self._env is not None:
-            import fast_downward
-
-            fast_downward.close_lib(self._env.downward_lib)
+            # Not `fast_downward.close_lib`: it unloads the library, after which loading another copy can crash the process.
+            self._env.downward_lib.cleanup()
             self._env = None
 
 
