@@ -100,11 +100,15 @@ class ProductStore:
         except sqlite3.DatabaseError as error:
             raise DataError(f"{path} is no product store ({error}); remove the folder {path.parent} and try again") from error
 
+    def _open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+        db.execute("PRAGMA cache_size = -1024")
+        return db
+
     def _db(self) -> sqlite3.Connection:
         if getattr(self._local, "process", None) != os.getpid():
-            db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+            db = self._open()
             db.execute("PRAGMA mmap_size = 2147418112")
-            db.execute("PRAGMA cache_size = -1024")
             self._local.process, self._local.db = os.getpid(), db
         connection: sqlite3.Connection = self._local.db
         return connection
@@ -135,8 +139,10 @@ class ProductStore:
         return None if row is None else int(row[0])
 
     def __iter__(self) -> Iterator[Product]:
-        for (record,) in self._db().execute("SELECT record FROM products ORDER BY ordinal"):
+        db = self._open()  # not mapped: a walk through all products would fill the process with them
+        for (record,) in db.execute("SELECT record FROM products ORDER BY ordinal"):
             yield Product.from_json(record)
+        db.close()
 
     def with_category(self, category: str) -> list[int]:
         """Return the ordinals of a category's products, ascending."""
