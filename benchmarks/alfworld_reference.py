@@ -105,14 +105,10 @@ def generated_case(household: Household, problem: str, wording: str) -> Case:
 
 
 class Upstream:
-    """Upstream's engine on one game."""
+    """Upstream's engine on one game; the one before it ends, since all share one copy of the planner's library."""
 
     def __init__(self, game: dict[str, Any]) -> None:
-        import textworld
-        from textworld.envs.pddl import PddlEnv
-
-        self._inner = PddlEnv(textworld.EnvInfos(feedback=True, won=True, admissible_commands=True))
-        self._env = _demangler()(self._inner)
+        self._env = _upstream_env()
         self._env.load(game)
         self._state = self._env.reset()
 
@@ -124,11 +120,15 @@ class Upstream:
     def step(self, command: str) -> None:
         self._state, _, _ = self._env.step(command)
 
-    def close(self) -> None:
-        self._inner.downward_lib.cleanup()  # not unloaded: loading another copy could crash then
-
 
 @lru_cache(maxsize=1)
+def _upstream_env() -> Any:
+    import textworld
+    from textworld.envs.pddl import PddlEnv
+
+    return _demangler()(PddlEnv(textworld.EnvInfos(feedback=True, won=True, admissible_commands=True)))
+
+
 def _demangler() -> Any:
     """Import upstream's wrapper; its import makes a data folder and sets a variable, which are kept out of the user's way."""
     before = os.environ.get("ALFWORLD_DATA")
@@ -178,7 +178,6 @@ def compare(case: Case, steps: int, seed: int) -> Walk:
         text = engine.step(command).text
         upstream.step(command)
         walk.steps += 1
-    upstream.close()
     return walk
 
 
@@ -265,5 +264,4 @@ def upstream_agrees(data: Path, transcript: Transcript, game: dict[str, Any]) ->
     for action, _ in transcript.turns:
         upstream.step(action)
         same = same and engine.step(action).text == upstream.view[0]
-    upstream.close()
     return same

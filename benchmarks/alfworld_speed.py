@@ -135,7 +135,6 @@ def main() -> None:
         spent, upstream = timed(Upstream, official_case(args.data, game, "new").game)
         loading.append(spent)
         playing += seconds(play, upstream.step, taken)
-        upstream.close()
     fast, patched, stock = (steps / spent for spent in (sum(times), stepping, playing))
     result["side_by_side"] = {
         "games": len(few),
