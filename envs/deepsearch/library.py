@@ -25,14 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.envs.deepsearch import tags
-from empg_gym.envs.deepsearch.access import ServerPages
-from empg_gym.envs.deepsearch.web import LIVE_SERVICES, live_search, live_visitor
 from empg_gym.errors import ConfigError, nearest
 from empg_gym.retrieval.backends import LocalRetriever, Page, Passage, Retriever, SearchFailed, VisitFailed, Visitor, local_retriever
 from empg_gym.retrieval.corpus import Corpus, open_corpus
-from empg_gym.retrieval.remote import RemoteRetriever
 
 LOCAL_BACKENDS = ("bm25", "bm25s", "tantivy")
+LIVE_BACKENDS = ("brave", "searxng", "serpapi", "serper", "tavily")
+"""As `web.LIVE_SERVICES`; named here so that a closed world does not import an HTTP client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def open_library(
             without its key.
         MissingDependencyError: the backend's package is not installed.
     """
-    live = isinstance(backend, str) and backend in LIVE_SERVICES
+    live = isinstance(backend, str) and backend in LIVE_BACKENDS
     retriever = _retriever(corpus, backend, web) if isinstance(backend, str) else backend
     if web is not None and not live and not isinstance(visit, str):
         raise ConfigError("web has settings of live search and live visits only; name a live backend or visitor, or leave it out")
@@ -124,29 +123,36 @@ def _retriever(corpus: Corpus | None, backend: str, web: Mapping[str, Any] | Non
             raise ConfigError(f"backend {backend!r} searches a local corpus: give corpus=PATH (JSON lines of passages), or another backend")
         return local_retriever(backend, corpus)
     if backend.startswith(("http://", "https://")):
+        from empg_gym.retrieval.remote import RemoteRetriever
+
         return RemoteRetriever(backend)
-    if backend in LIVE_SERVICES:
+    if backend in LIVE_BACKENDS:
+        from empg_gym.envs.deepsearch.web import live_search
+
         return live_search(backend, **_recording(web))
-    known = nearest(backend, [*LOCAL_BACKENDS, *LIVE_SERVICES])
+    known = nearest(backend, [*LOCAL_BACKENDS, *LIVE_BACKENDS])
     raise ConfigError(f"unknown backend {backend!r}; {known} (or the http address of a retrieval server)")
 
 
 def _visitor(
     corpus: Corpus | None, retriever: Retriever, visit: bool | str | Visitor | None, live: bool, web: Mapping[str, Any] | None
 ) -> Visitor | None:
-    if isinstance(visit, str):
-        return live_visitor(visit, **_recording(web))
-    if visit is not None and not isinstance(visit, bool):
+    if visit is False or (visit is None and (live or corpus is None)):
+        return None
+    if isinstance(visit, str) or (visit is True and live):
+        from empg_gym.envs.deepsearch.web import live_visitor
+
+        return live_visitor("fetch" if visit is True else visit, **_recording(web))
+    if visit is not None and visit is not True:
         return visit
-    if live:
-        return live_visitor(**_recording(web)) if visit else None
     if corpus is not None:
-        return LocalRetriever(corpus) if visit is not False else None
-    if visit and isinstance(retriever, RemoteRetriever):
+        return LocalRetriever(corpus)
+    from empg_gym.envs.deepsearch.access import ServerPages
+    from empg_gym.retrieval.remote import RemoteRetriever
+
+    if isinstance(retriever, RemoteRetriever):
         return ServerPages(retriever)
-    if visit:
-        raise ConfigError("visit=True needs pages: give corpus=PATH, visit='fetch' or 'jina' for the live web, or a visitor object")
-    return None
+    raise ConfigError("visit=True needs pages: give corpus=PATH, visit='fetch' or 'jina' for the live web, or a visitor object")
 
 
 def _recording(web: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,9 @@ from gymnasium.utils.env_checker import check_env
 
 import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.envs.deepsearch.env import LAST_TURN, NO_SEARCHES, REPEATED, DeepSearchEnv
+from empg_gym.envs.deepsearch.library import LIVE_BACKENDS
 from empg_gym.envs.deepsearch.protocols import PROTOCOLS
-from empg_gym.envs.deepsearch.web import Recorder
+from empg_gym.envs.deepsearch.web import LIVE_SERVICES, Recorder
 from empg_gym.errors import ConfigError, DataError, TaskError
 from empg_gym.retrieval.backends import Page, Passage
 from tests.deepsearch.helpers import SMALL, small_env, toy_files
@@ -388,6 +391,7 @@ def test_the_live_web_by_name(files: dict[str, Any], tmp_path: Path, monkeypatch
     for url in ("http://127.0.0.1/x", "file:///etc/passwd", "https://example.org/"):
         observation, _, _, _, info = env.step(f"visit[{url}]")
         assert observation.startswith("Visit error: ") and info["valid_action"]
+    assert sorted(LIVE_BACKENDS) == sorted(LIVE_SERVICES)
     for arguments, says in (
         ({"web": web}, "live search"),
         ({"visit": "fetsh"}, "did you mean 'fetch'"),
@@ -407,3 +411,10 @@ def test_kinds_of_questions() -> None:
         small_env(task_types=["2hops"])
     with pytest.raises(ConfigError, match="list of kinds"):
         small_env(task_types="2hop")
+
+
+def test_a_closed_world_imports_no_http_client() -> None:
+    make = "import sys, gymnasium, empg_gym; gymnasium.make('EMPG/DeepSearch-v0', world_size=240)"
+    code = f"{make}; print({{'httpx', 'torch'}} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
