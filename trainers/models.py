@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def _make(
 
 
 def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     folder = Path(name).expanduser()
     local = folder.exists()
@@ -155,7 +156,8 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
         raise ConfigError(f"{name!r} is no Hugging Face model folder: it has no config.json")
     source: Any = folder if local else name
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        # AutoTokenizer goes by the model's type and would replace the splitting rules of a tokenizer of our own by that type's.
+        tokenizer = (PreTrainedTokenizerFast if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto", attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, ImportError) as error:
         hint = (
@@ -173,6 +175,15 @@ def _ready(model: Any, device: torch.device | str, dtype: torch.dtype) -> PreTra
     model.to(device=device, dtype=dtype)
     model.eval()
     return model
+
+
+def _generic_tokenizer(folder: Path) -> bool:
+    """Whether the folder's tokenizer was saved as the generic class, which is all in its tokenizer.json."""
+    try:
+        saved = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
+    except (OSError, ValueError):
+        return False
+    return saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 def _first_line(error: Exception) -> str:

@@ -50,7 +50,8 @@ class Workshop:
         self.policy = self._policy(self.model)
         self._playing: PreTrainedModel = self.model
         if self.compute_dtype != torch.float32:
-            self._playing = copy.deepcopy(self.model).to(dtype=self.compute_dtype)
+            self._playing = copy.deepcopy(self.model)
+            torch.nn.Module.to(self._playing, dtype=self.compute_dtype)
         self.player = self._generator(config.rollout.temperature)
         self.examinee = self._generator(config.eval.temperature)
 

@@ -39,7 +39,7 @@ def _run(config: TrainConfig, *, resume: bool) -> None:
         require(module, "train", "training")
     from transformers.utils import logging
 
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     from empg_gym.trainers.loop import Trainer
     from empg_gym.trainers.progress import ProgressView
 

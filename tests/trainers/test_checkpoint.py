@@ -1,0 +1,74 @@
+"""Checkpoints: whole or absent, and the same model and tokenizer when they are read back."""
+
+import pytest
+import torch
+
+from empg_gym.errors import ConfigError
+from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state, prune, save_checkpoint
+from empg_gym.trainers.configfile import parse_config
+from empg_gym.trainers.demonstrations import demonstrations, tokenizer_texts
+from empg_gym.trainers.environments import environment_maker
+from empg_gym.trainers.models import FromScratch, load_model
+
+
+@pytest.fixture(scope="module")
+def config():
+    env = {"dialogue": "plain", "options": {"strip_intro": True}, "embedded_options": {"size": "small"}, "max_steps": 20}
+    return parse_config({"model": {"from_scratch": {}}, "env": env, "warmstart": {"episodes": 8}})
+
+
+@pytest.fixture(scope="module")
+def made(config):
+    texts = tokenizer_texts(environment_maker(config.env)(), 30, seed=0, detours=0.0)
+    return load_model(from_scratch=FromScratch(layers=1, width=32, heads=2), tokenizer_texts=texts)
+
+
+def test_a_checkpoint_gives_back_weights_state_and_every_token(config, made, tmp_path):
+    model, tokenizer = made
+    rng = torch.get_rng_state()
+    state = TrainerState(phase="rl", step=7, seconds=1.5, optimizer={"updates": 3}, rng=rng, evaluations={"before": [{"success": 0.5}]})
+    folder = save_checkpoint(tmp_path, state, model, tokenizer)
+    assert latest_checkpoint(tmp_path) == folder == tmp_path / "rl-000007"
+    read = load_state(folder)
+    assert (read.phase, read.step, read.optimizer, read.evaluations) == ("rl", 7, {"updates": 3}, {"before": [{"success": 0.5}]})
+    assert torch.equal(read.rng, rng)
+
+    again, reread = load_model(str(folder))
+    assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))
+    env = environment_maker(config.env)()
+    for first, second in zip(
+        demonstrations(env, tokenizer, config.warmstart, 0), demonstrations(env, reread, config.warmstart, 0), strict=True
+    ):
+        for one, other in zip(first.steps, second.steps, strict=True):
+            assert one.prompt_token_ids.tolist() == other.prompt_token_ids.tolist()
+            assert one.response_token_ids.tolist() == other.response_token_ids.tolist()
+
+
+def test_a_broken_save_leaves_the_latest_as_it_was(made, tmp_path, monkeypatch):
+    model, tokenizer = made
+    save_checkpoint(tmp_path, TrainerState(phase="rl", step=1, seconds=0.0), model, tokenizer)
+
+    def fail(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_checkpoint(tmp_path, TrainerState(phase="rl", step=2, seconds=0.0), model, tokenizer)
+    assert latest_checkpoint(tmp_path).name == "rl-000001"
+    assert not (tmp_path / "rl-000002").exists()
+
+
+def test_old_checkpoints_go_and_pinned_ones_stay(made, tmp_path):
+    model, tokenizer = made
+    for step in range(4):
+        save_checkpoint(tmp_path, TrainerState(phase="rl", step=step, seconds=0.0), model, tokenizer)
+        prune(tmp_path, 2, {"rl-000000"})
+    assert sorted(path.name for path in tmp_path.glob("rl-*")) == ["rl-000000", "rl-000002", "rl-000003"]
+
+
+def test_missing_and_damaged_checkpoints_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="nothing to resume"):
+        latest_checkpoint(tmp_path)
+    (tmp_path / "latest").write_text("rl-000009\n")
+    with pytest.raises(ConfigError, match="missing or damaged"):
+        latest_checkpoint(tmp_path)
