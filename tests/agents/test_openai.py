@@ -54,7 +54,7 @@ TRANSIENT = ("429", "429-date", "500", "503", "slow", "cut", "malformed", "html"
 @pytest.mark.parametrize("fault", [*TRANSIENT, "filter", "wrong-ids", "text-ids", "bad-logprobs"])
 def test_a_fault_that_passes_is_invisible(fault):
     with serving(ChatServer(faults=first(fault, fault))) as server:
-        summary = play(server, episodes=1, token_ids=True, timeout=0.25 if fault == "slow" else 5.0)
+        summary = play(server, episodes=1, token_ids=True, timeout=1.0 if fault == "slow" else 5.0)
     found = entry(summary)
     assert (found["success_rate"], found["errors"], found["retried"]) == (1.0, 0, 0)
     assert len(server.requests) == 3 + 2

@@ -135,7 +135,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path, monkeypatch, arguments, said):
 
 def test_an_interrupted_command_is_gone_on_with(tmp_path):
     agent = "python:tests.evaluation.player:SlowPlayer"
-    command = ["eval", TOY_ID, "-a", agent, "-n", "40", "-c", "2", "--set", "agent.seconds=0.02", "--out", tmp_path / "run", "--no-report"]
+    command = ["eval", TOY_ID, "-a", agent, "-n", "40", "-c", "2", "--set", "agent.seconds=0.05", "--out", tmp_path / "run", "--no-report"]
     process = start(*command)
     lines = tmp_path / "run" / "trajectories.jsonl"
     deadline = time.monotonic() + 60

@@ -23,7 +23,7 @@ SCRIPT = """
 import sys
 import tests.toy
 from empg_gym.evaluation import evaluate
-evaluate("Test/Doors-v0", "python:tests.evaluation.player:SlowPlayer", agent_options={"seconds": 0.02},
+evaluate("Test/Doors-v0", "python:tests.evaluation.player:SlowPlayer", agent_options={"seconds": 0.05},
          episodes=40, repeats=2, concurrency=4, out=sys.argv[1])
 """
 
@@ -60,7 +60,7 @@ def test_killed_twice_and_gone_on_with(tmp_path):
         assert now[: len(kept)] == kept, "what was done stays as it was"
         kept = [line for line in now if line.endswith("}")]
         assert not (folder / "summary.json").exists()
-    options = {"agent_options": {"seconds": 0.02}, "episodes": 40, "repeats": 2}
+    options = {"agent_options": {"seconds": 0.05}, "episodes": 40, "repeats": 2}
     summary = evaluate(TOY_ID, "python:tests.evaluation.player:SlowPlayer", concurrency=8, out=folder, **options)
     whole = evaluate(TOY_ID, "python:tests.evaluation.player:SlowPlayer", concurrency=40, out=tmp_path / "whole", **options)
     assert without_times(summary.data) == without_times(whole.data)

@@ -18,7 +18,7 @@ from empg_gym.errors import ConfigError, EnvironmentFailure
 from empg_gym.vector import BoundedVectorEnv, make_bounded
 from tests.toy import TOY_ID, DoorsEnv
 
-SPLIT_SECOND = 0.5
+SPLIT_SECOND = 1.5
 
 
 class Trouble(DoorsEnv):
