@@ -1,10 +1,11 @@
 """A catalogue of a million products: how long it takes to build and open, how fast it answers, and what a process holds.
 
-    python -m benchmarks.webshop_scale [--products 1000000] [--keep FOLDER]
+    python -m benchmarks.webshop_scale [--products 1000000] [--keep FOLDER] [--only use|memory]
 
 Every measurement runs in a process of its own. Memory of a process is its proportional set size (PSS), measured while the first
-process and all workers are alive and have played; what a further worker adds is the growth of the sum of all sizes. Writes
-`benchmarks/results/webshop_scale.json` for a million products.
+process and all workers are alive and have played; what a further worker adds is the growth of the sum of all sizes, and what it owns is
+what has no file behind it: the rest is the catalogue in the page cache, which the system can drop. Writes
+`benchmarks/results/webshop_scale.json` for a million products; `--only` measures one part again on a catalogue that was kept.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ WORKERS = 8
 SEARCHES = 400
 
 
-def pss_mb() -> float:
-    for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
+def memory_mb(process: str, kind: str) -> float:
+    """Return a size of a process in MB: "Pss" (its share of everything mapped) or "Anonymous" (its own, no file behind it)."""
+    for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+        if line.startswith(f"{kind}:"):
             return round(int(line.split()[1]) / 1024, 1)
-    raise RuntimeError("no proportional set size on this system")
+    raise RuntimeError(f"no {kind} on this system")
 
 
 def peak_mb() -> float:
@@ -121,7 +123,8 @@ def worker(products: int, seed: int) -> None:
     play(env, 20, seed)
     print("ready", flush=True)
     sys.stdin.readline()
-    print(json.dumps({"pss_mb": pss_mb(), "open_s": round(opened, 3)}), flush=True)
+    sizes = {"pss_mb": memory_mb("self", "Pss"), "own_mb": memory_mb("self", "Anonymous")}
+    print(json.dumps(sizes | {"open_s": round(opened, 3)}), flush=True)
     sys.stdin.readline()
 
 
@@ -136,8 +139,7 @@ def memory(products: int) -> dict[str, object]:
         assert process.stdout.readline().strip() == "ready"
         processes.append(process)
         if number == 0:
-            lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
-            alone = round(next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024, 1)
+            alone = memory_mb(str(process.pid), "Pss")
     reports = []
     for process in processes:
         assert process.stdin is not None
@@ -152,6 +154,7 @@ def memory(products: int) -> dict[str, object]:
         "workers": WORKERS,
         "each_process_together_mb": [report["pss_mb"] for report in reports],
         "each_further_worker_mb": round(max(report["pss_mb"] for report in reports[1:]), 1),
+        "own_of_a_further_worker_mb": max(report["own_mb"] for report in reports[1:]),
         "added_by_a_further_worker_mb": round((sum(report["pss_mb"] for report in reports) - (alone or 0.0)) / WORKERS, 1),
     }
 
@@ -165,6 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, help="cache folder to use and keep")
+    parser.add_argument("--only", choices=("use", "memory"), help="measure this again and keep the rest of the results")
     parser.add_argument("--phase", choices=("build", "use", "worker"))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -177,11 +181,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["EMPG_GYM_CACHE"] = str(args.keep or folder)
         report: dict[str, object] = {"machine": machine("empg-gym", "gymnasium", "numpy"), "products": args.products}
-        for phase in ("build", "use"):
-            report[phase] = run(args.products, phase)
+        if args.only:
+            report |= {key: part for key, part in json.loads(RESULT.read_text()).items() if key not in report}
+        for phase in [args.only] if args.only else ["build", "use", "memory"]:
+            report[phase] = memory(args.products) if phase == "memory" else run(args.products, phase)
             print(phase, json.dumps(report[phase]), flush=True)
-        report["memory"] = memory(args.products)
-        print("memory", json.dumps(report["memory"]))
     if args.products == 1_000_000:
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(json.dumps(report, indent=2) + "\n")

@@ -64,7 +64,8 @@ def matches(first: str, second: str) -> bool:
 
 def _exceeds(x: str, y: str) -> bool:
     """Return whether the ratio of two texts exceeds the threshold; two upper bounds of it decide most cases."""
-    most = min(len(x), len(y))
+    # At most this many characters of either can be matched: those that the other has at all.
+    most = min(len(x) - len(set(x) - set(y)), len(y) - len(set(y) - set(x)))
     if round(100 * (2.0 * most / (len(x) + len(y)))) <= THRESHOLD:
         return False
     common = sum((Counter(x) & Counter(y)).values())

@@ -2,8 +2,8 @@
 
 Rules:
     - An ordinal is a product's place in the catalogue, counted from 0 over the products that were kept.
-    - The file is opened read-only and mapped into memory, so a further process costs next to nothing; every thread of every
-      process has a connection of its own, because SQLite's are neither to be shared nor taken through a fork.
+    - The file is opened read-only and read through the system's page cache, so a further process costs next to nothing; every
+      thread of every process has a connection of its own, because SQLite's are neither to be shared nor taken through a fork.
     - A store never changes after it was built; products read from it are immutable and the latest ones are kept.
 """
 
@@ -107,9 +107,7 @@ class ProductStore:
 
     def _db(self) -> sqlite3.Connection:
         if getattr(self._local, "process", None) != os.getpid():
-            db = self._open()
-            db.execute("PRAGMA mmap_size = 2147418112")
-            self._local.process, self._local.db = os.getpid(), db
+            self._local.process, self._local.db = os.getpid(), self._open()
         connection: sqlite3.Connection = self._local.db
         return connection
 
@@ -139,7 +137,7 @@ class ProductStore:
         return None if row is None else int(row[0])
 
     def __iter__(self) -> Iterator[Product]:
-        db = self._open()  # not mapped: a walk through all products would fill the process with them
+        db = self._open()
         for (record,) in db.execute("SELECT record FROM products ORDER BY ordinal"):
             yield Product.from_json(record)
         db.close()
