@@ -116,8 +116,8 @@ class WarmStartConfig(Section):
     """Different expert episodes."""
     episodes_per_step: PositiveInt = 32
     detours: Share = 0.0
-    """Share of turns on which a random admissible action is carried out instead of the expert's. The model sees how the expert goes on
-    from there; the detour itself is not learned."""
+    """Share of turns on which a random action is carried out instead of the expert's, one that is admissible or was so earlier in the
+    episode. The model sees how the expert goes on from there; the detour itself is not learned."""
     observation_weight: NonNegativeFloat = 0.0
     """Weight of the tokens that the model reads, where 1 is that of those it writes. Observations repeat names, so that predicting them
     teaches a model from scratch to copy."""

@@ -2,8 +2,9 @@
 
 Rules:
     - Episode i is a function of (configuration, i): its task, its detours and its row never depend on the others.
-    - A detour is a random admissible action in the expert's place. It stands in the row, for the model has to see what came of it,
-      and is marked in the step's diagnostics: `supervised_rows` leaves it out of the loss.
+    - A detour is a random action in the expert's place, drawn from all that were admissible so far in the episode, so that some can't
+      be carried out any more: a policy has to know how to go on after its mistakes. It stands in the row, for the model has to see what
+      came of it, and is marked in the step's diagnostics: `supervised_rows` leaves it out of the loss.
     - An expert that knows no way on ends the episode, unsolved.
 """
 
@@ -38,14 +39,16 @@ def demonstrate(
     rng = np.random.default_rng([seed, 3, index])
     _, info = env.reset(seed=int(rng.integers(2**31)), options={"task": int(rng.integers(env.text_env.num_tasks))})
     row = None if tokenizer is None else ChatRow(tokenizer)
+    known: dict[str, None] = {}
     over = False
     while not over:
         action = env.text_env.expert()
         if action is None:
             break
-        detour = bool(info["admissible_actions"]) and rng.random() < detours
+        known |= dict.fromkeys(info["admissible_actions"])
+        detour = bool(known) and rng.random() < detours
         if detour:
-            action = str(rng.choice(info["admissible_actions"]))
+            action = str(rng.choice(list(known)))
         text = env.dialogue.render("", action)
         _, _, terminated, truncated, info = env.step(_completion(row, env, text))
         if detour:
