@@ -193,6 +193,27 @@ class TextEnv(gym.Env[str, str], ABC):
         """Further `info` entries, documented on the benchmark's card."""
         return {}
 
+    def find_task(self, wanted: object) -> str:
+        """Return the id of the task that `wanted` names: an id, or an index in the split.
+
+        Raises:
+            TaskError: the split has no such task.
+        """
+        if isinstance(wanted, str):
+            if self._has_task(wanted):
+                return wanted
+            raise TaskError(
+                f"split {self.split!r} of {self.benchmark} has no task {wanted[:80]!r}; "
+                f"it has {self.num_tasks} tasks, the first is {self.task_id(0)!r}"
+            )
+        try:
+            index = int(wanted)  # type: ignore[call-overload]
+        except (TypeError, ValueError):
+            raise TaskError(f"a task is named by its index or its id, not by {type(wanted).__name__}") from None
+        if not 0 <= index < self.num_tasks:
+            raise TaskError(f"split {self.split!r} of {self.benchmark} has tasks 0..{self.num_tasks - 1}, not {index}")
+        return self.task_id(index)
+
     def _sample_task(self) -> str:
         """Draw a task from `self.np_random`; uniform unless the benchmark says otherwise."""
         return self.task_id(int(self.np_random.integers(self.num_tasks)))
@@ -226,7 +247,7 @@ class TextEnv(gym.Env[str, str], ABC):
         wanted = chosen.pop("task", None)
         if chosen:
             raise ConfigError(f"unknown reset option {min(chosen)!r}; {nearest(min(chosen), ['task'])}")
-        task = self._sample_task() if wanted is None else self._find(wanted)
+        task = self._sample_task() if wanted is None else self.find_task(wanted)
         self._task = task
         self._step = 0
         self._terminated = self._truncated = False
@@ -284,22 +305,6 @@ class TextEnv(gym.Env[str, str], ABC):
         return self._observation, self._info(True)
 
     # Inner parts
-
-    def _find(self, wanted: object) -> str:
-        if isinstance(wanted, str):
-            if self._has_task(wanted):
-                return wanted
-            raise TaskError(
-                f"split {self.split!r} of {self.benchmark} has no task {wanted[:80]!r}; "
-                f"it has {self.num_tasks} tasks, the first is {self.task_id(0)!r}"
-            )
-        try:
-            index = int(wanted)  # type: ignore[call-overload]
-        except (TypeError, ValueError):
-            raise TaskError(f"a task is named by its index or its id, not by {type(wanted).__name__}") from None
-        if not 0 <= index < self.num_tasks:
-            raise TaskError(f"split {self.split!r} of {self.benchmark} has tasks 0..{self.num_tasks - 1}, not {index}")
-        return self.task_id(index)
 
     def _info(self, valid_action: bool) -> dict[str, Any]:
         info = {

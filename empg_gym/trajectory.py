@@ -10,6 +10,7 @@ Rules:
     - Token ids are those that the model read and wrote; text is never tokenised again. Row r of a trajectory is the concatenation of
       `prompt_token_ids` and `response_token_ids` of its steps, in order; only response tokens were generated.
     - Arrays are little-endian int32 (ids) and float32 (logprobs, entropies), on disk as base64, so that a round trip is exact.
+    - Lines are ASCII: what is no valid Unicode (a lone surrogate from an agent) comes back as it was.
     - A line names its format and version; a reader refuses a version that it does not know.
 """
 
@@ -171,7 +172,7 @@ class Trajectory:
         for item in dataclasses.fields(self):
             record[item.name] = getattr(self, item.name)
         record["steps"] = [_step_record(step) for step in self.steps]
-        return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(record, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Trajectory:

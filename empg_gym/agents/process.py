@@ -211,7 +211,7 @@ class AgentProcess:
     def tell(self, message: dict[str, Any]) -> None:
         """Send one line."""
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(json.dumps(message, ensure_ascii=False).encode() + b"\n")
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
 
     async def end(self, grace: float) -> None:
         """End the process and everything that it started, and wait for it."""

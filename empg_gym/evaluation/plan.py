@@ -54,11 +54,11 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
 def _task_id(env: TextEnv, task: str | int) -> str:
     """Return the id of a task that is named by id or index; a text of digits that is no id is an index."""
     try:
-        return env._find(task)
+        return env.find_task(task)
     except TaskError:
         if not (isinstance(task, str) and task.isdigit()):
             raise
-        return env._find(int(task))
+        return env.find_task(int(task))
 
 
 def episode_specs(tasks: Sequence[str], *, repeats: int, seed: int) -> Iterator[EpisodeSpec]:

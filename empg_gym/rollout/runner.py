@@ -92,16 +92,19 @@ class Rollout:
 
     async def _attempts(self, position: int, spec: EpisodeSpec) -> tuple[int, Trajectory]:
         for attempt in range(1, self.retries + 2):
-            env = self._free.pop() if self._free and attempt == 1 else self.make_env()
+            env: LLMAgentEnv | None = None
             try:
+                env = self._free.pop() if self._free and attempt == 1 else self.make_env()
                 trajectory = await run_episode(env, self.agent, spec, self.limits)
             except _USER_ERRORS:
-                env.close()
+                if env is not None:
+                    env.close()
                 raise
             except Exception as error:
                 failed = _failed(env, spec, error)
-                env.close()
                 failed.attempts = attempt
+                if env is not None:
+                    env.close()
             else:
                 trajectory.attempts = attempt
                 self._free.append(env)
@@ -109,26 +112,30 @@ class Rollout:
         return position, failed
 
 
-def _failed(env: LLMAgentEnv, spec: EpisodeSpec, error: Exception) -> Trajectory:
+def _failed(env: LLMAgentEnv | None, spec: EpisodeSpec, error: Exception) -> Trajectory:
     """Return the record of an episode that broke off: its steps so far, and the error."""
     try:
-        trajectory = env.trajectory
+        trajectory = _unstarted(env, spec) if env is None else env.trajectory
     except ConfigError:
-        inner = env.text_env
-        trajectory = Trajectory(
-            env_id=env.spec.id if env.spec is not None else type(inner).__name__,
-            env_version=inner.version,
-            data_fingerprint="",
-            split=inner.split,
-            task="" if spec.task is None else str(spec.task),
-            instruction="",
-            seed=spec.seed,
-        )
+        trajectory = _unstarted(env, spec)
     trajectory.group, trajectory.repeat = spec.group, spec.repeat
     trajectory.stop_reason = StopReason.ERROR
     trajectory.error = f"{type(error).__name__}: {error}"
     trajectory.success, trajectory.score = False, 0.0
     return trajectory
+
+
+def _unstarted(env: LLMAgentEnv | None, spec: EpisodeSpec) -> Trajectory:
+    """Return the record of an episode whose environment was not made or did not start."""
+    return Trajectory(
+        env_id=env.spec.id if env is not None and env.spec is not None else "",
+        env_version=env.text_env.version if env is not None else "",
+        data_fingerprint="",
+        split=env.text_env.split if env is not None else "",
+        task="" if spec.task is None else str(spec.task),
+        instruction="",
+        seed=spec.seed,
+    )
 
 
 def run_sync(coroutine: Coroutine[Any, Any, Result]) -> Result:

@@ -144,6 +144,16 @@ def test_a_transient_fault_is_healed_by_the_retry():
     assert trajectory.attempts == 2
 
 
+def test_an_environment_that_can_not_be_made_is_an_error_of_its_episode():
+    def broken():
+        raise RuntimeError("no room for another browser")
+
+    (trajectory,) = Rollout(broken, Expert()).run(specs(1))
+    assert trajectory.stop_reason is StopReason.ERROR
+    assert "no room" in trajectory.error
+    assert trajectory.attempts == 2
+
+
 def test_an_agent_that_returns_nonsense_is_an_error_of_the_episode():
     (trajectory,) = Rollout(make_env(), Says(42)).run(specs(1))
     assert trajectory.stop_reason is StopReason.ERROR

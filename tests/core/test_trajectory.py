@@ -38,7 +38,7 @@ def make(step_list=(), **fields) -> Trajectory:
     return Trajectory(**{**known, "steps": list(step_list), "stop_reason": StopReason.TERMINATED, **fields})
 
 
-@given(st.lists(steps, max_size=4), st.text())
+@given(st.lists(steps, max_size=4), st.text(st.characters(exclude_categories=[])))
 def test_a_round_trip_is_exact(step_list, error):
     line = make(step_list, error=error).to_json()
     assert "\n" not in line
@@ -58,6 +58,11 @@ def test_a_file_is_appended_to_and_read_back(tmp_path):
     assert write_trajectories(path, [make(task="a"), make(task="b")]) == 2
     write_trajectories(path, [make(task="c")])
     assert [trajectory.task for trajectory in read_trajectories(path)] == ["a", "b", "c"]
+
+
+def test_a_lone_surrogate_survives_the_file(tmp_path):
+    write_trajectories(tmp_path / "t.jsonl", [make(error="\ud800")])
+    assert next(read_trajectories(tmp_path / "t.jsonl")).error == "\ud800"
 
 
 def test_a_line_cut_by_a_kill_is_left_out(tmp_path):
