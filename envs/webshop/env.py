@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from empg_gym.env import Outcome, TextEnv
 from empg_gym.envs.webshop.build import open_goals, open_store
-from empg_gym.envs.webshop.expert import Expert
+from empg_gym.envs.webshop.expert import KNOWLEDGE, Expert
 from empg_gym.envs.webshop.goal import Goal
 from empg_gym.envs.webshop.goal_build import KINDS
 from empg_gym.envs.webshop.nouns import choose_nouns
@@ -65,6 +65,7 @@ class WebShopEnv(TextEnv):
         backend: "text", or "browser" for headless Chromium on the package's own site.
         num_products: size of the embedded world, or how many of the official products to keep; None = its default, or all.
         nouns: source of the reward's nouns: "auto", "list", "spacy" or "rules".
+        expert: what `expert()` searches by: "direct" (the product's own texts) or "search" (the instruction, as a player would).
         render_mode: None or "ansi".
         progress: is told how the first build of a catalogue goes on; None = a bar on the terminal for long builds.
 
@@ -93,6 +94,7 @@ class WebShopEnv(TextEnv):
         backend: str = "text",
         num_products: int | None = None,
         nouns: str = "auto",
+        expert: str = "direct",
         render_mode: str | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -101,6 +103,7 @@ class WebShopEnv(TextEnv):
         _check("goals", goals, KINDS)
         _check("compat", compat, CONDUCTS)
         _check("backend", backend, BACKENDS)
+        _check("expert", expert, KNOWLEDGE)
         _check_number("price_seed", price_seed, 0)
         _check_number("num_prev_obs", num_prev_obs, 0)
         _check_number("num_prev_actions", num_prev_actions, 0)
@@ -120,7 +123,7 @@ class WebShopEnv(TextEnv):
         self._drawn: str | None = None
         self._goal: Goal | None = None
         self._name = ""
-        self._expert = Expert(self.shop)
+        self._expert = Expert(self.shop, expert)
         self._num_prev = (num_prev_obs, num_prev_actions)
         self._shown: deque[str] = deque(maxlen=num_prev_obs + 1)
         self._done: deque[str] = deque(maxlen=max(1, num_prev_actions))

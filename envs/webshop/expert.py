@@ -1,6 +1,8 @@
 """A shopper who knows the goal's product: searches for it, opens it, chooses what was asked for and buys it.
 
 Rules:
+    - It searches by what it knows ("direct": the product's own texts) or by what everybody sees ("search": the instruction without its
+      price, products by their ids as shown). The second can be imitated by a policy that sees only the conversation.
     - From any state the next action is admissible and lies on a way to reward 1.
     - Where the goal's own product can't reach reward 1, or no search by its texts shows it, there is no action.
 """
@@ -8,6 +10,8 @@ Rules:
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from empg_gym.envs.webshop import fuzzy
@@ -19,7 +23,9 @@ from empg_gym.envs.webshop.product import Product
 from empg_gym.envs.webshop.reward import count_options
 from empg_gym.envs.webshop.shop import Shop
 
+KNOWLEDGE = ("direct", "search")
 _MOST_COMBINATIONS = 20_000
+_PRICE = re.compile(r",? and price lower than [\d.]+ dollars\.?$")
 _BUTTONS = {"back to search", "< prev", "next >", "description", "features", "reviews", "attributes", "buy now", "search"}
 
 
@@ -27,7 +33,10 @@ _BUTTONS = {"back to search", "< prev", "next >", "description", "features", "re
 class Plan:
     """How to buy what a goal asks for."""
 
+    query: str
+    """What to type."""
     keywords: tuple[str, ...]
+    """What the shop makes of it."""
     page: int
     """Page of the results that shows the product, from 1."""
     asin: str
@@ -35,28 +44,35 @@ class Plan:
     """Option name to value."""
 
 
+Queries = Callable[[Product, Goal], list[str]]
+"""Gives the searches that may lead to a goal's product."""
+
+
 class Expert:
     """The shopper of one environment.
 
     Args:
         shop: the shop.
+        knowledge: "direct" or "search"; see the module docstring.
     """
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: Shop, knowledge: str = "direct") -> None:
         self._shop = shop
+        self._as_shown = knowledge == "search"
+        self._queries = _instruction_queries if self._as_shown else _product_queries
         self._plan: tuple[int, Plan | None] = (-1, None)
 
     def action(self, goal: Goal, page: Page) -> str | None:
         """Return the next action, or None if there is none that leads to reward 1."""
         if self._plan[0] != goal.index:
-            self._plan = (goal.index, make_plan(self._shop, goal))
+            self._plan = (goal.index, make_plan(self._shop, goal, self._queries))
         plan = self._plan[1]
         if plan is None or page.kind is PageKind.DONE:
             return None
         if page.kind is PageKind.INDEX:
-            return f"search[{' '.join(plan.keywords)}]"
+            return f"search[{plan.query}]"
         if page.kind is PageKind.RESULTS:
-            return _on_results(plan, page)
+            return _on_results(plan, page, self._as_shown)
         if page.product.asin != plan.asin:
             return "click[back to search]"
         if page.kind is PageKind.SUB:
@@ -66,16 +82,17 @@ class Expert:
         return f"click[{missing[0]}]" if missing else "click[buy now]"
 
 
-def _on_results(plan: Plan, page: Page) -> str:
+def _on_results(plan: Plan, page: Page, as_shown: bool) -> str:
     if any(product.asin == plan.asin for product in page.products):
-        return f"click[{plan.asin.lower()}]"
+        return f"click[{plan.asin if as_shown else plan.asin.lower()}]"
     if page.keywords != plan.keywords:
         return "click[back to search]"
     return "click[next >]" if page.number < plan.page else "click[< prev]"
 
 
-def make_plan(shop: Shop, goal: Goal) -> Plan | None:
-    """Return a plan with reward 1, or None."""
+def make_plan(shop: Shop, goal: Goal, queries: Queries | None = None) -> Plan | None:
+    """Return a plan with reward 1, or None; the searches are by the product's texts unless `queries` says otherwise."""
+    queries = queries or _product_queries
     ordinal = shop.store.ordinal(goal.asin)
     if ordinal is None:
         return None
@@ -84,17 +101,26 @@ def make_plan(shop: Shop, goal: Goal) -> Plan | None:
     if options is None or shop.judge(goal, product, options.values()).total != 1.0:
         return None
     plans = []
-    for keywords in _queries(product):
+    for query in queries(product, goal):
+        keywords = tuple(query.lower().split(" "))
         results = shop.engine.search(keywords)
         if ordinal in results:
-            plans.append(Plan(keywords, results.index(ordinal) // PAGE_SIZE + 1, product.asin, options))
+            plans.append(Plan(query, keywords, results.index(ordinal) // PAGE_SIZE + 1, product.asin, options))
     return min(plans, key=lambda plan: plan.page, default=None)
 
 
-def _queries(product: Product) -> list[tuple[str, ...]]:
+def _product_queries(product: Product, goal: Goal) -> list[str]:
     texts = (product.title, f"{product.title} {product.query}", product.document[:400])
-    words = (tuple(text.lower().replace("[", " ").replace("]", " ").split()) for text in texts)
-    return [query for query in words if query]
+    return [query for text in texts if (query := _typed(text.lower()))]
+
+
+def _instruction_queries(product: Product, goal: Goal) -> list[str]:
+    return [query] if (query := _typed(_PRICE.sub("", goal.instruction))) else []
+
+
+def _typed(text: str) -> str:
+    """Return a text as it can stand in a search action."""
+    return " ".join(text.replace("[", " ").replace("]", " ").split())
 
 
 def choose_options(product: Product, goal: Goal) -> dict[str, str] | None:
