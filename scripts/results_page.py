@@ -63,8 +63,8 @@ def alfworld_proof() -> str:
             table(("games", "number", "steps", "of them inadmissible texts", "differences"), walks),
             "The expert on every game:",
             table(("games", "number", "won", "mean steps"), experts),
-            f"Published transcripts (ReAct, Reflexion): of {scripts['distinct']} episodes {scripts['identified_by_intro_and_goal']} name a known "
-            f"game by opening and goal, and {scripts['all_observations_equal']} replay with every observation equal; {scripts['note']}.",
+            f"Published transcripts (ReAct, Reflexion): of {scripts['distinct']} episodes {scripts['identified_by_intro_and_goal']} name a "
+            f"known game by opening and goal, and {scripts['all_observations_equal']} replay with every observation equal; {scripts['note']}.",
             machine(record),
             "`python -m benchmarks.alfworld_proof`",
         ]
@@ -139,10 +139,178 @@ def retrieval_speed() -> str:
     )
 
 
+def deepsearch_speed() -> str:
+    """Deep Search's steps a second."""
+    record = load("deepsearch_speed")
+    rows = []
+    for name in ("embedded", "reference"):
+        part = record[name]
+        rows.append((f"{name}, {part['passages']:,} passages", *(number(value) for value in part["steps_per_second"].values())))
+    head = ("steps a second (processor time)", *record["embedded"]["steps_per_second"])
+    return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.deepsearch_speed`"])
+
+
+def webshop_speed() -> str:
+    """WebShop's steps a second in every mode."""
+    record = load("webshop_speed")
+    rows = [
+        (
+            mode,
+            number(part["steps_per_s"]),
+            number(part["clicks_per_s"]),
+            number(part["clicks_without_purchases_per_s"]),
+            number(part["searches_per_s"]),
+            f"{part['reset_ms']:.3f} ms",
+        )
+        for mode, part in record.items()
+        if isinstance(part, dict) and "steps_per_s" in part and mode != "targets"
+    ]
+    head = ("observation", "random valid steps/s", "clicks/s", "clicks/s without purchases", "searches/s", "reset")
+    return "\n\n".join([f"{record['catalogue'].capitalize()}.", table(head, rows), machine(record), "`python -m benchmarks.webshop_speed`"])
+
+
+def webshop_scale() -> str:
+    """WebShop with a million products."""
+    record = load("webshop_scale")
+    build, use, memory = record["build"], record["use"], record["memory"]
+    rows = [
+        ("build, all of it", f"{build['total_s']:,.0f} s, {build['peak_memory_mb']:,.0f} MB at most"),
+        ("open", f"{1000 * use['open_s']:.0f} ms"),
+        ("search, p50 / p95", f"{use['search_p50_ms']:.1f} / {use['search_p95_ms']:.1f} ms"),
+        ("first process (PSS)", f"{memory['first_process_alone_mb']:,.0f} MB"),
+        ("what each further worker adds to the sum of PSS", f"{memory['added_by_a_further_worker_mb']:.1f} MB"),
+        (f"PSS of a worker among {memory['workers'] + 1}", f"{memory['each_further_worker_mb']:.1f} MB at most"),
+    ]
+    head = (f"{record['products']:,} generated products", "")
+    return "\n\n".join([table(head, rows), machine(record), f"`python -m benchmarks.webshop_scale --products {record['products']}`"])
+
+
+def webshop_agents() -> str:
+    """WebShop's expert and random agents on every split."""
+    record = load("webshop_agents")
+    rows = [
+        (world, name, part["goals"], part["without_a_way"], f"{part['score']:.3f}", percent(part["success"]), part["steps"])
+        for world in ("embedded", "official")
+        for name, part in record.get(world, {}).items()
+    ]
+    head = ("catalogue", "goals, split, agent", "goals", "of them without a way", "score", "success", "steps")
+    return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.webshop_agents`"])
+
+
+def webshop_ratio() -> str:
+    """The decisions of the fast token_set_ratio."""
+    record = load("webshop_ratio")
+    rows = [(name, f"{part['pairs']:,}", f"{part['matches']:,}", part["disagreements"]) for name, part in record["decisions"].items()]
+    text = (
+        f"Every pair of the reference data, decided by ours and by {record['full_ratio']}; ours is {record['speed_up']:.1f} times as fast."
+    )
+    return "\n\n".join(
+        [text, table(("pairs of", "number", "matches", "disagreements"), rows), machine(record), "`python -m benchmarks.webshop_ratio`"]
+    )
+
+
+def demo_alfworld() -> str:
+    """The demo over seeds."""
+    record = load("demo_alfworld")
+    warm, rl = record["config"]["warmstart"], record["config"]["rl"]
+    parts = [
+        f"{record['parameters']:,} parameters, seeds {', '.join(map(str, record['seeds']))}; mean over seeds ± half of the 95 % interval. "
+        f"The warm start: {warm['steps']:,} supervised steps on {warm['episodes']:,} expert episodes; "
+        f"reinforcement: {rl['steps']} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
+    ]
+    for method, splits in record["methods"].items():
+        rows = [
+            (split, part["games"], spread(part["before"], 100), spread(part["after"], 100), spread(part["points_gained"], 1))
+            for split, part in splits.items()
+        ]
+        parts.append(table((method.upper(), "games", "success % after the warm start", "after reinforcement", "points gained"), rows))
+    seconds = record["seconds"]["empg"]
+    parts += [
+        f"Seconds of training and evaluation, one thread each: {', '.join(f'{value:.0f}' for value in seconds)}.",
+        machine(record),
+        "`python -m benchmarks.demo_alfworld`",
+    ]
+    return "\n\n".join(parts)
+
+
+def spread(values: Json, scale: float) -> str:
+    """Return mean ± half width."""
+    half = values["half_width_95"]
+    return f"{scale * values['mean']:.1f}" + ("" if half is None else f" ± {scale * half:.1f}")
+
+
+def tiny_runs() -> str:
+    """The tiny configurations of the other worlds, one seed each."""
+    rows = []
+    for name, world in (
+        ("alfworld_official_tiny", "ALFWorld, official games"),
+        ("webshop_tiny", "WebShop"),
+        ("deepsearch_tiny", "Deep Search"),
+    ):
+        record = load(name)
+        for before, after in zip(record["before"], record["after"], strict=True):
+            rows.append(
+                (
+                    world,
+                    before["split"],
+                    before["tasks"],
+                    percent(before["success"]),
+                    percent(after["success"]),
+                    f"{before['score']:.3f}",
+                    f"{after['score']:.3f}",
+                )
+            )
+    head = ("world", "split", "tasks", "success after the warm start", "after EMPG", "score before", "after")
+    return "\n\n".join([table(head, rows), machine(record), "`empg-gym train configs/webshop-tiny.toml` and so on; one seed, one thread."])
+
+
+def readme_demo() -> str:
+    """The demo's outcome in three lines."""
+    record = load("demo_alfworld")
+    splits = record["methods"]["empg"]
+    rows = [(split, spread(part["before"], 100), spread(part["after"], 100)) for split, part in splits.items()]
+    games = next(iter(splits.values()))["games"]
+    return "\n\n".join(
+        [
+            f"What `make demo` reaches with {record['parameters']:,} parameters from nothing: success in % on {games} held-out games of each "
+            f"split (mean of {len(record['seeds'])} seeds ± half of the 95 % interval; [more](docs/results.md)):",
+            table(("", "after the warm start", "after EMPG"), rows),
+        ]
+    )
+
+
+def readme_proof() -> str:
+    """What shows that the environments are the benchmarks' own."""
+    alfworld, speed = load("alfworld_proof"), load("alfworld_speed")
+    retrieval, agents = load("retrieval_speed"), load("deepsearch_agents")
+    walks = alfworld["official_walks"], alfworld["generated_walks"]
+    steps, differences = sum(part["steps"] for part in walks), sum(len(part["differences"]) for part in walks)
+    same = retrieval["lucene"]
+    musique = agents["reference"]["musique_train60, top_k=3"]["agents"]
+    lines = [
+        f"ALFWorld: {steps:,} random steps compared with TextWorld, {differences} differences; the expert wins all "
+        f"{alfworld['experts']['official train [new]']['won']:,} official training games; "
+        f"{number(speed['steps']['steps_per_second'])} steps a second on one core, "
+        f"{number(speed['side_by_side']['ours_to_textworld'])} times TextWorld's.",
+        "WebShop: upstream's golden episodes replay step by step, goals and prices included; search gives Lucene's own ranking on "
+        f"{percent(same['bm25']['identical_50'])} of {same['queries']} reference queries.",
+        f"Deep Search: the expert answers {percent(musique['expert']['success_rate'])} of the MuSiQue questions over 9,002 passages, "
+        f"a one-shot searcher {percent(musique['one-shot']['success_rate'])}.",
+    ]
+    return "What shows that it holds ([all results](docs/results.md)):\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
+    "demo_alfworld": ("The demo: EMPG on the embedded ALFWorld", demo_alfworld),
+    "tiny_runs": ("The other worlds, with models as small", tiny_runs),
     "alfworld_proof": ("ALFWorld: equal to upstream", alfworld_proof),
     "alfworld_speed": ("ALFWorld: speed", alfworld_speed),
     "deepsearch_agents": ("Deep Search: agents", deepsearch_agents),
+    "deepsearch_speed": ("Deep Search: speed", deepsearch_speed),
+    "webshop_agents": ("WebShop: agents", webshop_agents),
+    "webshop_speed": ("WebShop: speed", webshop_speed),
+    "webshop_scale": ("WebShop: a million products", webshop_scale),
+    "webshop_ratio": ("WebShop: option and attribute matching", webshop_ratio),
     "retrieval_speed": ("Retrieval: speed and fidelity", retrieval_speed),
 }
 """Result file to heading and what renders it, in the order of the page."""
@@ -168,7 +336,7 @@ def readme() -> str:
     return text
 
 
-BLOCKS: dict[str, Callable[[], str]] = {}
+BLOCKS: dict[str, Callable[[], str]] = {"demo": readme_demo, "proof": readme_proof}
 """Name of a marked block of the README to what renders it."""
 
 

@@ -67,3 +67,10 @@ def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target).exists() or (page.resolve().parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_numbers_in_the_pages_come_from_the_result_files():
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "results_page.py", "--check"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
