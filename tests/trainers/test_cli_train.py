@@ -1,12 +1,15 @@
-"""`empg-gym train`: a dry run, wrong use, and a whole run with its report, in a process of its own."""
+"""`empg-gym train`: a dry run, wrong use, and a whole run with its report."""
 
 import json
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from empg_gym.cli import main
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "configs" / "alfworld-tiny.toml"
@@ -16,12 +19,21 @@ SHORT = [
 ]  # fmt: skip
 
 
-def empg_gym(*arguments):
-    command = [sys.executable, "-c", "from empg_gym.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+@pytest.fixture
+def empg_gym(monkeypatch, capfd):
+    """Run the command line here, where torch is imported already; returns exit code, standard output and standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["empg-gym", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        shown = capfd.readouterr()
+        return SimpleNamespace(returncode=ended.value.code, stdout=shown.out, stderr=shown.err)
+
+    return run
 
 
-def test_a_dry_run_prints_a_configuration_that_can_be_used(tmp_path):
+def test_a_dry_run_prints_a_configuration_that_can_be_used(tmp_path, empg_gym):
     result = empg_gym("train", TINY, "--dry-run", "--set", "rl.steps=7", "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     resolved = tomllib.loads(result.stdout)
@@ -32,7 +44,7 @@ def test_a_dry_run_prints_a_configuration_that_can_be_used(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_help_and_dry_run_import_no_torch(tmp_path):
+def test_a_dry_run_imports_no_torch():
     code = (
         "import sys; sys.argv = ['empg-gym', 'train', {!r}, '--dry-run']\n"
         "from empg_gym.cli import main\n"
@@ -53,7 +65,7 @@ def test_help_and_dry_run_import_no_torch(tmp_path):
         ([TINY, "--resume"], "nothing to resume"),
     ],
 )
-def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence):
+def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, empg_gym, arguments, sentence):
     result = empg_gym("train", *arguments, "--out", tmp_path / "run")
     assert result.returncode == 2
     assert sentence in result.stderr.replace("\n", " ")
@@ -61,7 +73,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, arguments, sentence
     assert not (tmp_path / "run").exists()
 
 
-def test_a_whole_run_and_its_folder(tmp_path):
+def test_a_whole_run_and_its_folder(tmp_path, empg_gym):
     settings = [part for item in SHORT for part in ("--set", item)]
     folder = tmp_path / "run"
     result = empg_gym("train", TINY, "--out", folder, *settings)

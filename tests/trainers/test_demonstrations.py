@@ -62,8 +62,8 @@ def test_observations_can_be_learned_too(env, codec):
     assert values == pytest.approx([0.0, 0.5, 1.0])
 
 
-def test_an_expert_that_never_succeeds_is_no_teacher(env, codec, monkeypatch):
-    monkeypatch.setattr(Corridor, "expert", lambda self: "use no key")
+def test_an_expert_that_knows_no_way_is_no_teacher(env, codec, monkeypatch):
+    monkeypatch.setattr(Corridor, "expert", lambda self: None)
     solved_only = CONFIG.warmstart.model_copy(update={"only_solved": True, "episodes": 3})
     with pytest.raises(DataError, match="solved none of 3 episodes of Corridor"):
         list(demonstrations(env, codec.tokenizer, solved_only, seed=0))
