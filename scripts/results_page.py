@@ -64,7 +64,8 @@ def alfworld_proof() -> str:
             "The expert on every game:",
             table(("games", "number", "won", "mean steps"), experts),
             f"Published transcripts (ReAct, Reflexion): of {scripts['distinct']} episodes {scripts['identified_by_intro_and_goal']} name a "
-            f"known game by opening and goal, and {scripts['all_observations_equal']} replay with every observation equal; {scripts['note']}.",
+            f"known game by opening and goal, and {scripts['all_observations_equal']} replay with every observation equal; "
+            f"{scripts['note']}.",
             machine(record),
             "`python -m benchmarks.alfworld_proof`",
         ]
@@ -272,8 +273,8 @@ def readme_demo() -> str:
     games = next(iter(splits.values()))["games"]
     return "\n\n".join(
         [
-            f"What `make demo` reaches with {record['parameters']:,} parameters from nothing: success in % on {games} held-out games of each "
-            f"split (mean of {len(record['seeds'])} seeds ± half of the 95 % interval; [more](docs/results.md)):",
+            f"What `make demo` reaches with {record['parameters']:,} parameters from nothing: success in % on {games} held-out games of "
+            f"each split (mean of {len(record['seeds'])} seeds ± half of the 95 % interval; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
         ]
     )
