@@ -71,7 +71,9 @@ def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config:
             found = True
             yield trajectory
     if not found:
-        raise DataError(f"the expert solved none of {config.episodes} episodes of {env.text_env.benchmark}; raise env.max_steps, or check env.data")
+        raise DataError(
+            f"the expert solved none of {config.episodes} episodes of {env.text_env.benchmark}; raise env.max_steps, or check env.data"
+        )
 
 
 def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: float) -> Iterator[str]:
