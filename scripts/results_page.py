@@ -249,7 +249,8 @@ def tiny_runs() -> str:
         ("deepsearch_tiny", "Deep Search"),
     ):
         record = load(name)
-        for before, after in zip(record["before"], record["after"], strict=True):
+        summary = record["summary"]
+        for before, after in zip(summary["before"], summary["after"], strict=True):
             rows.append(
                 (
                     world,
