@@ -16,6 +16,7 @@ Rules:
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -76,7 +77,7 @@ class TextEnv(gym.Env[str, str], ABC):
     def __init__(self, *, split: str, max_steps: int, render_mode: str | None = None) -> None:
         if split not in self.splits:
             raise ConfigError(f"{self.benchmark} has no split {split!r}; {nearest(split, self.splits)}")
-        if not isinstance(max_steps, int) or max_steps < 1:
+        if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 1:
             raise ConfigError(f"max_steps must be a whole number of at least 1, not {max_steps!r}")
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode must be None or 'ansi', not {render_mode!r}")
@@ -207,9 +208,11 @@ class TextEnv(gym.Env[str, str], ABC):
                 f"it has {self.num_tasks} tasks, the first is {self.task_id(0)!r}"
             )
         try:
-            index = int(wanted)  # type: ignore[call-overload]
-        except (TypeError, ValueError):
-            raise TaskError(f"a task is named by its index or its id, not by {type(wanted).__name__}") from None
+            if isinstance(wanted, bool):  # an int to Python, a slip here
+                raise TypeError
+            index = operator.index(wanted)  # type: ignore[arg-type]
+        except TypeError:
+            raise TaskError(f"a task is named by its index (a whole number) or its id, not by {type(wanted).__name__}") from None
         if not 0 <= index < self.num_tasks:
             raise TaskError(f"split {self.split!r} of {self.benchmark} has tasks 0..{self.num_tasks - 1}, not {index}")
         return self.task_id(index)

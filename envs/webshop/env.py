@@ -32,6 +32,8 @@ from empg_gym.errors import ConfigError, nearest
 MODES = ("text", "text_rich", "html", "url")
 CONDUCTS = ("default", "upstream")
 BACKENDS = ("text", "browser")
+_LARGEST = 2**32 - 1
+"""Numbers become parts of file names and lengths."""
 
 
 class Payload(NamedTuple):
@@ -108,6 +110,8 @@ class WebShopEnv(TextEnv):
         _check_number("num_prev_obs", num_prev_obs, 0)
         _check_number("num_prev_actions", num_prev_actions, 0)
         _check_number("num_products", 100 if num_products is None else num_products, 1)
+        if not isinstance(data, str | Path | None):
+            raise ConfigError(f"data must be a folder, or None for the embedded world, not {data!r}")
         folder = None if data is None else Path(data)
         store = open_store(folder, num_products, progress)
         self.shop = Shop(store, open_goals(store, goals, price_seed), goals, choose_nouns(nouns, folder))
@@ -290,8 +294,13 @@ def _check(name: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _check_number(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST:
+        raise ConfigError(f"{name} must be a whole number from {least} to {_LARGEST}, not {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message; Python refuses to write thousands of digits."""
+    return "a larger one" if isinstance(value, int) and abs(value) > _LARGEST else repr(value)
 
 
 def _browser(session: ShopSession, mode: str) -> ShopView:

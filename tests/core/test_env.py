@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
@@ -33,12 +34,14 @@ def test_without_a_seed_the_generator_goes_on():
     assert [first.reset()[1]["task"] for _ in range(10)] == [second.reset()[1]["task"] for _ in range(10)]
 
 
-@pytest.mark.parametrize("task", [4, "train-4"])
+@pytest.mark.parametrize("task", [4, np.int64(4), "train-4"])
 def test_a_task_is_chosen_by_index_or_id(task):
     assert DoorsEnv().reset(options={"task": task})[1]["task"] == "train-4"
 
 
-@pytest.mark.parametrize("task", [50, -1, "test-4", "nonsense", 1.5j, None.__class__])
+@pytest.mark.parametrize(
+    "task", [50, -1, "test-4", "nonsense", 1.5j, None.__class__, 2.9, 2.0, float("inf"), float("nan"), True, False, [1]]
+)
 def test_an_unknown_task_is_named(task):
     with pytest.raises(TaskError):
         DoorsEnv().reset(options={"task": task})
@@ -50,7 +53,13 @@ def test_an_unknown_option_names_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "text"), [({"split": "tain"}, "'train'"), ({"max_steps": 0}, "at least 1"), ({"render_mode": "human"}, "ansi")]
+    ("arguments", "text"),
+    [
+        ({"split": "tain"}, "'train'"),
+        ({"max_steps": 0}, "at least 1"),
+        ({"max_steps": True}, "not True"),
+        ({"render_mode": "human"}, "ansi"),
+    ],
 )
 def test_wrong_arguments(arguments, text):
     with pytest.raises(ConfigError, match=text):

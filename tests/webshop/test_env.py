@@ -198,7 +198,11 @@ def test_fingerprints_name_data_prices_and_nouns(make):
         ({"num_prev_obs": -1}, "num_prev_obs must be"),
         ({"price_seed": "../x"}, "price_seed must be"),
         ({"num_products": 0}, "num_products must be"),
+        ({"price_seed": 10**300}, "price_seed must be"),
+        ({"num_prev_obs": 10**5000}, "num_prev_obs must be"),
+        ({"data": 5}, "data must be a folder"),
         ({"max_steps": 0}, "max_steps must be"),
+        ({"max_steps": True}, "max_steps must be"),
         ({"num_products": 3, "goals": "human", "split": "valid"}, "has no goals"),
     ],
 )
