@@ -11,7 +11,9 @@ import pytest
 from empg_gym.envs.webshop import fuzzy, tagger
 from empg_gym.envs.webshop.colors import normalize_color
 from empg_gym.envs.webshop.env import WebShopEnv
-from empg_gym.envs.webshop.reward import count_options, title_score, type_factor
+from empg_gym.envs.webshop.goal import Goal
+from empg_gym.envs.webshop.product import Product
+from empg_gym.envs.webshop.reward import TypeMatch, judge, title_score, type_factor
 from tests.conformance.webshop import reference, webshop_cache  # noqa: F401
 
 pytestmark = pytest.mark.usefixtures("webshop_cache")
@@ -32,23 +34,38 @@ def test_people_s_purchases():
     """All purchases of the 26 logs: options, price and type factor from the session, and the total from them.
 
     What the products' own texts decide (matched attributes, nouns) is taken from the log: the site had 1.18 million products that
-    the reference data lacks.
+    the reference data lacks. The logs name no weights; the logged parts, weighted as `judge` does, give the logged reward.
     """
     purchases = [pages[-1] for pages in logs() if pages[-1]["page"] == "done"]
     assert len(purchases) == 25, "one log ends before the purchase"
     for page in purchases:
         goal, content, expected = page["goal"], page["content"], page["reward_info"]
-        n_options = count_options(content["options"].values(), goal["goal_options"])
-        if goal["goal_options"]:
-            assert n_options / len(goal["goal_options"]) == pytest.approx(expected["r_option"])
-        else:
-            assert "r_option" not in expected
-        assert (content["price"] <= goal["price_upper"]) == expected["r_price"]
-        factor = type_factor(expected["query_match"], expected["category_match"], expected["title_score"])
-        assert factor == expected["r_type"]
-        n_attributes = round(expected["r_att"] * len(goal["attributes"]))
-        total = (n_attributes + n_options + expected["r_price"]) / (len(goal["attributes"]) + len(goal["goal_options"]) + 1) * factor
-        assert total == pytest.approx(page["reward"], abs=1e-12)
+        assert not [key for key in expected if key.startswith("w_")]
+        matches = expected["query_match"], expected["category_match"]
+        kind = TypeMatch(type_factor(*matches, expected["title_score"]), *matches, expected["title_score"])
+        assert kind.factor == expected["r_type"]
+        found = judge(bought(page), wanted(goal), content["price"], content["options"].values(), kind)
+        assert found.attributes == pytest.approx(expected["r_att"])
+        assert found.options == (pytest.approx(expected["r_option"]) if goal["goal_options"] else expected.get("r_option"))
+        assert found.price == expected["r_price"]
+        w_att, w_option, w_price = found.weights
+        parts = expected["r_att"] * w_att + expected.get("r_option", 0.0) * w_option + expected["r_price"] * w_price
+        assert parts * expected["r_type"] == pytest.approx(page["reward"], abs=1e-12)
+        assert found.total == pytest.approx(page["reward"], abs=1e-12)
+
+
+def wanted(logged: dict) -> Goal:
+    named = {key: logged[key] for key in ("asin", "category", "query", "name", "product_category", "price_upper", "weight")}
+    texts = {"instruction": logged["instruction_text"], "attributes": tuple(logged["attributes"]), "options": tuple(logged["goal_options"])}
+    return Goal(index=0, **named, **texts)
+
+
+def bought(page: dict) -> Product:
+    """Return a product that has as many of the goal's attributes as the log says."""
+    attributes = tuple(page["goal"]["attributes"])
+    has = attributes[: round(page["reward_info"]["r_att"] * len(attributes))]
+    texts = dict.fromkeys(("title", "description", "price", "category", "query", "product_category"), "")
+    return Product(asin=page["content"]["asin"], bullets=(), pricing=(), options=(), attributes=has, **texts)
 
 
 def test_title_scores_by_rule():
