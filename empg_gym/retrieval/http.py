@@ -197,14 +197,12 @@ def persistent(send: Callable[[], Reply], *, tries: int, end: float) -> Reply:
 
 
 def retry_after(value: str) -> float:
-    """Return the seconds that a `Retry-After` header asks for: a number or a date; 0 where it is neither."""
-    try:
-        return max(0.0, float(int(value)))
-    except ValueError:
-        pass
+    """Return the seconds that a `Retry-After` header asks for: a number (infinite where it is beyond any float) or a date, else 0."""
+    if value.isdecimal():
+        return float(value)
     try:
         when = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, IndexError, OverflowError):  # the last two for dates that the parser does not foresee
         return 0.0
     if when.tzinfo is None:
         when = when.replace(tzinfo=UTC)

@@ -41,6 +41,20 @@ def test_a_page_is_read_and_named():
         ("text/html; charset=utf-16", b"\xff", "\ufffd"),
         ("text/html; charset=zip", b"<p>x", "x"),
         ("text/html; charset=idna", b"<p>x", "x"),
+        ("text/html; charset=punycode", b"<p>x-y", "x-y"),
+        ("text/plain; charset=utf-7", b"+AGE-", "+AGE-"),
+        ("text/plain; charset=unicode_escape", b"\\x41", "\\x41"),
+        ("text/plain; charset=UTF-16LE", "café".encode("utf-16-le"), "café"),
+        ("text/plain; charset=windows-1251", "Дом".encode("cp1251"), "Дом"),
+        ("text/plain; charset=KOI8-R", "Дом".encode("koi8-r"), "Дом"),
+        ("text/plain; charset=iso-8859-15", b"\xa4", "€"),
+        ("text/plain; charset=GB2312", "中文".encode("gb2312"), "中文"),
+        ("text/plain; charset=gbk", "中文".encode("gbk"), "中文"),
+        ("text/plain; charset=gb18030", "中文".encode("gb18030"), "中文"),
+        ("text/plain; charset=Big5", "中文".encode("big5"), "中文"),
+        ("text/plain; charset=Shift_JIS", "日本".encode("shift_jis"), "日本"),
+        ("text/plain; charset=euc-jp", "日本".encode("euc_jp"), "日本"),
+        ("text/plain; charset=EUC-KR", "한국".encode("euc_kr"), "한국"),
     ],
 )
 def test_types_and_charsets(kind, body, text):
@@ -190,6 +204,13 @@ def test_robots_are_obeyed_unless_told_not_to():
         assert visit(server, robots=True, tries=1).text == "page"
 
 
+@pytest.mark.parametrize("line", ["Disallow: //[", "Crawl-delay: ²", "Request-rate: ²/³"])
+def test_robots_that_cannot_be_read_forbid_nothing(line):
+    rules = f"User-agent: *\nDisallow: /private\n{line}\n".encode()
+    with serving(lambda c, path, n: c.sendall(reply(rules if path == "/robots.txt" else b"<p>page"))) as server:
+        assert visit(server, "/private", robots=True).text == "page"
+
+
 def test_visits_are_recorded_and_replayed(tmp_path):
     recording = tmp_path / "visits.db"
     with serving(answering(reply(b"<title>T</title><p>kept"))) as server:
@@ -226,6 +247,13 @@ def test_the_jina_reader(monkeypatch, tmp_path):
     assert "jina-secret" not in repr(reader) and b"jina-secret" not in pickle.dumps(reader)
     with serving(answering(reply(status=402))) as server, pytest.raises(VisitFailed, match="status 402"):
         JinaReader(server.url).visit("https://site.example/")
+
+
+def test_a_key_that_cannot_be_one_is_told_at_once(monkeypatch):
+    monkeypatch.setenv("JINA_API_KEY", "schlüssel")
+    with pytest.raises(ConfigError, match="JINA_API_KEY") as error:
+        JinaReader()
+    assert "schlüssel" not in str(error.value)
 
 
 def test_visitors_are_named_and_picklable():

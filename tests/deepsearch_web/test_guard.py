@@ -19,9 +19,10 @@ from tests.deepsearch_web.servers import answering, local_guard, reply, serving
 PRIVATE = [
     *("127.0.0.1", "127.255.255.254", "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1", "169.254.0.1"),
     *("169.254.169.254", "100.64.0.1", "100.127.255.255", "0.0.0.0", "0.1.2.3", "224.0.0.1", "224.0.1.1", "239.255.255.255", "240.0.0.1"),
-    *("255.255.255.255", "192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1"),
+    *("255.255.255.255", "192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "192.88.99.1", "192.88.99.255"),
     *("::1", "::", "fc00::1", "fd12:3456::1", "fe80::1", "febf::1", "fec0::1", "ff02::1", "ff0e::1", "::ffff:127.0.0.1", "::ffff:8.8.8.8"),
     *("::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::808:808", "64:ff9b:1::1", "2002:7f00:1::", "2001::1", "2001:db8::1", "100::1", "4000::1"),
+    *("3fff::1", "3fff:fff:ffff::1"),
 ]
 PUBLIC = ["8.8.8.8", "93.184.216.34", "1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700:4700::1111", "2a00:1450:4001:82a::200e"]
 
@@ -264,10 +265,31 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch):
         ("https://huggingface.co/models", False),
         ("https://huggingface.co/datasetsx", False),
         ("https://nothuggingface.co/datasets/x", False),
-        ("https://en.wikipedia.org/wiki/Huggingface.co/datasets", False),
+        ("https://huggingface.co/?datasets", False),
+        ("https://huggingface.co/api/datasets/gaia/parquet", True),
+        ("https://github.com/HotpotQA/hotpot/blob/master/dev.json", True),
+        ("https://codeload.github.com/hotpotqa/hotpot/zip/master", True),
+        ("https://api.github.com/repos/hotpotqa/hotpot/contents", True),
+        ("https://github.com/hotpotqa/hotpot-viewer", False),
+        ("https://github.com/python/cpython/blob/main/README.rst", False),
+        ("https://r.jina.ai/https://huggingface.co/datasets/x", True),
+        ("https://r.jina.ai/huggingface.co/datasets/x", True),
+        ("https://r.jina.ai/https%3A%2F%2Fwww.huggingface.co%2Fdatasets", True),
+        ("https://r.jina.ai/https%253A%252F%252Fhuggingface.co%252Fdatasets", True),
+        ("https://r.jina.ai/https:%5C%5Chuggingface.co%5Cdatasets", True),
+        ("https://web.archive.org/web/2024/https://huggingface.co:443/datasets/x", True),
+        ("https://web.archive.org/web/2024/https://huggingface.co./models/../datasets/x", True),
+        ("https://relay.example/?url=https://huggingface.co/datasets/x", True),
+        ("https://relay.example/?url=https%3A%2F%2Fhuggingface.co%2Fdatasets%3Fa=/../../../..", True),
+        ("https://relay.example/?a=b&url=raw.githubusercontent.com/x", True),
+        ("https://web.archive.org/web/2024/https://huggingface.co/models", False),
+        ("https://web.archive.org/web/2024/https://nothuggingface.co/datasets", False),
+        ("https://relay.example/?url=https://hf-mirror.com.example/", False),
+        ("https://en.wikipedia.org/wiki/Hugging_Face?section=datasets", False),
         ("not an address", False),
         ("http://[", False),
     ],
 )
 def test_copies_of_benchmarks_are_kept_out(url, expected):
     assert denied(url, BENCHMARK_MIRRORS) is expected
+    assert not denied(url, ())

@@ -30,6 +30,8 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 _CARRIES_V4 = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0/96", "::/96")))
+_NOT_UNICAST = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "3fff::/20")))
+"""6to4 relays (RFC 7526) and documentation (RFC 9637), which the standard library of Python 3.11 takes for global."""
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _UNCLEAN = re.compile(r"[\x00-\x20\x7f-\x9f\\\s]")
 _MAX_URL = 2048
@@ -52,6 +54,8 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if parsed.is_multicast or parsed.is_reserved or parsed.is_unspecified or parsed.is_loopback or parsed.is_link_local:
+        return False
+    if any(parsed in network for network in _NOT_UNICAST):
         return False
     if isinstance(parsed, ipaddress.IPv6Address):
         return parsed in _GLOBAL_V6 and parsed.is_global and not any(parsed in network for network in _CARRIES_V4)

@@ -21,9 +21,19 @@ def need_key(provider: str, names: tuple[str, ...]) -> str:
     Raises:
         ConfigError: none of the variables is set, or the key can't be one; the text names the variables, never the key.
     """
-    key = find_key(names)
+    key = optional_key(provider, names)
     if not key:
         raise ConfigError(f"{provider} needs an API key in the environment: set {' or '.join(names)}")
+    return key
+
+
+def optional_key(provider: str, names: tuple[str, ...]) -> str:
+    """Return the key of `provider`, or "" where none of the variables is set.
+
+    Raises:
+        ConfigError: the key can't be one.
+    """
+    key = find_key(names)
     if not key.isascii() or not key.isprintable():
         raise ConfigError(f"the API key of {provider} has characters that no key has; look at {' or '.join(names)}")
     return key

@@ -19,9 +19,10 @@ from urllib.robotparser import RobotFileParser
 import httpx
 
 from empg_gym.envs.deepsearch.web.cache import NotRecorded, Recorder
+from empg_gym.envs.deepsearch.web.charset import decode
 from empg_gym.envs.deepsearch.web.extract import clean, clean_line, from_html
 from empg_gym.envs.deepsearch.web.guard import Guard
-from empg_gym.envs.deepsearch.web.keys import find_key
+from empg_gym.envs.deepsearch.web.keys import optional_key
 from empg_gym.envs.deepsearch.web.rate import Bucket
 from empg_gym.retrieval.backends import Page, VisitFailed
 from empg_gym.retrieval.http import RETRY_STATUSES, HTTPTrouble, Reply, exchange, persistent
@@ -95,8 +96,11 @@ class Fetcher:
             return True
         if reply.status != 200:
             return True
-        rules.parse(reply.body.decode("utf-8", "replace").splitlines()[:5000])
-        return rules.can_fetch("empg-gym", url)
+        try:
+            rules.parse(reply.body.decode("utf-8", "replace").splitlines()[:5000])
+            return rules.can_fetch("empg-gym", url)
+        except ValueError:  # the parser's answer to addresses and numbers that are none
+            return True
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,9 @@ class JinaReader:
     tries: int = 3
     recorder: Recorder = field(default_factory=Recorder)
     bucket: Bucket = field(default_factory=lambda: Bucket(5.0, 10), compare=False)
+
+    def __post_init__(self) -> None:
+        optional_key("jina", ("JINA_API_KEY",))  # a broken key is told here, not in an episode
 
     def visit(self, url: str) -> Page:
         wanted = str(self.guard.parse(url))
@@ -135,7 +142,7 @@ class JinaReader:
         if not self.bucket.take(end):
             raise HTTPTrouble("too many pages at once")
         headers = {"User-Agent": USER_AGENT, "Accept": "text/plain"}
-        if key := find_key(("JINA_API_KEY",)):
+        if key := optional_key("jina", ("JINA_API_KEY",)):
             headers["Authorization"] = f"Bearer {key}"
         return exchange(httpx.Request("GET", self.endpoint.rstrip("/") + "/" + url, headers=headers), end=end, max_bytes=self.max_bytes)
 
@@ -150,10 +157,7 @@ def _joined(url: str, location: str) -> str:
 def _page(url: str, kind: str, body: bytes) -> Page:
     media = kind.partition(";")[0].strip().lower()
     named = _CHARSET.search(kind) or (_CHARSET.search(body[:2048].decode("latin-1")) if "html" in media else None)
-    try:
-        text = body.decode(named[1] if named else "utf-8", "replace")
-    except (LookupError, ValueError):
-        text = body.decode("utf-8", "replace")
+    text = decode(body, named[1] if named else "")
     if "html" in media:
         title, text = from_html(text)
         return Page(url=url, title=title, text=text)
