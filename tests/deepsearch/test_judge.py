@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from empg_gym.envs.deepsearch.scoring import Transcript, get_reward
 from empg_gym.envs.deepsearch.scoring.judge import judge_messages, read_verdict
+from empg_gym.errors import ConfigError
 
 
 @contextmanager
@@ -99,6 +101,53 @@ def test_a_failure_is_tried_again_and_never_kept(tmp_path: Path) -> None:
     assert settle("http://127.0.0.1:9/v1", cache, "unseen", tries=1).scored_by == "em (the judge did not answer: the connection failed)"
     with server([(200, "Correct")]) as (url, _):
         assert settle(url, cache, "unseen").scored_by == "llm_judge"
+
+
+@pytest.mark.parametrize("trouble", ["no database", "a folder", "no folder", "locked"])
+def test_verdicts_that_cannot_be_kept_leave_it_to_the_exact_match(tmp_path: Path, trouble: str) -> None:
+    file = tmp_path / "judge.sqlite"
+    with server([(200, "Correct")]) as (url, _), closing(sqlite3.connect(tmp_path / "judge.sqlite")) as other:
+        if trouble == "no database":
+            file.write_bytes(b"no database" * 1000)
+        elif trouble == "a folder":
+            file = tmp_path
+        elif trouble == "no folder":
+            (tmp_path / "file").touch()
+            file = tmp_path / "file" / "judge.sqlite"
+        else:
+            assert settle(url, str(file), "seen").scored_by == "llm_judge"
+            other.execute("BEGIN IMMEDIATE")
+        for answer, reward in (("harrow bay", 1.0), ("the bay of Harrow", 0.0)):
+            verdict = settle(url, str(file), answer, seconds=0.5)
+            assert (verdict.reward, verdict.scored_by) == (reward, "em (the file of the judge's verdicts can't be used)")
+
+
+def test_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server([(200, "Correct")]) as (url, requests):
+        monkeypatch.setenv("JUDGE_KEY", "secret-key\n")
+        assert settle(url, "", api_key_env="JUDGE_KEY").scored_by == "llm_judge"
+        assert requests[0]["key"] == "Bearer secret-key"
+        for key in ("schlüssel", "two\nlines"):
+            monkeypatch.setenv("JUDGE_KEY", key)
+            verdict = settle(url, "", api_key_env="JUDGE_KEY")
+            assert verdict.reward == 0.0 and verdict.scored_by.startswith("em (") and "JUDGE_KEY" in verdict.scored_by
+            assert key not in verdict.scored_by
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["localhost/v1", "ftp://a/v1", "http://", "http://[::1/v1", "http://a:b/v1", "http://a:99999/v1", "http://a\n/v1"]
+)
+def test_a_base_url_that_is_no_address(url: str) -> None:
+    with pytest.raises(ConfigError, match="base_url"):
+        settle(url, "")
+
+
+def test_a_question_that_no_encoding_can_write_is_judged() -> None:
+    with server([(200, "Correct")]) as (url, requests):
+        judge = get_reward("llm_judge", protocol="plain", judge={"base_url": url, "model": "m", "cache": ""})
+        assert judge.settle(Transcript("Where\ud800?", ("Harrow Bay",), (), "x")).scored_by == "llm_judge"
+    assert len(requests) == 1
 
 
 def test_no_answer_is_not_judged() -> None:

@@ -5,7 +5,8 @@ Rules:
       500 characters and put in as a JSON string with its angle brackets escaped: it can neither leave its place nor pose as an order.
     - Temperature 0. The first word of the reply decides; "incorrect" is tested before "correct"; any other reply is no verdict.
     - Verdicts are kept in a SQLite file, by a hash of model and prompt; failures are not kept.
-    - Without a verdict (no endpoint, time-out, error status, unreadable reply) the exact match decides, and `scored_by` says so.
+    - Without a verdict (no endpoint, time-out, error status, unreadable reply, a key that can't be one) the exact match decides, and
+      `scored_by` says so. So it does where verdicts can't be kept: a verdict that is not kept may come out differently the next time.
     - The key comes from an environment variable and is never logged or shown.
 """
 
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ import httpx
 from empg_gym.cache import cache_root
 from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.text import exact_match
+from empg_gym.envs.deepsearch.web.keys import optional_key
 from empg_gym.errors import ConfigError
 from empg_gym.retrieval.http import HTTPTrouble, exchange, persistent
 
@@ -64,8 +65,8 @@ class LLMJudge(Reward):
     blocking = True
 
     def __init__(self, config: JudgeConfig) -> None:
-        if not config.base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"the judge's base_url must begin with http:// or https://, not {config.base_url[:60]!r}")
+        if not _is_address(config.base_url):
+            raise ConfigError(f"the judge's base_url must be an address that begins with http:// or https://, not {config.base_url[:60]!r}")
         if config.tries < 1 or config.seconds <= 0:
             raise ConfigError("the judge needs at least one try and a time above 0")
         self.config = config
@@ -73,7 +74,11 @@ class LLMJudge(Reward):
     def settle(self, transcript: Transcript) -> Verdict:
         if transcript.answer is None:
             return Verdict(reward=0.0, score=0.0, success=False, scored_by=self.name)
-        verdict, problem = self._verdict(judge_messages(transcript.question, transcript.golden_answers, transcript.answer))
+        messages = judge_messages(transcript.question, transcript.golden_answers, transcript.answer)
+        try:
+            verdict, problem = self._verdict(messages)
+        except (sqlite3.Error, OSError):
+            verdict, problem = None, "the file of the judge's verdicts can't be used"
         scored_by = self.name
         if verdict is None:
             verdict = exact_match(transcript.answer, transcript.golden_answers) == 1.0
@@ -96,10 +101,15 @@ class LLMJudge(Reward):
 
     def _ask(self, messages: list[dict[str, str]]) -> tuple[str | None, str]:
         config = self.config
-        key = os.environ.get(config.api_key_env, "")
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        try:
+            key = optional_key("the judge", (config.api_key_env,))
+        except ConfigError as error:
+            return None, str(error)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         body = {"model": config.model, "messages": messages, "temperature": 0.0, "max_tokens": 1024}
-        request = partial(httpx.Request, "POST", config.base_url.rstrip("/") + "/chat/completions", json=body, headers=headers)
+        request = partial(
+            httpx.Request, "POST", config.base_url.rstrip("/") + "/chat/completions", content=json.dumps(body), headers=headers
+        )
         end = time.monotonic() + config.seconds
         try:
             reply = persistent(lambda: exchange(request(), end=end, max_bytes=_MAX_REPLY), tries=config.tries, end=end)
@@ -121,14 +131,14 @@ class LLMJudge(Reward):
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=10)
+        connection = sqlite3.connect(path, timeout=min(10.0, self.config.seconds))
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, correct INTEGER NOT NULL, model TEXT NOT NULL)")
         return connection
 
     def _kept(self, key: str) -> bool | None:
         path = self._path()
-        if path is None or not path.exists():
+        if path is None:
             return None
         with closing(self._connect(path)) as connection:
             row = connection.execute("SELECT correct FROM verdicts WHERE key = ?", (key,)).fetchone()
@@ -140,6 +150,14 @@ class LLMJudge(Reward):
             return
         with closing(self._connect(path)) as connection, connection:
             connection.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?)", (key, int(verdict), self.config.model))
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        return False
+    return parsed.scheme in ("http", "https") and bool(parsed.host) and (parsed.port or 1) < 1 << 16
 
 
 def judge_messages(question: str, golds: Sequence[str], answer: str) -> list[dict[str, str]]:
