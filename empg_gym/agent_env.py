@@ -11,7 +11,9 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
@@ -145,7 +147,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         text, parsed = completion.text, self.dialogue.parse(completion.text)
         if completion.tool_calls:
             call = completion.tool_calls[0]
-            chosen = self.text_env.tool_action(str(call.get("name", "")), dict(call.get("arguments") or {}))
+            chosen = self.text_env.tool_action(str(call.get("name", "")), _arguments(call.get("arguments")))
             text = text if self.text_env.native_protocol and chosen in text else f"{text}\n{chosen}".strip()
             parsed = parsed._replace(thought=completion.text.strip(), action=chosen, problem=None)
         admissible = tuple(self._info["admissible_actions"])
@@ -197,6 +199,16 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
 
     def _listed(self, info: dict[str, Any]) -> list[str]:
         return list(info["admissible_actions"]) if self.show_admissible else []
+
+
+def _arguments(given: object) -> dict[str, Any]:
+    """Return the arguments of a tool call: a mapping, or the JSON text of one. Anything else counts as none, which is an invalid action."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except (ValueError, RecursionError):
+            return {}
+    return dict(given) if isinstance(given, Mapping) else {}
 
 
 def _mean(entropies: np.ndarray[Any, np.dtype[np.float32]] | None) -> float | None:

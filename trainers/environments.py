@@ -10,6 +10,7 @@ import numpy as np
 import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import ConfigError, nearest
+from empg_gym.registration import make
 from empg_gym.rollout import EpisodeSpec
 from empg_gym.trainers.config import EnvConfig
 
@@ -27,20 +28,16 @@ def environment_maker(config: EnvConfig, split: str | None = None) -> Callable[[
     if config.max_steps is not None:
         arguments["max_steps"] = config.max_steps
 
-    def make() -> LLMAgentEnv:
-        try:
-            env = gym.make(config.id, disable_env_checker=True, **arguments)
-        except TypeError as error:
-            raise ConfigError(f"{config.id} can't be made with the options in [env]: {error}") from None
+    def make_agent_env() -> LLMAgentEnv:
         return LLMAgentEnv(
-            env,
+            make(config.id, **arguments),
             dialogue=config.dialogue,
             history=config.history,
             show_admissible=config.show_admissible,
             system_prompt=config.system_prompt,
         )
 
-    return make
+    return make_agent_env
 
 
 def training_specs(seed: int, step: int, tasks: int, repeats: int, num_tasks: int) -> list[EpisodeSpec]:

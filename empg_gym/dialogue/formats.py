@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from empg_gym.dialogue.base import Dialogue, Parsed
 from empg_gym.errors import ConfigError, nearest
 
-_THINK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
-_ACTION = re.compile(r"<action>(.*?)</action>", re.DOTALL)
-_REACT_ACTION = re.compile(r"^[ \t]*Action[ \t]*:[ \t]*(.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_REACT_ACTION = re.compile(r"^[ \t]*Action[ \t]*:", re.MULTILINE | re.IGNORECASE)
 _REACT_THOUGHT = re.compile(r"^[ \t]*Thought[ \t]*:[ \t]*", re.IGNORECASE)
+
+
+def _tagged(text: str, tag: str) -> Iterator[tuple[str, int]]:
+    """Yield each text between `<tag>` and the next `</tag>`, and where its closing tag ends."""
+    # A lazy expression looks for the closing tag again from every opening one: quadratic where a model repeats itself.
+    opening, closing = f"<{tag}>", f"</{tag}>"
+    end = 0
+    while (start := text.find(opening, end)) >= 0:
+        start += len(opening)
+        stop = text.find(closing, start)
+        if stop < 0:
+            return
+        end = stop + len(closing)
+        yield text[start:stop], end
 
 
 class ThinkAction(Dialogue):
@@ -25,10 +38,10 @@ class ThinkAction(Dialogue):
         )
 
     def parse(self, response: str) -> Parsed:
-        thought = _THINK.search(response)
-        rest = response[thought.end() :] if thought else response
-        actions = _ACTION.findall(rest)
-        reasoning = thought.group(1).strip() if thought else rest.split("<action>", 1)[0].strip()
+        thought, end = next(_tagged(response, "think"), (None, 0))
+        rest = response[end:]
+        actions = [action for action, _ in _tagged(rest, "action")]
+        reasoning = (rest.split("<action>", 1)[0] if thought is None else thought).strip()
         if not actions:
             return Parsed(reasoning, "", "it has no <action>…</action>")
         if len(actions) > 1:
@@ -56,9 +69,8 @@ class ReAct(Dialogue):
             return Parsed(thought, "", 'it has no line that begins with "Action:"')
         if len(actions) > 1:
             return Parsed(thought, "", f'it has {len(actions)} lines that begin with "Action:", one is expected')
-        if not actions[0].group(1):
-            return Parsed(thought, "", "the action is empty")
-        return Parsed(thought, actions[0].group(1))
+        action = response[actions[0].end() :].split("\n", 1)[0].strip(" \t")
+        return Parsed(thought, action) if action else Parsed(thought, "", "the action is empty")
 
     def render(self, thought: str, action: str) -> str:
         return f"Thought: {thought}\nAction: {action}"
@@ -73,10 +85,9 @@ class Plain(Dialogue):
         return "Answer with one action and nothing else."
 
     def parse(self, response: str) -> Parsed:
-        thought = _THINK.match(response.lstrip())
-        if thought is None:
-            return Parsed("", response.strip())
-        return Parsed(thought.group(1).strip(), response.lstrip()[thought.end() :].strip())
+        response = response.strip()
+        thought, end = next(_tagged(response, "think"), ("", 0)) if response.startswith("<think>") else ("", 0)
+        return Parsed(thought.strip(), response[end:].strip())
 
     def render(self, thought: str, action: str) -> str:
         return f"<think>{thought}</think>{action}" if thought else action
@@ -91,8 +102,7 @@ class Native(Plain):
         return ""
 
     def parse(self, response: str) -> Parsed:
-        thoughts = _THINK.findall(response)
-        return Parsed("\n".join(thought.strip() for thought in thoughts), response)
+        return Parsed("\n".join(thought.strip() for thought, _ in _tagged(response, "think")), response)
 
     def render(self, thought: str, action: str) -> str:
         return f"<think>{thought}</think>\n{action}" if thought else action

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
-from gymnasium.envs.registration import load_env_creator
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.dialogue import Dialogue
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError, nearest
+from empg_gym.registration import env_creator, make
 
 HELD_OUT = ("test", "valid_unseen", "valid", "validation", "dev", "eval")
 """Splits to evaluate on where none is named, in this order."""
@@ -55,11 +54,9 @@ class Source:
         Raises:
             ConfigError: it is no text environment, or refuses its arguments.
         """
-        inner = self._inner()
+        inner = make(self.env_id, **self.kwargs)
+        assert isinstance(inner.unwrapped, TextEnv)
         talk = self.conversation
-        if not isinstance(inner.unwrapped, TextEnv):
-            inner.close()
-            raise ConfigError(f"{self.env_id} is a {type(inner.unwrapped).__name__}, but only EMPG text environments can be evaluated")
         return LLMAgentEnv(
             inner,
             dialogue=talk.dialogue or (None if inner.unwrapped.native_protocol else talk.preferred),
@@ -67,16 +64,6 @@ class Source:
             show_admissible=talk.show_admissible,
             system_prompt=talk.system_prompt,
         )
-
-    def _inner(self) -> gym.Env[Any, Any]:
-        creator = _creator(self.env_id)
-        if creator is not None:
-            parameters = inspect.signature(creator).parameters
-            takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-            for name in self.kwargs:
-                if name not in parameters and not takes_any:
-                    raise ConfigError(f"{self.env_id} takes no argument {name!r}; {nearest(name, set(parameters) - {'self'})}")
-        return gym.make(self.env_id, disable_env_checker=True, **self.kwargs)
 
     def describe(self, env: LLMAgentEnv) -> dict[str, Any]:
         """Return what the results of this environment depend on, besides the agent."""
@@ -142,9 +129,4 @@ def _short(env_id: str) -> str:
 
 
 def _splits(env_id: str) -> Sequence[str]:
-    return tuple(getattr(_creator(env_id), "splits", ()))
-
-
-def _creator(env_id: str) -> Callable[..., Any] | None:
-    entry_point = gym.spec(env_id).entry_point
-    return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    return tuple(getattr(env_creator(env_id), "splits", ()))

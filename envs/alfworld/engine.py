@@ -105,8 +105,8 @@ class FastEngine:
     def step(self, command: str) -> Answer:
         command = command.strip()
         game, state = self.game, self.state
-        target = game.travel[state.location].get(command)
-        if target is not None:
+        target = game.travel.get(command)
+        if target is not None and game.location_of[target] != state.location:
             self.state = state._replace(location=game.location_of[target])
             self._refresh()
             arrival = game.locations[self.state.location] if self.wording.arrives_at_place else game.receptacles[target]
@@ -171,7 +171,7 @@ class FastEngine:
                     if (o, state.location) in state.at:
                         commands[f"slice {game.things[o]} with {game.things[held]}"] = ("slice", o, held)
         self._commands = commands
-        self._admissible = sorted(chain(game.travel_sorted[state.location], commands))
+        self._admissible = sorted(chain(game.travel_from[state.location], commands))
 
     # Effects; each returns the text
 

@@ -208,6 +208,8 @@ def _source(split: str, data: str | Path | None, human: bool, task_types: tuple[
         if not folder:
             raise ConfigError("data='official' reads the folder named by ALFWORLD_DATA, which is not set; set it, or give data=PATH")
         data = folder
+    if not isinstance(data, str | Path):
+        raise ConfigError(f"data={data!r} is no folder of released games; give a path, 'official', or leave it out")
     from empg_gym.envs.alfworld.official import OfficialGames
 
     return OfficialGames(Path(data).expanduser(), split, human, task_types)

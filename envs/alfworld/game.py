@@ -52,10 +52,10 @@ class Game:
     location_of: tuple[int, ...]
     """Location of each receptacle."""
     receptacles_at: tuple[tuple[int, ...], ...]
-    travel: tuple[Mapping[str, int], ...]
-    """For each location the `go to` commands from there and where they lead; empty where nothing stands and no game starts."""
-    travel_sorted: tuple[tuple[str, ...], ...]
-    """The same commands in order."""
+    travel: Mapping[str, int]
+    """The `go to` commands and where they lead; those to where one stands are not admissible."""
+    travel_from: tuple[tuple[str, ...], ...]
+    """For each location the commands that lead elsewhere, sorted."""
     examine: tuple[str, ...]
     """The command that examines each receptacle."""
     openable: Indices
@@ -86,9 +86,8 @@ def compile_game(problem: Problem) -> Game:
     receptacle_names = tuple(names[r.id] for r in receptacles)
     location_of = tuple(place_index[r.location] for r in receptacles)
     start = place_index[problem.start]
-    travel: list[dict[str, int]] = [{} for _ in places]
-    for here in {start, *location_of}:
-        travel[here] = {f"go to {name}": r for r, name in enumerate(receptacle_names) if location_of[r] != here}
+    travel = {f"go to {name}": r for r, name in enumerate(receptacle_names)}
+    ways = sorted(travel.items())
 
     by_type: dict[str, list[int]] = defaultdict(list)
     by_trait: dict[str, list[int]] = defaultdict(list)
@@ -122,8 +121,8 @@ def compile_game(problem: Problem) -> Game:
         thing_types=tuple(o.type for o in things),
         location_of=location_of,
         receptacles_at=tuple(tuple(r for r, place in enumerate(location_of) if place == here) for here in range(len(places))),
-        travel=tuple(travel),
-        travel_sorted=tuple(tuple(sorted(commands)) for commands in travel),
+        travel=travel,
+        travel_from=tuple(tuple(way for way, r in ways if location_of[r] != here) for here in range(len(places))),
         examine=tuple(f"examine {name}" for name in receptacle_names),
         openable=frozenset(i for i, r in enumerate(receptacles) if r.openable),
         fits=tuple(fits[r.type] for r in receptacles),

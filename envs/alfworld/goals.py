@@ -6,6 +6,7 @@ A goal names types only (lower case): the object to bring, the receptacle to bri
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -122,7 +123,7 @@ def resolve_task_types(wanted: object) -> tuple[str, ...]:
     """
     if wanted is None:
         return tuple(TASK_TYPES.values())
-    entries = [wanted] if isinstance(wanted, str | int) else list(wanted)  # type: ignore[call-overload]
+    entries = list(wanted) if isinstance(wanted, Iterable) and not isinstance(wanted, str) else [wanted]
     chosen = set()
     for entry in entries:
         name = TASK_TYPES.get(entry, entry) if isinstance(entry, int) else str(entry)

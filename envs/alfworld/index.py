@@ -19,7 +19,7 @@ from typing import Any
 
 from empg_gym.cache import cache_root
 from empg_gym.envs.alfworld.goals import SENTENCES, parse_goal
-from empg_gym.errors import DataError
+from empg_gym.errors import DataError, MissingSplitError
 
 GAME_FILE = "game.tw-pddl"
 HUMAN_FILE = "traj_data.json"
@@ -46,16 +46,18 @@ def split_folder(data: Path, split: str) -> Path:
     """Return the folder of a split below `data`, which is a release (`json_2.1.1`) or the folder that holds releases.
 
     Raises:
-        DataError: there is no such folder; says what is there.
+        DataError: there is no such data folder.
+        MissingSplitError: it has no such split; says what is there.
     """
     if not data.is_dir():
-        raise DataError(f"the ALFWorld data folder {data} does not exist; give the folder that holds json_2.1.1 or json_2.1.3")
+        wrong = "is a file, a folder was expected" if data.exists() else "does not exist"
+        raise DataError(f"the ALFWorld data folder {data} {wrong}; give the folder that holds json_2.1.1 or json_2.1.3")
     releases = [data, *sorted((f for f in data.glob("json_*") if f.is_dir()), key=lambda f: _version(f.name), reverse=True)]
     for release in releases:
         if (release / split).is_dir():
             return release / split
     found = sorted({f.name for release in releases for f in release.iterdir() if f.is_dir()})
-    raise DataError(
+    raise MissingSplitError(
         f"{data} has no ALFWorld split {split!r} (expected {split}/ or json_2.1.x/{split}/ in it); "
         f"it holds {', '.join(found[:6]) or 'no folders'}; give the folder that holds json_2.1.1 or json_2.1.3"
     )

@@ -102,16 +102,20 @@ def parse_problem(text: str) -> Problem:
     for thing, receptacle in inside:
         if thing not in types or receptacle not in kinds:
             raise DataError(f"({thing} in {receptacle}) speaks of an object or a receptacle that has no type")
+    nested, held = frozenset(facts["inreceptacleobject"]), next((o for _, o in facts["holds"]), "")
+    unknown = ({o for pair in nested for o in pair} | {o for _, o in facts["holds"]}) - types.keys()
+    if unknown:
+        raise DataError(f"the object {min(unknown)!r}, which lies in another object or is held, has no type")
     return Problem(
         start=start.pop(),
         receptacles=tuple(Receptacle(r, kinds[r].removesuffix("type"), locations[r], r in openable, r in opened) for r in sorted(kinds)),
         things=tuple(Thing(o, types[o].removesuffix("type"), frozenset(traits[o])) for o in sorted(types)),
         inside=inside,
         at=frozenset(facts["objectatlocation"]),
-        nested=frozenset(facts["inreceptacleobject"]),
+        nested=nested,
         can_contain=frozenset((r.removesuffix("type"), o.removesuffix("type")) for r, o in facts["cancontain"]),
         goal=parse_goal(text[end:]),
-        held=next((o for _, o in facts["holds"]), ""),
+        held=held,
     )
 
 

@@ -144,6 +144,8 @@ def test_what_is_admissible_can_be_changed_by_the_caller():
         ({"size": "small", "data": "somewhere"}, "embedded ALFWorld only"),
         ({"task_types": ["pick_two"]}, "pick_two"),
         ({"task_types": 9}, "task type 9"),
+        ({"task_types": 3.5}, "task type 3.5"),
+        ({"data": 3}, "data=3"),
         ({"max_steps": 0}, "max_steps"),
         ({"data": "official"}, "ALFWORLD_DATA, which is not set"),
     ],

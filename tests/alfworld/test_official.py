@@ -177,6 +177,21 @@ def test_damage_inside_a_game_file_is_named(release):
         ALFWorldEnv("valid_seen", data=release)
 
 
+@pytest.mark.parametrize("fact", ["(holds agent1 zz)", "(inReceptacleObject zz yy)"])
+def test_an_unknown_object_in_a_game_file_is_named(release, fact):
+    path = game_files(release)[0]
+    change(path, pddl_problem=json.loads(path.read_text())["pddl_problem"].replace("(:init", f"(:init {fact}"))
+    with pytest.raises(DataError, match=r"damaged: the object '(zz|yy)'") as error:
+        ALFWorldEnv("valid_seen", data=release).reset(options={"task": 0})
+    assert str(path) in str(error.value)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "README.md").touch()
+    with pytest.raises(DataError, match=r"README.md is a file, a folder was expected"):
+        ALFWorldEnv("valid_seen", data=tmp_path / "README.md")
+
+
 def test_a_game_file_that_goes_missing_is_named(release):
     env = ALFWorldEnv("valid_seen", data=release)
     path = release / env.task_id(1) / "game.tw-pddl"

@@ -1,9 +1,14 @@
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from empg_gym.envs.alfworld.engine import FastEngine
+from empg_gym.envs.alfworld.game import compile_game
 from empg_gym.envs.alfworld.goals import COOL, HEAT, LOOK, PICK, SENTENCES, TASK_TYPES, TWO, Goal, parse_goal, resolve_task_types
 from empg_gym.envs.alfworld.problem import parse_problem, write_problem
+from empg_gym.envs.alfworld.texts import WORDINGS
 from empg_gym.envs.alfworld.world.household import SIZES, SPLIT_SIZES, generate
 from empg_gym.errors import ConfigError, DataError
 from tests.alfworld.kitchen import LOOK_AT_APPLE, kitchen
@@ -40,6 +45,10 @@ def test_goals():
         ("(atLocation agent1 loc_bar_0)", "", "one location"),
         ("(receptacleType Shelf_bar_1 ShelfType)", "", "shelf_bar_1"),
         ("(objectType Egg_bar_1 EggType)", "", "egg_bar_1"),
+        ("(atLocation agent1 loc_bar_0)", "(atLocation agent1 loc_bar_0) (holds agent1 zz)", "'zz'"),
+        ("(atLocation agent1 loc_bar_0)", "(atLocation agent1 loc_bar_0) (holds agent1)", "''"),
+        ("(inReceptacleObject Pencil_bar_1 Mug_bar_1)", "(inReceptacleObject Pencil_bar_1 zz)", "'zz'"),
+        ("(inReceptacleObject Pencil_bar_1 Mug_bar_1)", "(inReceptacleObject zz Mug_bar_1)", "'zz'"),
         ("(receptacleType ?r ShelfType)", "(isSliced ?o) (objectType ?p EggType)", "six task types"),
         (
             "(receptacleAtLocation Shelf_bar_1 loc_bar_2)",
@@ -55,10 +64,23 @@ def test_a_damaged_problem_is_named(before, after, says):
         parse_problem(text.replace(before, after))
 
 
+WORDS = re.findall(r"[\w?-]+|[()]", kitchen())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, len(WORDS) - 1), st.sampled_from(["", "zz", "(", ")", *sorted(set(WORDS))]))
+def test_any_single_damage_is_a_household_or_named(index, word):
+    try:
+        problem = parse_problem(" ".join([*WORDS[:index], word, *WORDS[index + 1 :]]).replace("( :", "(:").replace("( ", "("))
+    except DataError:
+        return
+    FastEngine(WORDINGS["new"]).start(compile_game(problem))
+
+
 def test_task_type_filters():
     assert resolve_task_types(None) == tuple(TASK_TYPES.values())
     assert resolve_task_types([5, HEAT]) == (HEAT, COOL)
     assert resolve_task_types(6) == resolve_task_types(TWO) == (TWO,)
-    for bad in ([], [7], ["pick"], [0], [1.5], ""):
+    for bad in ([], [7], ["pick"], [0], [1.5], "", 3.5, object(), [[1]]):
         with pytest.raises(ConfigError):
             resolve_task_types(bad)

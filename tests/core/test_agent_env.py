@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -122,6 +124,23 @@ def test_a_tool_call_takes_the_place_of_an_action():
     env.step(Completion(text="thinking", tool_calls=({"name": "act", "arguments": {"action": action}},)))
     step = env.trajectory.steps[0]
     assert (step.action, step.thought, step.valid_action) == (action, "thinking", True)
+
+
+@pytest.mark.parametrize("arguments", [[1], "go", "[1]", '"x"', "[" * 100_000, 3, None, {}, [["a", "b"]], ...])
+def test_a_tool_call_with_unreadable_arguments_is_an_invalid_action(arguments):
+    env = make()
+    env.reset(seed=0)
+    call = {"name": "act"} if arguments is ... else {"name": "act", "arguments": arguments}
+    info = env.step(Completion(text="", tool_calls=(call,)))[4]
+    assert (env.trajectory.steps[0].action, info["valid_action"], info["malformed"]) == ("", False, False)
+
+
+def test_the_arguments_of_a_tool_call_may_be_json():
+    env = make()
+    env.reset(seed=0)
+    action = env.text_env.expert()
+    env.step(Completion(text="", tool_calls=({"name": "act", "arguments": json.dumps({"action": action})},)))
+    assert env.trajectory.steps[0].action == action
 
 
 def test_admissible_actions_can_be_shown():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,42 @@ def test_a_malformed_response_is_named(name, response, problem):
     parsed = dialogue.parse(response)
     assert problem in (parsed.problem or "")
     assert parsed.problem in dialogue.corrective(parsed.problem)
+
+
+pieces = st.lists(
+    st.sampled_from(["<think>", "</think>", "<action>", "</action>", "Action:", "aCTıON \t:", "Thought:", "a", " ", "\t", "\n", "\r", ""])
+)
+
+
+@given(pieces.map("".join))
+def test_tags_are_paired_as_by_a_lazy_expression(response):
+    thoughts = re.findall(r"<think>(.*?)</think>", response, re.DOTALL)
+    assert get_dialogue("native").parse(response).thought == "\n".join(map(str.strip, thoughts))
+    actions = re.findall(r"<action>(.*?)</action>", re.sub(r"^.*?<think>.*?</think>", "", response, count=1, flags=re.DOTALL), re.DOTALL)
+    parsed = get_dialogue("think-action").parse(response)
+    assert parsed.action == (actions[0].strip() if len(actions) == 1 else "")
+    assert not thoughts or parsed.thought == thoughts[0].strip()
+    begun = re.match(r"\s*<think>(.*?)</think>(.*)", response, re.DOTALL)
+    assert get_dialogue("plain").parse(response)[:2] == (tuple(map(str.strip, begun.groups())) if begun else ("", response.strip()))
+
+
+@given(pieces.map("".join))
+def test_lines_are_read_as_by_a_lazy_expression(response):
+    actions = re.findall(r"^[ \t]*Action[ \t]*:[ \t]*(.*?)[ \t]*$", response, re.MULTILINE | re.IGNORECASE)
+    assert get_dialogue("react").parse(response).action == (actions[0] if len(actions) == 1 else "")
+
+
+@pytest.mark.parametrize("name", DIALOGUES)
+@pytest.mark.parametrize(
+    "piece",
+    ["<think>", "</think><action>", "<think></think>", "<action>", "<", "Action: a\n", "Action:", "Action ", " ", "\t\n", "Thought: "],
+)
+@pytest.mark.parametrize(("before", "after"), [("", ""), ("Action: a", "b"), ("<think>", "</think>b")])
+def test_a_megabyte_of_repetition_is_read_in_linear_time(name, piece, before, after):
+    """No clock is asked: in quadratic time one of these texts takes hours."""
+    response = before + piece * (2**20 // len(piece)) + after
+    parsed = get_dialogue(name).parse(response)
+    assert parsed.problem is None or parsed.action == ""
 
 
 def test_an_action_quoted_in_the_thought_is_not_taken():

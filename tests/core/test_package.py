@@ -9,8 +9,9 @@ import gymnasium as gym
 import pytest
 
 import empg_gym
-from empg_gym.errors import MissingDependencyError, nearest, require
-from empg_gym.registration import ENVIRONMENTS
+from empg_gym.errors import ConfigError, MissingDependencyError, nearest, require
+from empg_gym.registration import ENVIRONMENTS, make
+from tests.toy import TOY_ID
 
 
 def test_importing_loads_no_torch():
@@ -38,3 +39,18 @@ def test_a_missing_package_names_the_extra():
 def test_nearest():
     assert nearest("tain", ["train", "test"]) == "did you mean 'train'?"
     assert nearest("zzz", ["b", "a"]) == "known: a, b"
+
+
+@pytest.mark.parametrize(
+    ("env_id", "arguments", "says"),
+    [
+        ("CartPole-v1", {"split": "train"}, "CartPole-v1 is a CartPoleEnv, but only EMPG text environments can be used"),
+        (TOY_ID, {"splitt": "train"}, f"{TOY_ID} takes no argument 'splitt'; did you mean 'split'?"),
+        ("Test/Picky-v0", {"split": 3}, "Test/Picky-v0 can't be made with these arguments: object of type 'int' has no len()"),
+    ],
+)
+def test_what_an_environment_refuses_is_said_in_one_sentence(env_id, arguments, says, monkeypatch):
+    monkeypatch.setitem(gym.registry, "Test/Picky-v0", gym.envs.registration.EnvSpec("Test/Picky-v0", lambda split: len(split)))
+    with pytest.raises(ConfigError) as error:
+        make(env_id, **arguments)
+    assert str(error.value) == says
