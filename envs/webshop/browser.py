@@ -4,7 +4,9 @@ Rules:
     - The site and the environment share one `ShopSession`: the browser types and clicks, the site changes the session, and what is
       observed is read from the browser's document, node by node.
     - What can't be clicked is left alone, as in the text modes. The text modes search from every page; where the page has no search
-      bar, or a keyboard could not type the words, the search form is submitted by a script.
+      bar, or a keyboard could not type the words, a script submits the search form with a token that stands for them.
+    - An agent's text reaches the driver only where a keyboard could type it or where the page shows it: drivers refuse lone surrogates,
+      forms change line breaks.
     - A browser or driver that dies is started again once, on the page where the session stands, and the action is carried out if the
       site has not seen it yet; when that fails too, `EnvironmentFailure` says so.
 """
@@ -52,7 +54,7 @@ _THING = """
 const thing = arguments[0];
 const options = [...document.querySelectorAll('input[type=radio]')].filter(input => input.value === thing);
 if (options.length) return document.querySelector(`label[for="${options.at(-1).id}"]`) ?? options.at(-1);
-return [...document.querySelectorAll('.btn, .product-link')].filter(one => one.textContent.toLowerCase() === thing).at(-1) ?? null;
+return [...document.querySelectorAll('.btn, .product-link')].filter(one => one.textContent.toLowerCase() === thing).at(-1);
 """
 _CLICKABLES = """
 const things = (selector, read) => [...document.querySelectorAll(selector)].map(read);
@@ -63,7 +65,7 @@ _SUBMIT = """
 const form = document.createElement('form');
 form.method = 'post';
 form.action = arguments[0];
-const field = document.createElement('textarea');
+const field = document.createElement('input');
 field.name = 'words';
 field.value = arguments[1];
 form.append(field);
@@ -82,6 +84,13 @@ class SiteSession:
         self.requests = 0
         """Actions that were asked for."""
         self.feedback = NOTHING
+        self._promised: tuple[str, str] | None = None
+
+    def promise(self, words: str) -> str:
+        """Return a token; a search for it is a search for `words`, so that the words need not pass through the browser."""
+        token = secrets.token_urlsafe(9)
+        self._promised = token, words
+        return token
 
     @property
     def page(self) -> Page:
@@ -94,7 +103,9 @@ class SiteSession:
         return self.session.state.kind is PageKind.DONE and not self.session.upstream
 
     def search(self, words: str) -> bool:
-        """Search, unless there is nothing to search for or the session is over."""
+        """Search for words or for what a token stands for, unless there is nothing to search for or the session is over."""
+        if self._promised and words == self._promised[0]:
+            words = self._promised[1]
         return self._done(NOTHING if self.over or not words else self.session.search(words.lower()))
 
     def act(self, action: str) -> bool:
@@ -246,14 +257,14 @@ class BrowserView:
             boxes[0].send_keys(words)
             boxes[0].submit()
         else:
-            driver.execute_script(_SUBMIT, f"{self.address}/act", words)
+            driver.execute_script(_SUBMIT, f"{self.address}/act", self._visit.promise(words))
         self._arrive(before)
 
     def _click(self, thing: str) -> None:
         before = self._visit.requests
-        element = self._driver.execute_script(_THING, thing)
-        if element is None:
+        if thing not in self._driver.execute_script(_CLICKABLES):
             return
+        element = self._driver.execute_script(_THING, thing)
         self._driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         try:
             element.click()

@@ -88,18 +88,35 @@ def test_episodes_are_those_of_the_text_backend():
         browser.close()
 
 
-@pytest.mark.parametrize(
-    "words", ["red & blue", "50% 'off' \"now\"", "über größe", "鞋子", "😀 shoes", "a" * 3000, "x\ty", "</script>", " lead"]
-)
+WORDS = ["red & blue", "50% 'off' \"now\"", "über größe", "鞋子", "😀 shoes", "a" * 3000, "x\ty", "</script>", " lead"]
+NO_WORDS = ["\ud800 x", "a\x00b", "\x00y", "a\rb", "\ufffe"]
+
+
+@pytest.mark.parametrize("words", [*WORDS, *NO_WORDS])
 def test_any_words_can_be_searched(words):
     text, browser = make(), make(backend="browser")
     try:
         text.reset(seed=1)
         browser.reset(seed=1)
+        group = browser.view._chromium.process_group
         for _ in range(2):  # from the index page by keyboard, then from the results, which have no search bar
             expected = text.step(f"search[{words}]")
             assert browser.step(f"search[{words}]") == expected
-            assert text.view.state.keywords == browser.view.state.keywords
+            assert text.view.state.keywords == browser.view.state.keywords == tuple(words.lower().split(" "))
+        assert browser.view._chromium.process_group == group
+    finally:
+        browser.close()
+
+
+def test_clicks_on_any_text_leave_the_browser_alone():
+    text, browser = make(), make(backend="browser")
+    try:
+        text.reset(seed=1)
+        browser.reset(seed=1)
+        group = browser.view._chromium.process_group
+        for words in [*WORDS, *NO_WORDS]:
+            assert browser.step(f"click[{words}]") == text.step(f"click[{words}]")
+        assert browser.view._chromium.process_group == group
     finally:
         browser.close()
 
