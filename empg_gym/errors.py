@@ -22,6 +22,14 @@ class DataError(EMPGGymError):
     """A data file or folder is missing, damaged or of another kind than expected."""
 
 
+class MissingSplitError(DataError):
+    """Data that is whole otherwise lacks the split that was asked for."""
+
+
+class TrainingError(EMPGGymError):
+    """A training run has collapsed: going on would teach nothing."""
+
+
 class TaskError(EMPGGymError, LookupError):
     """A task that the environment does not have was asked for."""
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError, TrainingError, nearest
 from empg_gym.trainers.algorithms import RolloutSteps
 from empg_gym.trainers.rows import TokenRow, rows_of
 from empg_gym.trajectory import StopReason, Trajectory
@@ -91,6 +91,25 @@ def usable(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     finished = [item for item in trajectories if item.stop_reason is not StopReason.ERROR and item.steps]
     before, left = Counter(item.group for item in trajectories), Counter(item.group for item in finished)
     return [item for item in finished if left[item.group] > 1 or before[item.group] == 1]
+
+
+def require_episodes(trajectories: Sequence[Trajectory], place: str) -> None:
+    """Check that not all episodes of a batch failed.
+
+    Args:
+        trajectories: of the batch.
+        place: which batch, for the error.
+
+    Raises:
+        TrainingError: no episode had a step without failing.
+    """
+    failed = [item for item in trajectories if item.stop_reason is StopReason.ERROR or not item.steps]
+    if trajectories and len(failed) == len(trajectories):
+        reason = failed[0].error or f"it ended before its first response ({failed[0].stop_reason})"
+        raise TrainingError(
+            f"all {len(failed)} episodes of {place} failed, so there is nothing to learn from; the first: {reason}. "
+            "Mend the cause, then go on from the latest checkpoint with --resume"
+        )
 
 
 REWARDS: dict[str, Callable[[Trajectory], float]] = {

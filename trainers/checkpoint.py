@@ -2,7 +2,7 @@
 
 Rules:
     - A checkpoint appears whole or not at all: it is written under a name of its own and renamed when it is complete.
-    - `checkpoints/latest` holds the name of the newest one; it too is replaced in one move.
+    - `checkpoints/latest` holds the name of the newest one; it too is replaced in one move, and names a whole checkpoint at any time.
     - The state is everything that decides how the run goes on. Tasks, seeds and orders are functions of (seed, step), so the step
       number is the cursor of tasks.
 """
@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from empg_gym.errors import ConfigError
+from empg_gym.errors import DataError
+from empg_gym.trainers.metrics import PHASES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -60,42 +62,80 @@ def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, t
     for path in partial.iterdir():
         _flush(path)
     if target.exists():
+        if latest_checkpoint(folder) == target:
+            # No folder is replaced by another in one move: meanwhile `latest` names a copy of the one that goes.
+            _point(folder, shutil.copytree(target, folder / f".previous-{state.name}", dirs_exist_ok=True).name)
         shutil.rmtree(target)
     partial.rename(target)
-    pointer = folder / f".{LATEST}"
-    pointer.write_text(state.name + "\n", encoding="utf-8")
-    _flush(pointer)
-    pointer.replace(folder / LATEST)
+    _point(folder, target.name)
+    for leftover in folder.glob(".p*-*"):
+        shutil.rmtree(leftover)
     return target
 
 
-def latest_checkpoint(folder: Path) -> Path:
-    """Return the folder of the newest checkpoint.
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the folder of the newest checkpoint; None where none was written yet.
 
     Raises:
-        ConfigError: there is none.
+        DataError: the one that `latest` names is not there.
     """
     pointer = folder / LATEST
     if not pointer.is_file():
-        raise ConfigError(f"nothing to resume at {folder.parent}: it has no checkpoint; start the run without --resume")
-    found = folder / pointer.read_text(encoding="utf-8").strip()
+        return None
+    found = folder / pointer.read_text(encoding="utf-8", errors="replace").strip()
     if not (found / STATE).is_file():
-        raise ConfigError(f"the latest checkpoint {found} is missing or damaged; write the name of another one into {pointer}")
+        raise DataError(f"the latest checkpoint {found} is missing or damaged; write the name of another one into {pointer}")
     return found
 
 
 def load_state(checkpoint: Path) -> TrainerState:
-    """Read the trainer's state of a checkpoint."""
-    fields = torch.load(checkpoint / STATE, map_location="cpu", weights_only=True)
-    return TrainerState(**fields)
+    """Read the trainer's state of a checkpoint.
+
+    Raises:
+        DataError: the file is damaged or of another kind.
+    """
+    path = checkpoint / STATE
+    try:
+        fields = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
+        raise _damaged(path, str(error).strip().split("\n", 1)[0]) from None
+    if not isinstance(fields, dict) or fields.keys() != TrainerState.__dataclass_fields__.keys():
+        found = ", ".join(map(str, fields)) if isinstance(fields, dict) else type(fields).__name__
+        raise _damaged(path, f"expected {', '.join(TrainerState.__dataclass_fields__)}, found {found}")
+    state = TrainerState(**fields)
+    whole = (
+        state.phase in PHASES
+        and isinstance(state.step, int)
+        and isinstance(state.seconds, float)
+        and (state.optimizer is None or isinstance(state.optimizer, dict))
+        and isinstance(state.rng, torch.Tensor)
+        and isinstance(state.evaluations, dict)
+    )
+    if not whole:
+        raise _damaged(path, "a field has an unexpected value")
+    return state
 
 
 def prune(folder: Path, keep: int, pinned: set[str]) -> None:
     """Delete all but the newest `keep` checkpoints and those named in `pinned`."""
-    found = sorted((path for path in folder.glob("*-*") if (path / STATE).is_file()), key=lambda path: path.stat().st_mtime_ns)
+    found = sorted((path for path in folder.glob("[!.]*-*") if (path / STATE).is_file()), key=lambda path: path.stat().st_mtime_ns)
     for path in found[:-keep]:
         if path.name not in pinned:
             shutil.rmtree(path)
+
+
+def _point(folder: Path, name: str) -> None:
+    """Make `name` the latest checkpoint, in one move."""
+    pointer = folder / f".{LATEST}"
+    pointer.write_text(name + "\n", encoding="utf-8")
+    _flush(pointer)
+    pointer.replace(folder / LATEST)
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path} is damaged or no trainer's state ({reason}); write the name of another checkpoint into {path.parent.parent / LATEST}"
+    )
 
 
 def _flush(path: Path) -> None:

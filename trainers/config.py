@@ -6,19 +6,48 @@ Every key is listed here with its default and its unit; an unknown key is an err
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from empg_gym.trainers.models import FromScratch
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def _finite(value: Any) -> Any:
+    """Refuse inf and nan at any depth."""
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        _finite(item)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"every number must be finite, not {value}")
+    return value
+
+
+def _path(value: str) -> str:
+    if not value or "\0" in value:
+        raise ValueError(f"expected the path of a folder, not {value!r}")
+    return value
+
+
+Options = Annotated[dict[str, Any], AfterValidator(_finite)]
+
+
 class Section(BaseModel):
     """Base of all sections."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class RunConfig(Section):
@@ -26,7 +55,7 @@ class RunConfig(Section):
 
     seed: NonNegativeInt = 0
     """Decides weights, tasks, samples and the order of rows."""
-    out: str = "runs/train"
+    out: Annotated[str, AfterValidator(_path)] = "runs/train"
     """Folder of everything that the run writes."""
     device: str = "auto"
     """"auto" takes CUDA where there is one."""
@@ -55,9 +84,9 @@ class EnvConfig(Section):
     """Folder of official data; None takes the embedded world."""
     max_steps: PositiveInt | None = None
     """Turns of an episode; None takes the environment's own limit."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
     """Further keyword arguments of the environment."""
-    embedded_options: dict[str, Any] = Field(default_factory=dict)
+    embedded_options: Options = Field(default_factory=dict)
     """Those that only the embedded world has (its size); without effect where `data` is set."""
     dialogue: str | None = None
     history: NonNegativeInt | None = None
@@ -162,9 +191,9 @@ class AlgorithmConfig(Section):
     """Names in the registries of `empg_gym.trainers.algorithms`, and their options."""
 
     advantage: str = "empg"
-    advantage_options: dict[str, Any] = Field(default_factory=dict)
+    advantage_options: Options = Field(default_factory=dict)
     policy_loss: str = "ppo_clip"
-    policy_loss_options: dict[str, Any] = Field(default_factory=dict)
+    policy_loss_options: Options = Field(default_factory=dict)
 
 
 class EvalConfig(Section):

@@ -7,12 +7,11 @@ Order of a run:
     4. evaluation "after" with the last step, last checkpoint, `summary.json`.
 
 A resumed run does what the run would have done: everything random is a function of (seed, step), and files are cut back to the
-checkpoint's step.
+checkpoint's step (`empg_gym.trainers.runfolder`).
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,24 +19,20 @@ from typing import Any
 
 import torch
 
-from empg_gym.errors import ConfigError, OutputExistsError
 from empg_gym.rollout import Limits, Rollout
-from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state, prune, save_checkpoint
+from empg_gym.trainers.checkpoint import TrainerState, load_state, prune, save_checkpoint
 from empg_gym.trainers.config import OptimizerConfig, TrainConfig
 from empg_gym.trainers.demonstrations import demonstrations
 from empg_gym.trainers.environments import environment_maker, training_specs
 from empg_gym.trainers.evaluation import EvaluationResult, Evaluator
-from empg_gym.trainers.metrics import METRICS, MetricsWriter, keep_until
+from empg_gym.trainers.metrics import MetricsWriter
 from empg_gym.trainers.optimizer import Optimizer
 from empg_gym.trainers.progress import ProgressView, before_and_after
 from empg_gym.trainers.reinforce import Reinforcement
+from empg_gym.trainers.runfolder import CHECKPOINTS, SAMPLES, SUMMARY, find_checkpoint, prepare, write_json
 from empg_gym.trainers.warmstart import WarmStart
 from empg_gym.trainers.workshop import Workshop
 from empg_gym.trajectory import Trajectory, write_trajectories
-
-CONFIG, SAMPLES, SUMMARY, CHECKPOINTS = "config.json", "trajectories.jsonl", "summary.json", "checkpoints"
-RESUMABLE = ("run", "rl.steps", "eval.every", "eval.curve_tasks")
-"""Keys and sections in which a resumed run may differ from the one that it goes on with (`run.seed` excepted)."""
 
 
 class Trainer:
@@ -46,32 +41,39 @@ class Trainer:
     Args:
         config: the configuration.
         view: what the run shows.
-        resume: go on from the folder's latest checkpoint.
+        resume: go on from the folder's latest checkpoint, from the beginning where there is none.
 
     Raises:
-        OutputExistsError: the folder is in use and `resume` is not set.
-        ConfigError: nothing to resume, another configuration than that of the run, or a configuration that can't be used.
+        OutputExistsError: the folder is in use, by a run and `resume` is not set, or by something else.
+        ConfigError: another configuration than that of the run, or a configuration that can't be used.
+        DataError: the run that is to be resumed is damaged, or data is missing.
     """
 
     def __init__(self, config: TrainConfig, view: ProgressView, *, resume: bool = False) -> None:
         self.config = config
         self.view = view
         self.folder = Path(config.run.out)
-        checkpoint = self._open(resume)
+        checkpoint = find_checkpoint(config, resume=resume)
         self.state = TrainerState(phase="warmstart", step=0, seconds=0.0) if checkpoint is None else load_state(checkpoint)
         self.workshop = Workshop(config, checkpoint)
         self.evaluator = Evaluator(config, self.workshop.examinee)
+        for split, reason in self.evaluator.missing.items():
+            view.message(f"Evaluations leave out the split {split}: {reason}")
         self._rollout = self._make_rollout()
         Reinforcement(
             Optimizer(self.workshop.policy, config.rl.optimizer, 1), config
         )  # names and options, checked before anything is written
         self._began = time.monotonic() - self.state.seconds
-        self._prepare(resumed=checkpoint is not None)
+        prepare(config, None if checkpoint is None else self.state)
         torch.set_rng_state(self.state.rng)
-        self._metrics = MetricsWriter(self.folder)
+        self._metrics = MetricsWriter(self.folder, None if checkpoint is None else (self.state.phase, self.state.step))
 
     def run(self) -> dict[str, Any]:
-        """Train to the end and return the summary."""
+        """Train to the end and return the summary.
+
+        Raises:
+            TrainingError: training has collapsed: all episodes of a batch failed, or gradients stay not finite.
+        """
         with self.view, self._metrics:
             if self.state.phase == "warmstart":
                 self._warm_start()
@@ -180,9 +182,10 @@ class Trainer:
             "device": self.workshop.device.type,
             "seconds": round(time.monotonic() - self._began, 1),
             "algorithm": self.config.algorithm.model_dump(mode="json"),
+            **({"splits_left_out": list(self.evaluator.missing)} if self.evaluator.missing else {}),
             **evaluations,
         }
-        _write_json(self.folder / SUMMARY, summary)
+        write_json(self.folder / SUMMARY, summary)
         if evaluations.get("before") and evaluations.get("after"):
             pairs = ([EvaluationResult(**item) for item in evaluations[name]] for name in ("before", "after"))
             self.view.table(before_and_after(*pairs))
@@ -191,25 +194,6 @@ class Trainer:
         return summary
 
     # The folder
-
-    def _open(self, resume: bool) -> Path | None:
-        """Check the folder; return the checkpoint to go on from."""
-        if resume:
-            checkpoint = latest_checkpoint(self.folder / CHECKPOINTS)
-            _check_same(json.loads((self.folder / CONFIG).read_text(encoding="utf-8")), self.config.model_dump(mode="json"))
-            return checkpoint
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise OutputExistsError(
-                f"the output folder {self.folder} is in use; name another one with --out, or go on with the run in it with --resume"
-            )
-        return None
-
-    def _prepare(self, *, resumed: bool) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if resumed:
-            for name in (METRICS, SAMPLES):
-                keep_until(self.folder / name, self.state.phase, self.state.step)
-        _write_json(self.folder / CONFIG, self.config.model_dump(mode="json"))
 
     def _make_rollout(self) -> tuple[Rollout, int]:
         make_env = environment_maker(self.config.env)
@@ -248,27 +232,3 @@ def _rollout_speed(trajectories: Sequence[Trajectory], seconds: float) -> dict[s
         "speed/env_s": env_seconds,
         "speed/env_steps_per_s": len(steps) / env_seconds if env_seconds else 0.0,
     }
-
-
-def _check_same(old: dict[str, Any], new: dict[str, Any]) -> None:
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    for key in sorted(before.keys() | after.keys()):
-        free = key != "run.seed" and any(key == name or key.startswith(name + ".") for name in RESUMABLE)
-        if before.get(key) != after.get(key) and not free:
-            raise ConfigError(
-                f"the run that is to be resumed has {key} = {before.get(key)!r}, the configuration {after.get(key)!r}; "
-                "resume with the same configuration, or start a new run with --out"
-            )
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found = []
-    for key, value in tree.items():
-        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
-    return found
-
-
-def _write_json(path: Path, value: object) -> None:
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class FromScratch(BaseModel):
     """Shape of a Qwen2-type model with random weights; the defaults make 0.3M parameters and the embeddings besides."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     layers: PositiveInt = 2
     width: PositiveInt = 128
@@ -144,6 +144,7 @@ def _make(
 
 
 def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
     folder = Path(name).expanduser()
@@ -159,7 +160,7 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
         # AutoTokenizer goes by the model's type and would replace the splitting rules of a tokenizer of our own by that type's.
         tokenizer = (PreTrainedTokenizerFast if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto", attn_implementation="sdpa")
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         hint = (
             "the folder is damaged or holds no causal language model" if local else "check the name and the network, or give a local folder"
         )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
+from empg_gym.errors import TrainingError
 from empg_gym.trainers.config import OptimizerConfig
 from empg_gym.trainers.policy import Policy, TokenScores
 from empg_gym.trainers.rows import MicroBatch
@@ -22,11 +23,16 @@ class Optimizer:
         total_steps: updates of the phase, for the schedule.
     """
 
+    MAX_SKIPPED = 5
+    """Updates running whose gradient is not finite, at which training has collapsed. One bad batch makes one or a few of them."""
+
     def __init__(self, policy: Policy, config: OptimizerConfig, total_steps: int) -> None:
         self.policy = policy
         self.config = config
         self.total_steps = total_steps
         self.updates = 0
+        self.skipped = 0
+        """Updates thrown away since the last that was carried out."""
         self.adamw = torch.optim.AdamW(
             policy.model.parameters(), lr=config.lr, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay
         )
@@ -38,6 +44,9 @@ class Optimizer:
 
         Returns:
             (loss, norm of the gradient before it was clipped).
+
+        Raises:
+            TrainingError: this is the `MAX_SKIPPED`-th update running that is thrown away.
         """
         self.adamw.zero_grad(set_to_none=True)
         total = 0.0
@@ -50,6 +59,14 @@ class Optimizer:
             for group in self.adamw.param_groups:
                 group["lr"] = learning_rate(self.config, self.updates, self.total_steps)
             self.adamw.step()
+            self.skipped = 0
+        else:
+            self.skipped += 1
+            if self.skipped >= self.MAX_SKIPPED:
+                raise TrainingError(
+                    f"training has collapsed: the gradients of {self.skipped} updates running were not finite (inf or nan); "
+                    "lower the learning rate (optimizer.lr) or max_grad_norm, and go on from the last checkpoint's weights or start anew"
+                )
         self.updates += 1
         return total, float(norm)
 

@@ -9,21 +9,42 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from empg_gym.errors import ConfigError, EMPGGymError
 from empg_gym.trainers.aggregation import token_weights
-from empg_gym.trainers.algorithms import Advantages, PolicyTokens, get_advantage, get_policy_loss
-from empg_gym.trainers.batch import RolloutBatch, make_batch, trajectory_rewards
+from empg_gym.trainers.algorithms import Advantages, PolicyTokens, RolloutSteps, get_advantage, get_policy_loss
+from empg_gym.trainers.batch import RolloutBatch, make_batch, require_episodes, trajectory_rewards
 from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.optimizer import Optimizer
 from empg_gym.trainers.policy import Policy, TokenScores
 from empg_gym.trainers.rows import MicroBatch, micro_batches
 from empg_gym.trajectory import Trajectory
+
+TRIAL_STEPS = RolloutSteps(
+    rewards=torch.tensor([1.0, 0.0], dtype=torch.float64),
+    groups=torch.tensor([0, 0]),
+    trajectory=torch.tensor([0, 0, 1]),
+    step=torch.tensor([0, 1, 0]),
+    entropies=torch.tensor([0.3, 0.9, 0.4], dtype=torch.float64),
+    step_rewards=torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64),
+    states=("a", "b", "a"),
+)
+"""A batch on which the options of an advantage are tried."""
+TRIAL_TOKENS = PolicyTokens(
+    logprobs=torch.tensor([-0.5, -1.5]),
+    old_logprobs=torch.tensor([-1.0, -1.0]),
+    advantages=torch.tensor([1.0, -1.0]),
+    weights=torch.tensor([0.5, 0.5]),
+    row=torch.tensor([0, 1]),
+    entropies=torch.tensor([0.3, 0.9]),
+)
+"""The same for a policy loss."""
 
 
 class Reinforcement:
@@ -35,7 +56,8 @@ class Reinforcement:
         reference: the policy that KL divergence is measured to; None where `rl.kl_coef` is 0.
 
     Raises:
-        ConfigError: an unknown advantage, policy loss, aggregation or reward, or an option that they don't take.
+        ConfigError: an unknown advantage, policy loss, aggregation or reward, or an option that they don't take or whose value they
+            can't use.
     """
 
     def __init__(self, optimizer: Optimizer, config: TrainConfig, reference: Policy | None = None) -> None:
@@ -48,11 +70,18 @@ class Reinforcement:
         self.policy_loss = get_policy_loss(algorithm.policy_loss, algorithm.policy_loss_options)
         trajectory_rewards([], config.rl.reward)
         token_weights(torch.zeros(0), config.rl.aggregation)
+        _try("advantage_options", lambda: self.advantage(TRIAL_STEPS).values)
+        _try("policy_loss_options", lambda: self.policy_loss(TRIAL_TOKENS).loss)
 
     def step(self, step: int, trajectories: Sequence[Trajectory]) -> dict[str, float]:
-        """Update the policy from the episodes of step `step`, counted from 0, and return its metrics."""
+        """Update the policy from the episodes of step `step`, counted from 0, and return its metrics.
+
+        Raises:
+            TrainingError: all episodes failed, or the gradients stay not finite.
+        """
         began = time.perf_counter()
         rl = self.config.rl
+        require_episodes(trajectories, f"reinforcement step {step + 1}")
         batch = make_batch(trajectories)
         metrics = {"train/failed_episodes": float(len(trajectories) - len(batch.trajectories))}
         if not batch.rows:
@@ -114,6 +143,18 @@ def k3(logprobs: Tensor, other: Tensor) -> Tensor:
     """Return [n] the k3 estimate of the KL divergence to `other`: exp(d) - d - 1 with d = other - logprobs, clamped to +-10."""
     difference = (other - logprobs).clamp(-10, 10)
     return torch.exp(difference) - difference - 1
+
+
+def _try(section: str, call: Callable[[], Tensor]) -> None:
+    """Find values of options that can't be used before the first step does."""
+    try:
+        finite = bool(call().isfinite().all())
+    except EMPGGymError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError) as error:
+        raise ConfigError(f"algorithm.{section}: a value can't be used ({error})") from error
+    if not finite:
+        raise ConfigError(f"algorithm.{section}: with these values results are not finite (inf or nan)")
 
 
 class _Tally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,14 +20,18 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in --set rl.steps=20; may be repeated.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Output folder; replaces run.out.", show_default=False)] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the latest checkpoint in the output folder.")] = False,
+    out: Annotated[str | None, typer.Option(metavar="PATH", help="Output folder; replaces run.out.", show_default=False)] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the latest checkpoint in the output folder; without one, start from the beginning."),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
     from empg_gym.trainers.configfile import load_config
 
-    overrides = list(set_ or []) + ([f"run.out={_quoted(out)}"] if out is not None else [])
+    # A text of JSON is one of TOML too.
+    overrides = list(set_ or []) + ([f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else [])
     resolved = load_config(config, overrides)
     if dry_run:
         typer.echo(_toml(resolved), nl=False)
@@ -42,9 +47,13 @@ def _run(config: TrainConfig, *, resume: bool) -> None:
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     from empg_gym.trainers.loop import Trainer
     from empg_gym.trainers.progress import ProgressView
+    from empg_gym.trainers.runfolder import is_finished
 
     console = Console(soft_wrap=False)
-    Trainer(config, ProgressView(console), resume=resume).run()
+    if resume and is_finished(config):
+        console.print(f"The run in {config.run.out} is finished: nothing to train.", soft_wrap=True, markup=False)
+    else:
+        Trainer(config, ProgressView(console), resume=resume).run()
     report = _report(Path(config.run.out))
     files = "summary.json, metrics.jsonl, trajectories.jsonl, checkpoints/"
     console.print(f"Results in {config.run.out}: {files}", soft_wrap=True, markup=False)
@@ -55,11 +64,6 @@ def _report(folder: Path) -> Path:
     from empg_gym.report import write_report
 
     return write_report(folder)
-
-
-def _quoted(path: Path) -> str:
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
 
 
 def _toml(config: TrainConfig) -> str:

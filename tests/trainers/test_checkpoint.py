@@ -1,9 +1,12 @@
 """Checkpoints: whole or absent, and the same model and tokenizer when they are read back."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
-from empg_gym.errors import ConfigError
+from empg_gym.errors import DataError
 from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state, prune, save_checkpoint
 from empg_gym.trainers.configfile import parse_config
 from empg_gym.trainers.demonstrations import demonstrations, tokenizer_texts
@@ -66,9 +69,32 @@ def test_old_checkpoints_go_and_pinned_ones_stay(made, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("rl-*")) == ["rl-000000", "rl-000002", "rl-000003"]
 
 
+def test_latest_names_a_whole_checkpoint_while_one_is_replaced(made, tmp_path, monkeypatch):
+    """Read before and after everything that changes a folder's name or removes it."""
+    model, tokenizer = made
+    save_checkpoint(tmp_path, TrainerState(phase="rl", step=1, seconds=1.0), model, tokenizer)
+    seen = []
+
+    def watched(function):
+        def call(*arguments, **options):
+            seen.append(load_state(latest_checkpoint(tmp_path)).seconds)
+            result = function(*arguments, **options)
+            seen.append(load_state(latest_checkpoint(tmp_path)).seconds)
+            return result
+
+        return call
+
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, watched(getattr(Path, name)))
+    monkeypatch.setattr(shutil, "rmtree", watched(shutil.rmtree))
+    save_checkpoint(tmp_path, TrainerState(phase="rl", step=1, seconds=2.0), model, tokenizer)
+    assert seen == sorted(seen)
+    assert set(seen) == {1.0, 2.0}
+    assert {path.name for path in tmp_path.iterdir()} == {"latest", "rl-000001"}
+
+
 def test_missing_and_damaged_checkpoints_are_named(tmp_path):
-    with pytest.raises(ConfigError, match="nothing to resume"):
-        latest_checkpoint(tmp_path)
+    assert latest_checkpoint(tmp_path) is None
     (tmp_path / "latest").write_text("rl-000009\n")
-    with pytest.raises(ConfigError, match="missing or damaged"):
+    with pytest.raises(DataError, match="missing or damaged"):
         latest_checkpoint(tmp_path)

@@ -1,6 +1,7 @@
 """`empg-gym train`: a dry run, wrong use, and a whole run with its report."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -62,11 +63,16 @@ def test_a_dry_run_imports_no_torch():
         ([TINY, "--set", "rl.stesp=3"], "unknown key 'rl.stesp' in the configuration; did you mean 'steps'"),
         ([TINY, "--set", "env.data=/no/such/folder"], "/no/such/folder"),
         ([TINY, "--set", "algorithm.advantage=empgg"], "unknown advantage 'empgg'; did you mean 'empg'"),
-        ([TINY, "--resume"], "nothing to resume"),
+        ([TINY, "--set", "algorithm.advantage_options.k=oops"], "algorithm.advantage_options: a value can't be used"),
+        ([TINY, "--out", ""], "run.out: expected the path of a folder, not ''"),
+        ([TINY, "--out", "a\0b"], "run.out: expected the path of a folder"),
+        ([TINY, "--out", __file__], "test_cli_train.py is a file"),
+        ([TINY, "--out", f"{__file__}/run", "--resume"], "test_cli_train.py is a file"),
+        ([TINY, "--out", "n" * 300], "can't be used: File name too long"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, empg_gym, arguments, sentence):
-    result = empg_gym("train", *arguments, "--out", tmp_path / "run")
+    result = empg_gym("train", "--out", tmp_path / "run", *arguments)
     assert result.returncode == 2
     assert sentence in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.stderr
@@ -87,3 +93,20 @@ def test_a_whole_run_and_its_folder(tmp_path, empg_gym):
     assert used.returncode == 2
     assert "is in use" in used.stderr
     assert json.loads((folder / "summary.json").read_text()) == summary
+
+
+def test_the_makefiles_demo_runs_in_a_fresh_clone_and_again(tmp_path, empg_gym, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (command,) = re.findall(r"empg-gym (train .*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    folder = tmp_path / "runs" / "demo"
+    words = command.replace("runs/demo", str(folder)).split()
+    assert str(folder) in words
+    words += [part for item in SHORT for part in ("--set", item)]
+    first = empg_gym(*words)
+    assert first.returncode == 0, first.stderr
+    kept = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "report.html"}
+
+    second = empg_gym(*words)
+    assert second.returncode == 0, second.stderr
+    assert f"The run in {folder} is finished" in second.stdout
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "report.html"} == kept

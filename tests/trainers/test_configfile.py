@@ -1,5 +1,6 @@
 """Configurations: presets, overrides, and one clear sentence for every mistake."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,12 @@ def test_overrides_are_toml_values_or_text(tmp_path):
         ({"model": {}}, "give exactly one of model.name and model.from_scratch"),
         ({**SMALL, "rl": {"steps": -1}}, "rl.steps: input should be greater than or equal to 0, not -1"),
         ({**SMALL, "rl": {"optimizer": {"lr": "fast"}}}, "rl.optimizer.lr: input should be a valid number"),
+        ({**SMALL, "rl": {"optimizer": {"lr": math.inf}}}, "rl.optimizer.lr: input should be a finite number, not inf"),
+        ({**SMALL, "eval": {"temperature": math.nan}}, "eval.temperature: input should be "),
+        ({"model": {"from_scratch": {"init_std": math.nan}}}, "model.from_scratch.init_std: input should be a finite number"),
+        ({**SMALL, "algorithm": {"advantage_options": {"base_options": {"epsilon": math.nan}}}}, "every number must be finite, not nan"),
+        ({**SMALL, "run": {"out": ""}}, "run.out: expected the path of a folder, not ''"),
+        ({**SMALL, "run": {"out": "a\0b"}}, "run.out: expected the path of a folder, not 'a\\x00b'"),
     ],
 )
 def test_mistakes_are_named(tree, sentence):

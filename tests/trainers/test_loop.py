@@ -150,6 +150,11 @@ def test_nothing_is_written_where_the_configuration_cannot_be_used(tmp_path):
     mistakes = [
         {"algorithm": {"advantage": "empgg"}},
         {"algorithm": {"advantage_options": {"zet": 1}}},
+        {"algorithm": {"advantage_options": {"k": "oops"}}},
+        {"algorithm": {"advantage_options": {"k": -1}}},
+        {"algorithm": {"advantage_options": {"base_options": 3}}},
+        {"algorithm": {"policy_loss_options": {"clip_low": 2}}},
+        {"algorithm": {"policy_loss_options": {"clip_high": "wide"}}},
         {"env": {"id": "EMPG/ALFWorl-v0"}},
         {"env": {"options": {"sizes": 3}}},
         {"eval": {"splits": ["tset"]}},
@@ -170,7 +175,8 @@ def test_an_absent_device_is_named(tmp_path):
 
 
 def test_resume_asks_for_a_run_of_the_same_configuration(whole, tmp_path):
-    with pytest.raises(ConfigError, match="nothing to resume"):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match="holds no training run"):
         train(corridor_config(str(tmp_path)), resume=True)
     with pytest.raises(ConfigError, match=r"rl\.repeats = 4, the configuration 2"):
         train(corridor_config(str(whole[0]), rl={"repeats": 2}), resume=True)
