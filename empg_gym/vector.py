@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import time
 from collections.abc import Callable, Sequence
 from multiprocessing.context import BaseContext
@@ -112,7 +113,7 @@ class BoundedVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         """Start episodes.
 
         Args:
-            seed: one for all (environment i gets `seed + i`), or one each.
+            seed: one for all (environment i gets `seed + i`), or one each; numbers of NumPy are welcome.
             options: passed on; `reset_mask` (bool, one each) names the environments to reset, the others stay as they are.
 
         Raises:
@@ -122,9 +123,7 @@ class BoundedVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
         mask = np.asarray(chosen.pop("reset_mask", np.ones(self.num_envs, dtype=np.bool_)), dtype=np.bool_)
         if mask.shape != (self.num_envs,):
             raise ConfigError(f"reset_mask must have one entry for each of the {self.num_envs} environments, not the shape {mask.shape}")
-        seeds: list[int | None] = list(seed) if isinstance(seed, Sequence) else [None] * self.num_envs
-        if isinstance(seed, int):
-            seeds = [seed + number for number in range(self.num_envs)]
+        seeds = _seeds(seed, self.num_envs)
         if len(seeds) != self.num_envs:
             raise ConfigError(f"{len(seeds)} seeds for {self.num_envs} environments: give one number, or one for each")
         waiting = [int(index) for index in np.flatnonzero(mask)]
@@ -243,6 +242,20 @@ class BoundedVectorEnv(VectorEnv[tuple[str, ...], Sequence[str], NDArray[Any]]):
 
     def _observations(self) -> tuple[str, ...]:
         return tuple(self._last)
+
+
+def _seeds(seed: int | Sequence[int | None] | None, number: int) -> list[int | None]:
+    """Return a seed for each environment."""
+    if seed is None:
+        return [None] * number
+    try:
+        first = operator.index(seed)  # type: ignore[arg-type]
+    except TypeError:
+        try:
+            return [None if one is None else operator.index(one) for one in seed]  # type: ignore[union-attr]
+        except TypeError:
+            raise ConfigError(f"seed must be a whole number, or one (or None) for each environment, not {seed!r}") from None
+    return [first + index for index in range(number)]
 
 
 def make_bounded(

@@ -5,7 +5,8 @@ Rules:
     - A failed connection, a time-out, a body that breaks off or can't be read, and the statuses 408, 409, 425, 429 and 5xx are tried
       again, `retries` times; then they are an `AgentError`.
     - When a server says 429, all requests of this client wait, not only the one that was told.
-    - A refused key, an unknown path or a used-up quota is what the user has to mend: `ConfigError` at once.
+    - A refused key, an unknown path or a used-up quota is what the user has to mend: `ConfigError` at once. The status 403 means the key
+      only as long as no request has succeeded; later it refuses that one request.
     - Any other 4xx status is `RejectedRequest`: the request itself was wrong.
     - The key never appears in an error text.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -27,6 +29,8 @@ from empg_gym.errors import AgentError, ConfigError
 Result = TypeVar("Result")
 _AGAIN = frozenset({408, 409, 425, 429})
 _SHOWN = 500
+_CHECK_RETRIES = 2
+"""At most for a GET, whose failure a person waits for."""
 
 
 class RejectedRequest(AgentError):
@@ -64,16 +68,16 @@ class JSONClient:
         retries: int = 6,
         concurrency: int = 64,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
-            raise ConfigError(f"base_url must begin with http:// or https://, not {base_url!r}")
+        _check_url(base_url)
         for name, value, least in (("timeout", timeout, 0.001), ("retries", retries, 0), ("concurrency", concurrency, 1)):
-            if value < least:
+            if not least <= value < math.inf:
                 raise ConfigError(f"{name} must be at least {least}, not {value}")
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
         self.retries = retries
         self.concurrency = concurrency
-        self._key = key
+        self._key = bearer_key(key)
+        self._accepted = False
         self._headers = dict(headers or {})
         self._rng = random.Random()
         self._not_before = 0.0
@@ -97,6 +101,7 @@ class JSONClient:
                 problem = self._described(error)
             else:
                 if response.status_code < 300:
+                    self._accepted = True
                     try:
                         return read(_object(response))
                     except UnreadableReply as error:
@@ -118,15 +123,26 @@ class JSONClient:
             ConfigError: no server answers there.
         """
         url = self.base_url + path
-        try:
-            response = await self._send("GET", url, None)
-            return _object(response) if response.status_code < 300 else None
-        except UnreadableReply:
+        failure: Exception | None = None
+        for attempt in range((retries := min(self.retries, _CHECK_RETRIES)) + 1):
+            asked: float | None = None
+            try:
+                response = await self._send("GET", url, None)
+                failure = None
+                if response.status_code < 300:
+                    return _object(response)
+                if not _may_pass(response.status_code):
+                    return None
+                asked = retry_after(response.headers)
+            except UnreadableReply:
+                failure = None
+            except (httpx.RequestError, TimeoutError) as error:
+                failure = error
+            if attempt < retries:
+                await asyncio.sleep(wait_seconds(attempt, asked, self._rng))
+        if failure is None:
             return None
-        except (httpx.RequestError, TimeoutError) as error:
-            raise ConfigError(
-                f"no answer from {self.base_url} ({self._described(error)}); start the server there or give another base_url"
-            ) from None
+        raise ConfigError(f"no answer from {self.base_url} ({self._described(failure)}); start the server there or give another base_url")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -159,13 +175,13 @@ class JSONClient:
         """Return the problem of an answer that may pass; raise for one that won't."""
         status, body = response.status_code, self._clean(response.text)
         said = f"status {status}: {_message(body)[:_SHOWN]}"
-        if status in (401, 403):
+        if status == 401 or (status == 403 and not self._accepted):
             raise ConfigError(f"{url} refuses the key ({said}); set OPENAI_API_KEY, or api_key_env to the variable that holds it")
         if status == 404:
             raise ConfigError(f"{url} is not there ({said}); check the base URL (it usually ends in /v1) and the model's name")
         if status == 429 and "insufficient_quota" in body:
             raise ConfigError(f"the quota at {self.base_url} is used up ({said})")
-        if status in _AGAIN or status >= 500:
+        if _may_pass(status):
             return said
         raise RejectedRequest(f"{url} refuses the request ({said})", status=status, body=body)
 
@@ -176,6 +192,35 @@ class JSONClient:
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text
+
+
+def bearer_key(key: str | None) -> str | None:
+    """Return a key without the white space around it, or None where nothing is left.
+
+    Raises:
+        ConfigError: it has characters that no key and no HTTP header has. The text does not show the key.
+    """
+    key = (key or "").strip()
+    if not all("!" <= character <= "~" for character in key):
+        raise ConfigError(
+            "the key holds a space, a line break or a character outside ASCII: give the key alone, as the server's owner wrote it"
+        )
+    return key or None
+
+
+def _check_url(base_url: str) -> None:
+    if not base_url.startswith(("http://", "https://")):
+        raise ConfigError(f"base_url must begin with http:// or https://, not {base_url!r}")
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL as error:
+        raise ConfigError(f"base_url {base_url!r} is no address: {error}") from None
+    if not url.host or not 1 <= (url.port or 80) <= 65535:
+        raise ConfigError(f"base_url needs a host and a port from 1 to 65535, as in http://127.0.0.1:8000/v1, not {base_url!r}")
+
+
+def _may_pass(status: int) -> bool:
+    return status in _AGAIN or status >= 500
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:

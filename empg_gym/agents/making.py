@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, get_origin, get_type_hints
 
 from empg_gym.agents.base import Agent, SessionAgent
 from empg_gym.agents.python_object import load_agent
@@ -44,7 +44,7 @@ def make_agent(spec: str, **options: Any) -> Agent | SessionAgent:
     Example: `make_agent("openai:my-model", base_url="http://127.0.0.1:8000/v1", temperature=0.6)`.
 
     Raises:
-        ConfigError: an unknown kind, a missing argument or an option that this kind does not have.
+        ConfigError: an unknown kind, a missing argument, an option that this kind does not have, or a value of another type than it takes.
         MissingDependencyError: the kind needs an extra that is not installed.
     """
     name, _, argument = spec.partition(":")
@@ -66,6 +66,24 @@ def make_agent(spec: str, **options: Any) -> Agent | SessionAgent:
         if option not in known:
             takes = nearest(option, known) if known else "it takes none"
             raise ConfigError(f"the agent {name!r} has no option {option!r}; {takes}")
+    _check_types(name, maker, options)
     if argument and kind.parameter is not None:
         options[kind.parameter] = argument
     return maker(**options)
+
+
+def _check_types(name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raise where an option is not of the type that `maker` declares; the text does not show the value, which may be a key."""
+    if not options:
+        return
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(maker.__init__)
+    for option, value in options.items():
+        if get_origin(hints[option]) is Literal:
+            continue  # the agents name the nearest choice themselves
+        try:
+            TypeAdapter(hints[option]).validate_python(value, strict=True)
+        except ValidationError as error:
+            problems = " or ".join(dict.fromkeys(problem["msg"] for problem in error.errors(include_input=False, include_url=False)))
+            raise ConfigError(f"the agent {name!r} can't use the {option} given, of the type {type(value).__name__}: {problems}") from None

@@ -24,7 +24,7 @@ import numpy as np
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Message
 from empg_gym.agents.chat_reply import read_reply
-from empg_gym.agents.http import JSONClient, RejectedRequest
+from empg_gym.agents.http import JSONClient, RejectedRequest, bearer_key
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError, RowOverflowError, nearest
@@ -81,7 +81,7 @@ class OpenAIAgent:
         if format not in ("chat", "tools"):
             raise ConfigError(f"format must be 'chat' or 'tools', not {format!r}; {nearest(str(format), ['chat', 'tools'])}")
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
-        key = api_key or os.environ.get(api_key_env) or None
+        key = bearer_key(api_key) or bearer_key(os.environ.get(api_key_env))
         if key is None and base_url.rstrip("/") == DEFAULT_BASE_URL:
             raise ConfigError(f"no key for {base_url}: set {api_key_env}, or give the base_url of a server that needs none")
         self.model = model or os.environ.get("OPENAI_MODEL") or None

@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.table import Table
 
-from empg_gym.errors import ConfigError, DataError
-from empg_gym.evaluation.folder import CONFIG, TRAJECTORIES, read_json
+from empg_gym.errors import ConfigError
+from empg_gym.evaluation.folder import TRAJECTORIES, read_config
 from empg_gym.evaluation.intervals import Interval, difference_interval, mean, mean_interval, share_interval
 from empg_gym.evaluation.live import with_interval
 from empg_gym.evaluation.record import EpisodeRecord, record_of
@@ -117,11 +117,8 @@ def _names(folders: Sequence[str | Path]) -> list[str]:
 
 
 def _load(folder: Path, name: str) -> _Run:
-    config = read_json(folder / CONFIG)
-    environments = config.get("environments")
-    if not isinstance(environments, dict):
-        raise DataError(f"{folder} holds no evaluation: its {CONFIG} names no environments")
-    records: dict[str, list[EpisodeRecord]] = {key: [] for key in environments}
+    config = read_config(folder)
+    records: dict[str, list[EpisodeRecord]] = {key: [] for key in config["environments"]}
     for trajectory in read_trajectories(folder / TRAJECTORIES):
         both = f"{trajectory.env_id}@{trajectory.split}"
         key = both if both in records else trajectory.env_id

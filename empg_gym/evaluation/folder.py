@@ -10,13 +10,16 @@ Rules:
     - Going on keeps every scored episode and runs the failed and the missing ones. A line that a kill cut off is dropped.
     - One process writes at a time.
     - All files but the lines are replaced whole, so that a reader never sees half of one.
+    - What is there is read to its end before anything is written: a damaged line leaves the folder as it was.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -43,15 +46,17 @@ class RunFolder:
 
         Raises:
             OutputExistsError: the folder holds something else, another configuration, or another process writes to it.
+            DataError: it can't be written to, or a file in it is damaged.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._take()
         try:
-            if (self.path / CONFIG).exists():
-                self._resume(config, keep)
-            else:
-                self._begin(config)
-            self._lines = (self.path / TRAJECTORIES).open("a", encoding="utf-8")
+            with _writing(self.path):
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._take()
+                if (self.path / CONFIG).exists():
+                    self._resume(config, keep)
+                else:
+                    self._begin(config)
+                self._lines = (self.path / TRAJECTORIES).open("a", encoding="utf-8")
         except BaseException:
             self.close()
             raise
@@ -59,12 +64,14 @@ class RunFolder:
     def append(self, trajectory: Trajectory) -> None:
         """Write the line of a finished episode."""
         assert self._lines is not None
-        self._lines.write(trajectory.to_json() + "\n")
-        self._lines.flush()
+        with _writing(self.path):
+            self._lines.write(trajectory.to_json() + "\n")
+            self._lines.flush()
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary."""
-        write_json(self.path / SUMMARY, summary)
+        with _writing(self.path):
+            write_json(self.path / SUMMARY, summary)
 
     def close(self) -> None:
         """Let another process write."""
@@ -101,14 +108,17 @@ class RunFolder:
             )
         lines = self.path / TRAJECTORIES
         if lines.exists():
-            rest = lines.with_name(lines.name + ".tmp")
-            with rest.open("w", encoding="utf-8") as kept, (self.path / FAILURES).open("a", encoding="utf-8") as failures:
-                for trajectory in read_trajectories(lines):
-                    failed = trajectory.stop_reason == StopReason.ERROR
-                    (failures if failed else kept).write(trajectory.to_json() + "\n")
-                    if not failed:
-                        keep(trajectory)
-            rest.replace(lines)
+            kept, failed = [], []
+            for trajectory in read_trajectories(lines):
+                if trajectory.stop_reason == StopReason.ERROR:
+                    failed.append(trajectory.to_json() + "\n")
+                else:
+                    kept.append(trajectory.to_json() + "\n")
+                    keep(trajectory)
+            if failed:
+                with (self.path / FAILURES).open("a", encoding="utf-8") as failures:
+                    failures.writelines(failed)
+            _replace(lines, "".join(kept))
         write_json(self.path / CONFIG, config)
 
 
@@ -132,6 +142,52 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DataError(f"{path} holds {type(value).__name__}, expected a JSON object")
     return value
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """Read the configuration of the evaluation in the folder `run`.
+
+    Raises:
+        DataError: it is missing, or is not what an evaluation writes.
+    """
+    config = read_json(run / CONFIG)
+    environments, agent = config.get("environments"), config.get("agent")
+    if not isinstance(agent, dict) or "name" not in agent or not isinstance(environments, dict) or not environments:
+        raise DataError(f"{run} holds no evaluation: its {CONFIG} names no agent or no environments")
+    for key, facts in environments.items():
+        if not isinstance(facts, dict) or not isinstance(facts.get("kwargs", {}), dict):
+            raise DataError(f"{run / CONFIG} is damaged: the entry of {key} is not what `empg-gym eval` writes")
+    return config
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which becomes `path` when all is done; nothing is left of it if anything fails.
+
+    Raises:
+        OutputExistsError: `path` is there and is no empty folder.
+        DataError: it can't be written to.
+    """
+    path = path.resolve()
+    building = path.with_name(f".{path.name}.{os.getpid()}")
+    with _writing(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputExistsError(f"{path} is not empty or no folder; remove it or give another folder")
+        building.mkdir(parents=True)
+    try:
+        yield building
+        with _writing(path):
+            building.replace(path)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{path} can't be written to: {error.strerror}; give another folder") from None
 
 
 def _replace(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from empg_gym.agents import Agent, SessionAgent
-from empg_gym.errors import ConfigError, DataError, MissingDependencyError, TaskError
+from empg_gym.errors import ConfigError
 from empg_gym.evaluation.environments import Source
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.evaluation.plan import choose_tasks, episode_specs
@@ -169,13 +169,12 @@ class Run:
 
     async def _episode(self, key: str, spec: EpisodeSpec) -> Trajectory:
         work = self.works[key]
-        try:
-            ((_, trajectory),) = [outcome async for outcome in work.rollout.stream([spec])]
-        except (ConfigError, DataError, MissingDependencyError, TaskError):
-            raise
-        except Exception as error:
-            trajectory = _unmade(work, spec, error)
+        ((_, trajectory),) = [outcome async for outcome in work.rollout.stream([spec])]
         trajectory.agent = self._name()
+        if trajectory.stop_reason == StopReason.ERROR:
+            # An environment that was not made or did not start could not say what it is.
+            trajectory.env_id, trajectory.env_version = work.source.env_id, work.facts["env_version"]
+            trajectory.data_fingerprint, trajectory.split = work.facts["data_fingerprint"], work.facts["split"]
         return trajectory
 
     def _take_over(self, trajectory: Trajectory) -> None:
@@ -231,23 +230,6 @@ class Run:
             "versions": versions(),
         }
         return Summary(data, tuple(self.records.values()))
-
-
-def _unmade(work: _Work, spec: EpisodeSpec, error: Exception) -> Trajectory:
-    """Return the record of an episode whose environment could not even be made."""
-    return Trajectory(
-        env_id=work.source.env_id,
-        env_version=work.facts["env_version"],
-        data_fingerprint=work.facts["data_fingerprint"],
-        split=work.facts["split"],
-        task=str(spec.task),
-        instruction="",
-        seed=spec.seed,
-        group=spec.group,
-        repeat=spec.repeat,
-        stop_reason=StopReason.ERROR,
-        error=f"{type(error).__name__}: {error}",
-    )
 
 
 def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:

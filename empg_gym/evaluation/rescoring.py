@@ -1,7 +1,8 @@
 """Scores a saved run again, without its agent.
 
 Rules:
-    - The saved run is never changed: the result is a run folder of its own, DIR/rescored if nothing else is said.
+    - The saved run is never changed: the result is a run folder of its own, DIR/rescored if nothing else is said. It appears whole or not
+      at all.
     - Each episode is played again from its task and seed with the recorded actions. Where the environment answers with the recorded
       observations, its score of today takes the place of the old one.
     - Where it answers otherwise (other data, other rules), the recorded actions are no longer what the agent would have done: such an
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.errors import DataError, EMPGGymError, OutputExistsError
+from empg_gym.errors import DataError, EMPGGymError
 from empg_gym.evaluation.environments import Conversation, Source, find_id
-from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, read_json, write_json
+from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder, read_config, read_json, write_json
 from empg_gym.evaluation.record import EpisodeRecord, record_of
 from empg_gym.evaluation.summary import Prices, Summary, merge, summarise, versions
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
@@ -38,14 +39,13 @@ def rescore(run: str | Path, out: str | Path | None = None, *, prices: Prices | 
         OutputExistsError: the output folder is not empty.
     """
     run = Path(run)
-    config = read_json(run / CONFIG)
-    folder = Path(out) if out is not None else run / "rescored"
-    if folder.exists() and any(folder.iterdir()):
-        raise OutputExistsError(f"{folder} is not empty; remove it or give another folder for the new scores")
-    environments = config.get("environments")
-    if not isinstance(environments, dict):
-        raise DataError(f"{run / CONFIG} names no environments: expected the configuration of an evaluation")
-    folder.mkdir(parents=True, exist_ok=True)
+    config = read_config(run)
+    with new_folder(Path(out) if out is not None else run / "rescored") as folder:
+        return _rescore(run, config, folder, prices)
+
+
+def _rescore(run: Path, config: dict[str, Any], folder: Path, prices: Prices | None) -> Summary:
+    environments = config["environments"]
     judges = {key: _Judge(facts) for key, facts in environments.items()}
     records: list[EpisodeRecord] = []
     outcomes: Counter[str] = Counter()
@@ -99,7 +99,7 @@ class _Judge:
         self.note = ""
         self._env: LLMAgentEnv | None = None
         try:
-            source = Source(find_id(str(facts["env_id"])), dict(facts.get("kwargs") or {}), Conversation())
+            source = Source(find_id(str(facts.get("env_id"))), dict(facts.get("kwargs") or {}), Conversation())
             self._env = source.make()
         except EMPGGymError as error:
             self.note = f"kept: the environment can't be made ({error})"

@@ -71,6 +71,9 @@ def evaluate(
     if repeats < 1 or retries < 0 or (concurrency is not None and concurrency < 1):
         raise ConfigError(f"repeats and concurrency must be at least 1, retries at least 0; got {repeats}, {concurrency} and {retries}")
     player = make_agent(agent, **(agent_options or {})) if isinstance(agent, str) else agent
+    concurrency = concurrency or int(getattr(player, "preferred_concurrency", _CONCURRENCY))
+    if concurrency < 1:
+        raise ConfigError(f"the agent's preferred_concurrency must be at least 1, not {concurrency}")
     names = [envs] if isinstance(envs, str) else list(envs)
     own = getattr(player, "dialogue", None)
     talk = Conversation(
@@ -87,7 +90,7 @@ def evaluate(
         options=dict(agent_options or {}),
         repeats=repeats,
         seed=seed,
-        concurrency=concurrency or int(getattr(player, "preferred_concurrency", _CONCURRENCY)),
+        concurrency=concurrency,
         retries=retries,
         limits=limits,
         prices=None if prices is None else Prices(*prices),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,12 +55,21 @@ def read_limits(values: dict[str, Any], *, end_on_cut_response: bool) -> Limits:
     """Return the limits with these values.
 
     Raises:
-        ConfigError: a limit that does not exist.
+        ConfigError: a limit that does not exist, or a value that is none.
     """
     known = [item.name for item in dataclasses.fields(Limits)]
     for name in values:
         if name not in known:
             raise ConfigError(f"there is no limit {name!r}; {nearest(name, known)}")
+    for name, value in values.items():
+        if name == "end_on_cut_response":
+            if not isinstance(value, bool):
+                raise ConfigError(f"the limit {name} is true or false, not {value!r}")
+        elif name == "max_seconds":
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf):
+                raise ConfigError(f"the limit {name} is a number of seconds above 0, not {value!r}")
+        elif value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ConfigError(f"the limit {name} is a whole number of at least 1, not {value!r}")
     return Limits(**{"end_on_cut_response": end_on_cut_response, **values})
 
 
@@ -94,12 +104,16 @@ def read_prices(text: str) -> Prices:
     """Read "PROMPT,COMPLETION", the prices of a million tokens.
 
     Raises:
-        ConfigError: not two numbers.
+        ConfigError: not two numbers of at least 0.
     """
     try:
         prompt, completion = (float(part) for part in text.split(","))
+        if not (0 <= prompt < math.inf and 0 <= completion < math.inf):
+            raise ValueError
     except ValueError:
-        raise ConfigError(f"prices are two numbers, of a million prompt and completion tokens, such as 0.15,0.60; not {text!r}") from None
+        raise ConfigError(
+            f"prices are two numbers of at least 0, of a million prompt and completion tokens, such as 0.15,0.60; not {text!r}"
+        ) from None
     return Prices(prompt, completion)
 
 

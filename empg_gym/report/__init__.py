@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -42,5 +43,6 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     except OSError as error:
         raise DataError(f"the report can't be written to {target}: {error.strerror}; name another file with --out") from None
     finally:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
     return target

@@ -29,6 +29,9 @@ class ChatServer:
     """What the server does, and what it has seen."""
 
     faults: Fault = lambda number: None
+    model_faults: Fault = lambda number: None
+    """As `faults`, for the listing of models: the name of a status."""
+    listings: int = 0
     key: str | None = None
     top_limit: int = 20
     rejects: tuple[str, ...] = ()
@@ -49,6 +52,10 @@ class ChatServer:
         return Starlette(routes=[Route("/v1/chat/completions", self.chat, methods=["POST"]), Route("/v1/models", self.models)])
 
     async def models(self, request: Request) -> Response:
+        fault = self.model_faults(self.listings)
+        self.listings += 1
+        if fault is not None:
+            return error(int(fault), "not now")
         return JSONResponse({"object": "list", "data": [{"id": "doors-1"}]})
 
     async def chat(self, request: Request) -> Response:
@@ -111,7 +118,7 @@ class ChatServer:
                 return error(429, "slow down", headers={"Retry-After": "0.02"})
             case "429-date":
                 return error(429, "slow down", headers={"Retry-After": "Fri, 01 Jan 2021 00:00:00 GMT"})
-            case "500" | "503":
+            case "403" | "500" | "503":
                 return error(int(fault), "broken")
             case "slow":
                 await asyncio.sleep(30)

@@ -100,6 +100,18 @@ def test_options_reach_a_python_class(module):
         ("openai:m", {"base_url": "localhost"}, "must begin with http"),
         ("openai:m", {"base_url": "http://x", "format": "chatt"}, "did you mean 'chat'"),
         ("openai:m", {"base_url": "http://x", "retries": -1}, "retries must be at least 0"),
+        ("openai:m", {"base_url": "http://x", "retries": 1.5}, "can't use the retries given, of the type float"),
+        ("openai:m", {"base_url": "http://x", "timeout": "abc"}, "can't use the timeout given, of the type str"),
+        ("openai:m", {"base_url": "http://x", "timeout": float("nan")}, "timeout must be at least"),
+        ("openai:m", {"base_url": "http://x", "concurrency": True}, "can't use the concurrency given"),
+        ("openai:m", {"base_url": "http://x", "extra": 5}, "can't use the extra given"),
+        ("openai:m", {"base_url": "http://x", "api_key": 5}, "can't use the api_key given"),
+        ("openai:m", {"base_url": 5}, "can't use the base_url given"),
+        ("openai:m", {"base_url": "http://x:99999"}, "port from 1 to 65535"),
+        ("openai:m", {"base_url": "http://"}, "needs a host"),
+        ("openai:m", {"base_url": "http://x:y"}, "is no address"),
+        ("exec:cat", {"env": {"A": 1}}, "can't use the env given"),
+        ("exec:cat", {"per": "sesion"}, "per must be"),
     ],
 )
 def test_wrong_names_are_told_in_a_sentence(module, spec, options, sign):

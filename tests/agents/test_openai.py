@@ -126,6 +126,42 @@ def test_a_wrong_key_ends_the_run_and_is_not_shown(tmp_path):
         assert "very-secret" not in file.read_text() and '"right"' not in file.read_text()
 
 
+@pytest.mark.parametrize("key", ["sk-very\nsecret", "sk-very secret", "sk-very-sécret", "sk-very\x7fsecret"])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(ConfigError, match="the key holds") as caught:
+        OpenAIAgent("doors-1", base_url="http://127.0.0.1:9/v1")
+    assert "very" not in str(caught.value)
+
+
+def test_white_space_around_a_key_is_no_part_of_it(monkeypatch):
+    with serving(ChatServer(key="right")) as server:
+        assert entry(play(server, api_key=" right\n"))["success_rate"] == 1.0
+    monkeypatch.setenv("OPENAI_API_KEY", " \n")
+    with pytest.raises(ConfigError, match="no key"):
+        OpenAIAgent("doors-1")
+    with serving(ChatServer(faults=always("404"))) as server, pytest.raises(ConfigError) as caught:
+        play(server)
+    assert "[key]" not in str(caught.value)
+
+
+def test_the_status_403_means_the_key_only_before_the_first_success():
+    with serving(ChatServer(faults=always("403"))) as server, pytest.raises(ConfigError, match="refuses the key"):
+        play(server)
+    with serving(ChatServer(faults=lambda number: "403" if number == 4 else None)) as server:
+        found = entry(play(server, episodes=3, concurrency=1))
+    assert (found["errors"], found["scored"], found["errors_by_kind"]) == (1, 2, {"RejectedRequest": 1})
+
+
+def test_the_listing_of_models_is_tried_again():
+    with serving(ChatServer(model_faults=lambda number: "503" if number < 2 else None)) as server:
+        summary = evaluate(TOY_ID, OpenAIAgent(base_url=server.url), episodes=1)
+    assert summary.data["agent"] == "openai:doors-1" and server.listings == 3
+    with serving(ChatServer(model_faults=always("404"))) as server:
+        assert entry(play(server, episodes=1))["success_rate"] == 1.0
+    assert server.listings == 1, "a server without a listing is not asked again"
+
+
 def test_a_refused_request_is_an_error_at_once():
     with serving(ChatServer(faults=always("422"))) as server:
         summary = play(server, episodes=1)

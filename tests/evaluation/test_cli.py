@@ -124,12 +124,17 @@ def test_exit_codes(tmp_path, arguments, code, said):
         (["eval", TOY_ID, "-a", "expert", "--rescore", "x"], "--rescore takes a finished run alone"),
         (["eval", "--rescore", "nowhere"], "config.json is missing"),
         (["compare", "nowhere"], "at least two"),
+        (["eval", TOY_ID, "-a", "expert", "-n", "1", "--out", "{file}"], "can't be written to"),
+        (["eval", TOY_ID, "-a", "expert", "-n", "1", "--out", "{file}/run"], "can't be written to"),
+        (["eval", TOY_ID, "-a", "expert", "-n", "1", "--set", "limits.max_turns=abc"], "whole number of at least 1"),
+        (["eval", TOY_ID, "-a", "openai:m", "--base-url", "http://x", "--set", "agent.timeout=abc"], "can't use the timeout"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path, monkeypatch, arguments, said):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    code, out, err = empg_gym(*arguments)
+    (tmp_path / "file").touch()
+    code, out, err = empg_gym(*(argument.format(file=tmp_path / "file") for argument in arguments))
     assert code == 2 and said in err and "Traceback" not in err + out and err.count("\n") == 1
 
 
@@ -202,7 +207,20 @@ def test_settings_tasks_prices_and_limits(tmp_path):
         (lambda: read_tasks(["@nowhere"]), DataError),
         (lambda: read_prices("1"), ConfigError),
         (lambda: read_prices("a,b"), ConfigError),
+        (lambda: read_prices("-1,1"), ConfigError),
+        (lambda: read_prices("nan,1"), ConfigError),
+        (lambda: read_prices("1,inf"), ConfigError),
         (lambda: read_limits({"max_turn": 1}, end_on_cut_response=True), ConfigError),
+        *(
+            (lambda name=name, value=value: read_limits({name: value}, end_on_cut_response=True), ConfigError)
+            for name, values in {
+                "max_turns": ["abc", -1, 0, 1.5, True],
+                "max_row_tokens": ["x", 0],
+                "max_seconds": ["x", 0, float("nan"), True],
+                "end_on_cut_response": [1, "no"],
+            }.items()
+            for value in values
+        ),
     ],
 )
 def test_unreadable_options(call, error):

@@ -10,7 +10,7 @@ import pytest
 from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.errors import ConfigError, EnvironmentFailure, TaskError
-from empg_gym.evaluation import Prices, Source, evaluate, plan
+from empg_gym.evaluation import Prices, Source, compare, evaluate, plan, rescore
 from empg_gym.evaluation.plan import episode_seed
 from empg_gym.rollout import Limits
 from empg_gym.trajectory import Completion, read_trajectories
@@ -73,6 +73,7 @@ def test_a_split_of_thousands_is_not_run_whole_unasked(monkeypatch):
         ({"dialogue": "raect"}, ConfigError, "did you mean 'react'"),
         ({"env_kwargs": {"lenght": 3}}, ConfigError, "did you mean 'length'"),
         ({"env_kwargs": {"max_steps": 0}}, ConfigError, "max_steps"),
+        ({"env_kwargs": {"split": 5}}, ConfigError, "split|arguments"),
     ],
 )
 def test_wrong_calls_are_told_in_a_sentence(options, error, sign):
@@ -169,7 +170,7 @@ def test_an_environment_that_fails_is_an_error():
     assert entry["errors"] > 0 and entry["errors"] + entry["scored"] == 12 and entry["success_rate"] in (1.0, None)
 
 
-def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch):
+def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch, tmp_path):
     made = []
 
     def make(self, original=Source.make):
@@ -179,9 +180,16 @@ def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch):
         return original(self)
 
     monkeypatch.setattr(Source, "make", make)
-    entry = run("python:tests.evaluation.player:SlowPlayer", concurrency=4).results[TOY_ID]
+    entry = run("python:tests.evaluation.player:SlowPlayer", concurrency=4, out=tmp_path / "run").results[TOY_ID]
     assert entry["errors_by_kind"] == {"EnvironmentFailure": entry["errors"]} and 0 < entry["errors"] < 12
     assert entry["scored"] == 12 - entry["errors"]
+    monkeypatch.undo()
+    for trajectory in read_trajectories(tmp_path / "run" / "trajectories.jsonl"):
+        assert (trajectory.env_id, trajectory.split, trajectory.env_version) == (TOY_ID, "test", "1")
+        assert trajectory.data_fingerprint == entry["data_fingerprint"] != ""
+    assert rescore(tmp_path / "run").results[TOY_ID]["errors"] == entry["errors"]
+    cells = compare([tmp_path / "run", tmp_path / "run" / "rescored"]).cells
+    assert {cell.environment for cell in cells} == {TOY_ID} and {cell.errors for cell in cells} == {entry["errors"]}
 
 
 class CallsTools(ExpertAgent):

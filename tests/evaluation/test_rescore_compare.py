@@ -179,3 +179,34 @@ def test_what_cannot_be_compared(tmp_path, three):
     evaluate(RUDE_ID, "random", episodes=2, out=tmp_path / "other")
     with pytest.raises(ConfigError, match="share no environment"):
         compare([three[0], tmp_path / "other"])
+
+
+def test_a_failed_rescore_leaves_nothing_in_the_way_of_the_next(saved):
+    path = saved / "trajectories.jsonl"
+    whole = path.read_text()
+    path.write_text(whole + "{}\n")
+    with pytest.raises(DataError, match="line 17"):
+        rescore(saved)
+    assert {file.name for file in saved.iterdir()} == {"config.json", "trajectories.jsonl", "summary.json"}
+    path.write_text(whole)
+    assert rescore(saved).results[RUDE_ID]["episodes"] == 16
+
+
+@pytest.mark.parametrize("place, error", [("file", OutputExistsError), ("file/below", DataError)])
+def test_new_scores_do_not_go_into_a_file(saved, tmp_path, place, error):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(error):
+        rescore(saved, tmp_path / place)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "change", [{"environments": {RUDE_ID: 5}}, {"environments": {RUDE_ID: {"kwargs": 5}}}, {"environments": 5}, {"agent": 5}]
+)
+def test_a_damaged_configuration_is_told_in_a_sentence(saved, three, change):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps({**config, **change}))
+    with pytest.raises(DataError, match=r"config\.json"):
+        rescore(saved)
+    with pytest.raises(DataError, match=r"config\.json"):
+        compare([three[0], saved])

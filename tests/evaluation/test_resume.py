@@ -161,9 +161,12 @@ def test_a_damaged_line_is_named(tmp_path):
     run(tmp_path / "run")
     path = tmp_path / "run" / "trajectories.jsonl"
     text = path.read_text().splitlines(keepends=True)
-    path.write_text("".join([*text[:3], "{}\n", *text[4:]]))
+    failed = json.dumps({**json.loads(text[0]), "stop_reason": "error", "error": "RuntimeError: no power"}) + "\n"
+    path.write_text("".join([failed, *text[1:3], "{}\n", *text[4:]]))
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
     with pytest.raises(DataError, match="line 4"):
         run(tmp_path / "run")
+    assert {file.name: file.read_bytes() for file in path.parent.iterdir()} == before, "nothing was written"
 
 
 def test_one_process_writes_at_a_time(tmp_path):

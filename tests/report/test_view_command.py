@@ -25,6 +25,16 @@ def test_a_page_is_written_and_opened(tmp_path, monkeypatch):
     assert opened == [(tmp_path / "deep" / "page.html").as_uri()] and "open it yourself" in result.output.replace(opened[0], "it")
 
 
+@pytest.mark.parametrize("place", ["file/page.html", "folder"])
+def test_a_page_that_cannot_be_written_is_told_in_a_sentence(tmp_path, place):
+    run = evaluation_run(tmp_path / "run", 1)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    result = CliRunner().invoke(app, [str(run), "--out", str(tmp_path / place)])
+    assert isinstance(result.exception, DataError) and "can't be written" in str(result.exception)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "file", "folder"}
+
+
 @pytest.mark.parametrize(
     ("options", "error", "part"), [(["--follow", "--out", "x"], ConfigError, "writes no file"), ([], DataError, "no run")]
 )

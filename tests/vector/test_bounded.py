@@ -211,6 +211,19 @@ def test_wrong_arguments(options, sign):
         BoundedVectorEnv(**{"env_fns": [Trouble], **options})
 
 
+def test_seeds_of_numpy_count_as_seeds():
+    envs = troubled(2)
+    try:
+        expected = envs.reset(seed=5)[0], envs._seeds.copy()
+        for seed in (np.int64(5), np.array(5), np.array([5, 6]), (np.int32(5), 6)):
+            assert (envs.reset(seed=seed)[0], envs._seeds) == expected and all(type(one) is int for one in envs._seeds)
+        for seed in (1.5, "12", [1.0, 2.0]):
+            with pytest.raises(ConfigError, match="seed must be"):
+                envs.reset(seed=seed)
+    finally:
+        envs.close()
+
+
 def test_wrong_numbers_of_things():
     envs = troubled(2)
     try:
