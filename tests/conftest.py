@@ -1,0 +1,9 @@
+"""What every test run needs, however it was started."""
+
+from __future__ import annotations
+
+import signal
+
+# A job in the background of a shell starts with Ctrl-C ignored, and its children inherit that: tests that interrupt a command would hang.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
