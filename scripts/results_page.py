@@ -263,6 +263,19 @@ def tiny_runs() -> str:
     return "\n\n".join([text, table(head, rows), machine(record), "`python -m benchmarks.train_tiny configs/deepsearch-tiny.toml`"])
 
 
+def report_scale() -> str:
+    """The report of ten thousand episodes in headless Chromium."""
+    record = load("report_scale")
+    actions = record["action_ms"]
+    rows = [
+        ("size of the page", f"{record['page_mb']:.0f} MB (trajectories: {record['trajectories_mb']:.0f} MB)"),
+        ("writing it", f"{record['write_seconds']:.0f} s"),
+        ("opening it", f"{record['load_ms']} ms"),
+        *((name.replace("_", " "), f"{value} ms") for name, value in actions.items()),
+    ]
+    return "\n\n".join([table((f"{record['episodes']:,} episodes", ""), rows), machine(record), "`python -m benchmarks.report_scale`"])
+
+
 def readme_demo() -> str:
     """The demo's outcome in three lines."""
     record = load("demo_alfworld")
@@ -311,6 +324,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "webshop_scale": ("WebShop: a million products", webshop_scale),
     "webshop_ratio": ("WebShop: option and attribute matching", webshop_ratio),
     "retrieval_speed": ("Retrieval: speed and fidelity", retrieval_speed),
+    "report_scale": ("Report: ten thousand episodes", report_scale),
 }
 """Result file to heading and what renders it, in the order of the page."""
 
