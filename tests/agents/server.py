@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import re
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -178,9 +179,9 @@ def always(name: str) -> Fault:
 @contextmanager
 def serving(server: ChatServer) -> Iterator[ChatServer]:
     """Run the server in a thread; `url` is its base URL."""
-    config = uvicorn.Config(server.app(), host="127.0.0.1", port=0, log_level="critical", timeout_graceful_shutdown=1, lifespan="off")
+    config = uvicorn.Config(server.app(), log_level="critical", timeout_graceful_shutdown=1, lifespan="off")
     runner = uvicorn.Server(config)
-    listener = config.bind_socket()
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
     thread = threading.Thread(target=runner.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     server.url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
