@@ -35,6 +35,9 @@ class FromScratch(BaseModel):
     """Whether input and output share one embedding."""
     init_std: float = 0.02
     """Standard deviation of the initial weights."""
+    max_words: PositiveInt = 16_000
+    """Words that are one token, at most, the most frequent first; others are spelled from pieces. Few of them make the model practise
+    spelling, which it needs where held-out tasks bring new names."""
 
 
 def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
@@ -119,7 +122,7 @@ def _make(
     kv_heads = shape.kv_heads or shape.heads
     if shape.heads % kv_heads:
         raise ConfigError(f"heads must be a multiple of kv_heads: {shape.heads} is none of {kv_heads}")
-    tokenizer = train_tokenizer(texts, whole=whole)
+    tokenizer = train_tokenizer(texts, max_words=shape.max_words, whole=whole)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,
