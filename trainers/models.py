@@ -143,12 +143,25 @@ def _make(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
-    return _ready(model, device, dtype or torch.float32), tokenizer
+    return _ready(cast_weights(model, dtype or torch.float32), device), tokenizer
+
+
+def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """Give the weights of a model another number type, in place, and return it.
+
+    Buffers keep theirs, which `model.to(dtype)` would not let them: rotary frequencies in bfloat16 put the tokens of a long row at
+    places that are radians off, so that the copy would be another policy than the model.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
 
 
 def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from empg_gym.trainers.file_tokenizer import FileTokenizer
 
     folder = Path(name).expanduser()
     local = folder.exists()
@@ -160,8 +173,8 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
         raise ConfigError(f"{name!r} is no Hugging Face model folder: it has no config.json")
     source: Any = folder if local else name
     try:
-        # AutoTokenizer goes by the model's type and would replace the splitting rules of a tokenizer of our own by that type's.
-        tokenizer = (PreTrainedTokenizerFast if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
+        # The class makes that it is saved again as what was read here.
+        tokenizer = (FileTokenizer if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto", attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         hint = (
@@ -172,11 +185,11 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
         raise ConfigError(
             f"the tokenizer of {name!r} has no chat template; take a model with one, or add chat_template.jinja to its folder"
         )
-    return _ready(model, device, model.dtype), tokenizer
+    return _ready(model, device), tokenizer
 
 
-def _ready(model: Any, device: torch.device | str, dtype: torch.dtype) -> PreTrainedModel:
-    model.to(device=device, dtype=dtype)
+def _ready(model: Any, device: torch.device | str) -> PreTrainedModel:
+    model.to(device=device)
     model.eval()
     return model
 
@@ -187,7 +200,7 @@ def _generic_tokenizer(folder: Path) -> bool:
         saved = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
     except (OSError, ValueError):
         return False
-    return saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
+    return saved in ("FileTokenizer", "TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 def _first_line(error: Exception) -> str:

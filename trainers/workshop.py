@@ -18,7 +18,7 @@ from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.demonstrations import tokenizer_texts
 from empg_gym.trainers.environments import environment_maker
 from empg_gym.trainers.generate.hf import HFGenerator
-from empg_gym.trainers.models import load_model, resolve_device
+from empg_gym.trainers.models import cast_weights, load_model, resolve_device
 from empg_gym.trainers.policy import Policy
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class Workshop:
         self.policy = self._policy(self.model)
         self._playing: PreTrainedModel = self.model
         if self.compute_dtype != torch.float32:
-            self._playing = copy.deepcopy(self.model)
-            torch.nn.Module.to(self._playing, dtype=self.compute_dtype)
+            self._playing = cast_weights(copy.deepcopy(self.model), self.compute_dtype)
         self.player = self._generator(config.rollout.temperature)
         self.examinee = self._generator(config.eval.temperature)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from empg_gym.errors import ConfigError
-from empg_gym.trainers.models import FromScratch, load_model, resolve_device
+from empg_gym.trainers.models import FromScratch, cast_weights, load_model, resolve_device
 from tests.generate.worlds import texts
 
 SMALL = FromScratch(width=32, heads=4, kv_heads=2)
@@ -40,6 +42,18 @@ def test_saved_and_loaded(tmp_path):
     assert loaded.dtype == torch.float32
     half, _ = load_model(str(tmp_path), dtype=torch.bfloat16)
     assert half.dtype == torch.bfloat16
+
+
+def test_weights_in_bfloat16_leave_the_places_of_tokens_exact(tmp_path):
+    model, tokenizer = load_model(from_scratch=SMALL, tokenizer_texts=texts())
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded, _ = load_model(str(tmp_path), dtype=torch.bfloat16)
+    made, _ = load_model(from_scratch=SMALL, tokenizer_texts=texts(), dtype=torch.bfloat16)
+    for half in (loaded, made, cast_weights(copy.deepcopy(model), torch.bfloat16)):
+        assert {weight.dtype for weight in half.parameters()} == {torch.bfloat16}
+        assert half.lm_head.weight is half.get_input_embeddings().weight
+        assert all(torch.equal(one, other) for one, other in zip(half.buffers(), model.buffers(), strict=True))
 
 
 @pytest.mark.parametrize(
