@@ -59,8 +59,9 @@ def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, t
     tokenizer.save_pretrained(partial)
     fields = {name: getattr(state, name) for name in TrainerState.__dataclass_fields__}
     torch.save(fields, partial / STATE)
-    for path in partial.iterdir():
-        _flush(path)
+    for path in partial.rglob("*"):  # a tokenizer with several chat templates keeps them in a folder
+        if path.is_file():
+            _flush(path)
     if target.exists():
         if latest_checkpoint(folder) == target:
             # No folder is replaced by another in one move: meanwhile `latest` names a copy of the one that goes.

@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, and the same model and tokenizer when they are read back."""
 
+import copy
 import shutil
 from pathlib import Path
 
@@ -45,6 +46,15 @@ def test_a_checkpoint_gives_back_weights_state_and_every_token(config, made, tmp
         for one, other in zip(first.steps, second.steps, strict=True):
             assert one.prompt_token_ids.tolist() == other.prompt_token_ids.tolist()
             assert one.response_token_ids.tolist() == other.response_token_ids.tolist()
+
+
+def test_a_tokenizer_that_writes_a_folder(made, tmp_path):
+    model, tokenizer = made
+    several = copy.deepcopy(tokenizer)
+    several.chat_template = {"default": tokenizer.chat_template, "tool_use": tokenizer.chat_template}
+    folder = save_checkpoint(tmp_path, TrainerState(phase="rl", step=1, seconds=0.0), model, several)
+    assert any(path.is_dir() for path in folder.iterdir())
+    assert latest_checkpoint(tmp_path) == folder
 
 
 def test_a_broken_save_leaves_the_latest_as_it_was(made, tmp_path, monkeypatch):
