@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-dev-shm-usage",
-)
+from empg_gym.envs.webshop.chromium import FLAGS, find_browser
+from empg_gym.errors import MissingDependencyError
 
 
 @contextmanager
 def chromium(profile: Path, *, dark: bool = False, width: int = 1280) -> Iterator:
     """Start a browser; skips the test where Chromium, its driver or selenium is missing."""
     webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install 'empg-gym[browser]'")
-    binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver_path = os.environ.get("SE_CHROMEDRIVER") or shutil.which("chromedriver")
-    if binary is None or driver_path is None:
-        pytest.skip("Chromium or its driver is missing: apt-get install chromium chromium-driver")
+    try:
+        binary, driver_path = find_browser()
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},900"):
