@@ -108,9 +108,10 @@ class ChatRow:
 
     def respond(self, ids: Sequence[int]) -> None:
         """Append generated ids, end-of-turn token included where there is one."""
+        text = self.codec.decode(ids)
         self.ids.extend(ids)
-        self._answer += self.codec.decode(ids)
-        self.text += self._answer
+        self._answer += text
+        self.text += text
 
     def encode_response(self, text: str) -> list[int]:
         """Return the ids of a response with its end-of-turn token, for `respond` in supervised rows."""

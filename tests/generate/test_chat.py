@@ -83,6 +83,18 @@ def test_generated_ids_stay_as_they_are():
         assert row.ids[: len(before)] == before
 
 
+def test_a_response_may_come_in_pieces():
+    for codec in (OWN, SLOW, QWEN25):
+        row = ChatRow(codec)
+        messages = [{"role": "user", "content": "apple"}]
+        row.prompt(messages)
+        for token in codec.encode_response("bench jar"):
+            row.respond([token])
+        _, new_row = row.prompt([*messages, {"role": "assistant", "content": "bench jar"}, {"role": "user", "content": "fork"}])
+        assert not new_row
+        assert row.text == codec.decode(row.ids)
+
+
 def test_dropped_thoughts_open_a_new_row():
     answers = ["<think>where?</think>apple", "<think>there</think>bench", "jar", "fork"]
     rows = [(new_row, list(row.ids)) for _, _, new_row, row in talk(QWEN3, answers)]
