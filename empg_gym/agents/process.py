@@ -126,6 +126,7 @@ class ProcessSession:
             reply = await process.ask(request, agent.timeout)
         except (AgentError, asyncio.CancelledError):
             if agent.per == "session" or not process.healthy:
+                self._process = None
                 agent.end(process)
             raise
         return _completion(reply)
@@ -133,11 +134,11 @@ class ProcessSession:
     def close(self) -> None:
         """The episode is over: end its process, or tell the shared one."""
         process, self._process = self._process, None
-        if process is None or not process.alive:
+        if process is None:
             return
         if self._agent.per == "session":
             self._agent.end(process)
-        else:
+        elif process.alive:
             process.tell({"end": self._number})
 
 
@@ -262,12 +263,12 @@ class AgentProcess:
     def _deliver(self, line: bytes) -> None:
         try:
             reply = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AgentError(f"the agent process wrote a line that is not JSON: {line[:200]!r}") from None
         if not isinstance(reply, dict):
             raise AgentError(f"the agent process wrote {line[:200]!r}, expected a JSON object")
         number = reply.get("id", next(iter(self._open), None) if len(self._open) == 1 else None)
-        if number in self._abandoned:
+        if isinstance(number, int) and number in self._abandoned:
             self._abandoned.discard(number)
             return
         future = self._open.get(number) if isinstance(number, int) else None

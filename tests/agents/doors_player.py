@@ -35,6 +35,8 @@ def main() -> None:
             reply = {"text": text}
         elif mode == "wrong-id":
             reply["id"] += 100
+        elif mode == "odd-id":
+            reply["id"] = [reply["id"]]
         elif mode == "stop" and number == 1:
             reply = {"id": request["id"], "stop": True}
         elif mode == "error":
@@ -47,6 +49,9 @@ def main() -> None:
             os._exit(3)
         elif mode == "garbage":
             print("hello, this is a log line", flush=True)
+            continue
+        elif mode == "nested":
+            print("[" * 100_000, flush=True)
             continue
         elif mode == "list":
             reply = [1]
@@ -65,6 +70,9 @@ def main() -> None:
             held.clear()
             continue
         print(json.dumps(reply), flush=True)
+        if mode == "chatty":
+            print("all done, waiting for the next request", flush=True)
+            time.sleep(600)
     while mode == "stubborn":
         time.sleep(1)
 

@@ -63,7 +63,9 @@ def test_one_process_for_all_episodes_in_any_order(mode, tmp_path):
     "mode, said",
     [
         ("wrong-id", "replied with id"),
+        ("odd-id", "replied with id"),
         ("garbage", "not JSON"),
+        ("nested", "not JSON"),
         ("list", "expected a JSON object"),
         ("empty", "needs a text"),
         ("error", "out of ideas"),
@@ -101,6 +103,20 @@ def test_stubborn_processes_and_their_children_are_ended(mode, tmp_path):
     found = play(mode, tmp_path, episodes=1, grace=0.2)
     assert found["success_rate"] == 1.0
     assert pids(tmp_path) and gone(pids(tmp_path))
+
+
+def test_a_process_that_talks_out_of_turn_is_ended_with_its_episode(tmp_path):
+    async def scenario():
+        agent = ProcessAgent([*PLAYER, "chatty"], env={"PLAYER_PIDS": str(tmp_path / "pids")}, grace=0.2)
+        session = agent.session(None, 1)
+        await session.act([{"role": "user", "content": "The note says 2."}])
+        while session._process.alive:
+            await asyncio.sleep(0.01)
+        session.close()
+        await agent.aclose()
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert pids(tmp_path) and not any(map(alive, pids(tmp_path)))
 
 
 def test_an_episode_that_is_cut_short_leaves_a_shared_process_usable(tmp_path):
