@@ -71,7 +71,7 @@ def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
     if not isinstance(content, str) or not isinstance(thoughts, str):
         raise UnreadableReply("the content of its message is no text")
     finish = choice.get("finish_reason") or "stop"
-    if finish not in _FINISHED:
+    if not isinstance(finish, str) or finish not in _FINISHED:
         raise UnreadableReply(f"the response was stopped with finish_reason {finish!r}")
     logprobs, entropies = _likelihoods(choice.get("logprobs"))
     token_ids = _ids(choice.get("token_ids"), "token_ids")
@@ -128,7 +128,7 @@ def _calls(message: dict[str, Any]) -> tuple[tuple[dict[str, Any], ...], dict[st
     name, raw = str(calls[0]["function"].get("name") or ""), calls[0]["function"].get("arguments")
     try:
         arguments = json.loads(raw) if isinstance(raw, str) else raw
-    except ValueError:
+    except (ValueError, RecursionError):
         arguments = {}
     arguments = arguments if isinstance(arguments, dict) else {}
     call = {

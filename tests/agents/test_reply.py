@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from empg_gym.agents.backoff import LONGEST_BACKOFF, LONGEST_WAIT, retry_after, wait_seconds
@@ -96,9 +96,11 @@ def test_any_body_is_read_or_unreadable(body):
     assert isinstance(completion.text, str) and message["role"] == "assistant"
 
 
-@given(json_values, json_values, json_values)
-def test_any_choice_is_read_or_unreadable(message, logprobs, ids):
-    body = {"choices": [{"message": message, "logprobs": logprobs, "token_ids": ids, "finish_reason": "stop"}]}
+@given(json_values, json_values, json_values, json_values)
+@example({"content": "look"}, None, None, {"type": "stop"})
+@example({"tool_calls": [{"function": {"name": "act", "arguments": "[" * 100_000}}]}, None, None, "stop")
+def test_any_choice_is_read_or_unreadable(message, logprobs, ids, finish):
+    body = {"choices": [{"message": message, "logprobs": logprobs, "token_ids": ids, "finish_reason": finish}]}
     try:
         completion, _ = read_reply(body)
     except UnreadableReply:
