@@ -36,7 +36,7 @@ def read_action(message: str, admissible: Sequence[str], console: Console | None
         if answer == "?":
             for number, action in enumerate(admissible, 1):
                 console.print(f"{number:4d}  {escape(action)}", highlight=False)
-        elif answer.isdigit() and 1 <= int(answer) <= len(admissible) and answer not in admissible:
+        elif answer.isdecimal() and 1 <= int(answer) <= len(admissible) and answer not in admissible:
             return admissible[int(answer) - 1]
         elif answer:
             return answer

@@ -33,7 +33,7 @@ KINDS: dict[str, _Kind] = {
     "human": _Kind("empg_gym.agents.human:HumanAgent", None, "human", False),
     "openai": _Kind("empg_gym.agents.openai:OpenAIAgent", "model", "openai:gpt-4o-mini", False),
     "exec": _Kind("empg_gym.agents.process:ProcessAgent", "command", "exec:'python my_agent.py'"),
-    "checkpoint": _Kind("empg_gym.agents.checkpoint:CheckpointAgent", "folder", "checkpoint:runs/demo/checkpoints/last"),
+    "checkpoint": _Kind("empg_gym.agents.checkpoint:CheckpointAgent", "folder", "checkpoint:runs/demo"),
 }
 """Name to how it is made; `python` loads what it is told to."""
 

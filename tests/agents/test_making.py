@@ -185,6 +185,7 @@ def _line(stream):
         (["", "  look  "], "look"),
         (["2"], "go to shelf 1"),
         (["9"], "9"),
+        (["²"], "²"),
         (["quit"], None),
         ([], None),
         (["?", "1"], "look"),
