@@ -197,7 +197,12 @@ def _step(step: Step) -> dict[str, Any]:
         "error": step.error,
         "diagnostics": {str(name): _rounded(value) for name, value in step.diagnostics.items()},
     }
-    return {name: value for name, value in record.items() if value not in (None, "", [], {}, False) or name in ("valid", "reward", "row")}
+    # Not `in (…, False)`: 0 equals False, and an entropy of 0 is one.
+    return {
+        name: value
+        for name, value in record.items()
+        if (value is not False and value not in (None, "", [], {})) or name in ("valid", "reward")
+    }
 
 
 def _ints(values: IntArray | None) -> list[int] | None:

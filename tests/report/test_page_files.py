@@ -10,11 +10,12 @@ import sys
 import zlib
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from empg_gym.errors import DataError
 from empg_gym.report import write_report
-from tests.report.samples import HOSTILE, evaluation_run, hostile_run, training_run
+from tests.report.samples import HOSTILE, evaluation_run, hostile_run, training_run, trajectory
 
 
 class Outline(HTMLParser):
@@ -111,6 +112,16 @@ def test_data_of_the_page_equals_the_run(tmp_path):
         for shown, step in zip(episode["steps"], trajectory.steps, strict=True):
             assert shown["ids"] == step.response_token_ids.tolist()
             assert [value / 1000 for value in shown["entropies"]] == pytest.approx(step.entropies.tolist(), abs=5.1e-4)
+
+
+def test_a_step_that_is_certain_shows_an_entropy_of_0(tmp_path):
+    from empg_gym.report.episodes import detail
+
+    sure = trajectory(np.random.default_rng(0), 0, steps=2)
+    sure.steps[0].entropy, sure.steps[1].entropy = 0.0, None
+    first, second = detail(sure)["steps"]
+    assert first["entropy"] == 0.0 and "entropy" not in second
+    assert "malformed" not in first and (first["row"], first["valid"]) == (0, sure.steps[0].valid_action)
 
 
 def test_advantages_before_and_after_modulation_reach_the_page(tmp_path):
