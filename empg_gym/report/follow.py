@@ -81,7 +81,7 @@ def _handler(server: ReportServer) -> type[BaseHTTPRequestHandler]:
             try:
                 with server.lock:
                     status, kind, body = _respond(server, path)
-            except EMPGGymError as error:
+            except (EMPGGymError, OSError) as error:  # a checkpoint may go, a file may be replaced between two looks at it
                 status, kind, body = 503, "text/plain", str(error)
             self._answer(status, kind, body)
 

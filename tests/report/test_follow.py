@@ -69,6 +69,19 @@ def test_a_damaged_line_pauses_the_page_and_says_where(live):
     assert answer.status_code == 503 and "line 31" in answer.text
 
 
+def test_a_file_that_goes_while_it_is_read_is_asked_for_again(live, monkeypatch):
+    _, server = live
+
+    def gone(folder):
+        raise FileNotFoundError("tokenizer.json of a checkpoint that was deleted")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("empg_gym.report.tokens.find_tokenizer", gone)
+        assert httpx.get(server.url + "version").status_code == 200
+        assert httpx.get(server.url + "data/vocabulary").status_code == 503
+    assert httpx.get(server.url + "data/vocabulary").status_code == 200
+
+
 def test_only_this_machine_is_answered(live):
     _, server = live
     assert server.url.startswith("http://127.0.0.1:")
