@@ -190,8 +190,6 @@ def _step(step: Step) -> dict[str, Any]:
         "bound": step.entropy_is_bound,
         "row": step.row,
         "finish": step.finish_reason,
-        "promptTokens": step.prompt_tokens,
-        "tokens": step.completion_tokens,
         "model": _rounded(step.model_seconds),
         "env": _rounded(step.env_seconds),
         "error": step.error,
