@@ -21,8 +21,7 @@ from empg_gym.cache import cache_root
 from empg_gym.envs.deepsearch.library import LOCAL_BACKENDS, Library, local_corpus, open_library
 from empg_gym.envs.deepsearch.questions import Question
 from empg_gym.envs.deepsearch.sources.load import Loaded, QuestionSet
-from empg_gym.envs.deepsearch.sources.mix import Data, load_data
-from empg_gym.envs.deepsearch.sources.records import kind_of
+from empg_gym.envs.deepsearch.sources.mix import Data, data_files, load_data
 from empg_gym.errors import ConfigError, nearest
 from empg_gym.retrieval.backends import Retriever, Visitor
 from empg_gym.retrieval.corpus import Corpus, build_corpus
@@ -86,9 +85,11 @@ def open_tasks(
 
         questions, passages = open_world(world_size, world_seed)
         return _tasks(questions, (), split, kinds), open_library(passages, backend, visit, web)
-    loaded = _load(str(data), mix, _stamp(Path(data)))
+    path = Path(data).expanduser()
+    loaded = _load(path, mix, _stamp(path))
     if corpus is not None:
-        return _tasks(loaded.questions, loaded.weights, split, kinds), open_library(local_corpus(corpus), backend, visit, web)
+        passages = local_corpus(Path(corpus).expanduser())
+        return _tasks(loaded.questions, loaded.weights, split, kinds), open_library(passages, backend, visit, web)
     if isinstance(backend, str) and backend in LOCAL_BACKENDS:
         if not any(row.contexts for row in loaded.questions.rows):
             raise ConfigError("these questions come without passages: give corpus=PATH (JSON lines), or a backend that brings its own")
@@ -98,14 +99,13 @@ def open_tasks(
 
 
 @lru_cache(maxsize=8)
-def _load(data: str, mix: str | None, stamp: tuple[tuple[str, int, int], ...]) -> Data:
-    return load_data(Path(data), mix)
+def _load(data: Path, mix: str | None, stamp: tuple[tuple[str, int, int], ...]) -> Data:
+    return load_data(data, mix)
 
 
 def _stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
     """What tells whether files have changed: names, sizes and times."""
-    files = [file for file in sorted(path.rglob("*")) if kind_of(file)] if path.is_dir() else [path] if path.is_file() else []
-    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in data_files(path))
 
 
 def _kinds(task_types: Sequence[str]) -> tuple[str, ...]:

@@ -64,6 +64,23 @@ def test_weights(tmp_path: Path) -> None:
     assert drawn(plain)["nq"] > 1400  # without a mix every question is equally likely
 
 
+def test_a_file_that_a_mix_names_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    questions(folder, "nq", "train", 3)
+    mix = folder / "mix.toml"
+    mix.write_text('[[source]]\npath = "nq/train.jsonl"\n')
+    assert env(folder, data=mix, split="train").num_tasks == 3
+    questions(folder, "nq", "train", 5)
+    assert env(folder, data=mix, split="train").num_tasks == 5
+
+
+def test_the_home_folder_may_be_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    questions(tmp_path / "data", "nq", "train", 2)
+    write_lines(tmp_path / "passages.jsonl", CORPUS)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert DeepSearchEnv(data="~/data", corpus="~/passages.jsonl", split="train").num_tasks == 2
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

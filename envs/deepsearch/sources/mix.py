@@ -18,12 +18,13 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from empg_gym.envs.deepsearch.questions import Domain
 from empg_gym.envs.deepsearch.sources.load import Loaded, QuestionSet, collect, load_file, load_folder, prefixed, set_name
+from empg_gym.envs.deepsearch.sources.records import kind_of
 from empg_gym.errors import ConfigError, DataError, nearest
 
 PAPER_IN_DOMAIN = ("webwalkerqa", "hotpotqa", "2wikimultihopqa", "nq", "triviaqa")
@@ -79,9 +80,15 @@ def load_data(path: Path, mix: str | None = None) -> Data:
     return Data(collect(rows, skipped))
 
 
-def _paper(rows: list[Loaded], skipped: Counter[str], folder: Path) -> Data:
-    from dataclasses import replace
+def data_files(path: Path) -> list[Path]:
+    """Return the files that `load_data` reads, as far as they are there."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file))
+    named = [source.path for source in _sources(path)] if path.suffix == ".toml" and path.is_file() else []
+    return [file for file in (path, *named) if file.is_file()]
 
+
+def _paper(rows: list[Loaded], skipped: Counter[str], folder: Path) -> Data:
     kept = []
     for row in rows:
         name = row.question.dataset
