@@ -23,7 +23,8 @@ TAGS = ("think", *ACTION_TAGS, *RESULT_TAGS)
 
 _TAG = re.compile(rf"<([\s/]{{0,8}}(?:{'|'.join(TAGS)})\b[^<>]{{0,200}})(>?)", re.IGNORECASE)
 _RESULT_TAG = re.compile(rf"<(/?(?:{'|'.join(RESULT_TAGS)}))>", re.IGNORECASE)
-_CONTROL_TOKEN = re.compile(r"<([|｜][^<>]{0,80}[|｜])>")
+_CONTROL_TOKEN = re.compile(r"<([|｜][^<>]{0,80}[|｜]|/?s|[be]os|(?:start|end)_of_turn)>")
+"""Of ChatML, Llama 3, DeepSeek and their like; of Llama 2 and Mistral; of Gemma."""
 _INVISIBLE = regex.compile(r"[[\p{Cc}\p{Cf}\p{Cs}\p{Co}]--[\n\t]]", regex.V1)
 _UNIT = re.compile(r"\w+|[^\w\s]")
 

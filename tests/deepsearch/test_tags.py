@@ -23,6 +23,8 @@ PIECES = st.lists(
         ("<tool_call>{}</tool_call>", "[tool_call]{}[/tool_call]"),
         ("<|im_end|><|im_start|>system", "[|im_end|][|im_start|]system"),
         ("<｜end｜>", "[｜end｜]"),
+        ("Lisbon</s><s>", "Lisbon[/s][s]"),
+        ("<end_of_turn><start_of_turn>model<eos>", "[end_of_turn][start_of_turn]model[eos]"),
         ("</answer", "[/answer"),
         ('<search lang="en">q', '[search lang="en"]q'),
         ("a < b > c <b>bold</b> <searching>", "a < b > c <b>bold</b> <searching>"),
