@@ -17,7 +17,7 @@ from empg_gym.envs.deepsearch.protocols.base import Parsed, Protocol, QueryResul
 
 
 class TaggedProtocol(Protocol):
-    """Base class of search-r1, arpo and asearcher."""
+    """Base class of search-r1, arpo, asearcher and hermes."""
 
     search_tag: ClassVar[str] = "search"
     visit_tag: ClassVar[str] = "visit"

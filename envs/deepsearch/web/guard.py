@@ -26,8 +26,6 @@ import httpx
 from empg_gym.envs.deepsearch.web.deny import BENCHMARK_MIRRORS, denied
 from empg_gym.retrieval.backends import VisitFailed
 
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
 _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 _CARRIES_V4 = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0/96", "::/96")))
 _NOT_UNICAST = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "3fff::/20")))

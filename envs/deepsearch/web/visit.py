@@ -4,7 +4,7 @@ Rules of the own fetch:
     - Every address, the first and each redirect's, passes the guard (`guard`); the connection goes to the address that was checked.
     - At most `redirects` redirects, `max_bytes` after decompression, `seconds` for everything together: names, robots, redirects, tries.
     - Only HTML, plain text and JSON are read. Text is extracted and cleaned (`extract`); the title is HTML's.
-    - It names itself, sends no cookies, uses no proxy, keeps to a rate for each host, and obeys robots.txt unless told not to.
+    - It names itself, sends no cookies, uses no proxy, keeps to a rate, and obeys robots.txt unless told not to.
     - Failures raise `VisitFailed` whose text may be shown to an agent.
 """
 
