@@ -12,6 +12,7 @@ checkpoint's step (`empg_gym.trainers.runfolder`).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -60,9 +61,8 @@ class Trainer:
         for split, reason in self.evaluator.missing.items():
             view.message(f"Evaluations leave out the split {split}: {reason}")
         self._rollout = self._make_rollout()
-        Reinforcement(
-            Optimizer(self.workshop.policy, config.rl.optimizer, 1), config
-        )  # names and options, checked before anything is written
+        # Names and options are checked before anything is written.
+        Reinforcement(Optimizer(self.workshop.policy, config.rl.optimizer, 1), config)
         self._began = time.monotonic() - self.state.seconds
         prepare(config, None if checkpoint is None else self.state)
         torch.set_rng_state(self.state.rng)
@@ -74,7 +74,11 @@ class Trainer:
         Raises:
             TrainingError: training has collapsed: all episodes of a batch failed, or gradients stay not finite.
         """
-        with self.view, self._metrics:
+        with contextlib.ExitStack() as held:
+            for part in (self.workshop, self.evaluator, self._rollout[0]):
+                held.callback(part.close)
+            held.enter_context(self._metrics)
+            held.enter_context(self.view)
             if self.state.phase == "warmstart":
                 self._warm_start()
                 self.state.phase = "rl"
@@ -92,9 +96,8 @@ class Trainer:
         if not config.steps:
             return
         self.view.phase("warmstart", config.steps, self.state.step)
-        env = environment_maker(self.config.env)()
-        episodes = list(demonstrations(env, workshop.tokenizer, config, self.config.run.seed))
-        env.close()
+        with contextlib.closing(environment_maker(self.config.env)()) as env:
+            episodes = list(demonstrations(env, workshop.tokenizer, config, self.config.run.seed))
         optimizer = self._optimizer(config.optimizer, config.steps)
         learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
         self._steps(config.steps, optimizer, learner.step)
@@ -122,7 +125,6 @@ class Trainer:
             return metrics | _flat(self._evaluate_after(index + 1))
 
         self._steps(rl.steps, optimizer, step)
-        rollout.close()
 
     def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
         """Run the rest of a phase."""
@@ -189,8 +191,6 @@ class Trainer:
         if evaluations.get("before") and evaluations.get("after"):
             pairs = ([EvaluationResult(**item) for item in evaluations[name]] for name in ("before", "after"))
             self.view.table(before_and_after(*pairs))
-        self.evaluator.close()
-        self.workshop.close()
         return summary
 
     # The folder

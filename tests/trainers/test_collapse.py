@@ -59,8 +59,12 @@ def test_a_batch_of_failed_episodes_ends_the_run(tmp_path, monkeypatch, splits, 
         monkeypatch.setattr(Failing, "broken", True)
 
     monkeypatch.setattr(run.workshop, "sync", sync_then_break)
+    closed = []
+    for part in (run.workshop, run.evaluator, run._rollout[0]):
+        monkeypatch.setattr(part, "close", lambda part=part, close=part.close: closed.append(part) or close())
     with pytest.raises(TrainingError, match=rf"all \d+ episodes of {place} failed.*OSError: the game is gone"):
         run.run()
+    assert closed == [run._rollout[0], run.evaluator, run.workshop]
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
