@@ -1,7 +1,11 @@
 """Checkpoints: whole or absent, and the same model and tokenizer when they are read back."""
 
 import copy
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,53 @@ def test_a_tokenizer_that_writes_a_folder(made, tmp_path):
     folder = save_checkpoint(tmp_path, TrainerState(phase="rl", step=1, seconds=0.0), model, several)
     assert any(path.is_dir() for path in folder.iterdir())
     assert latest_checkpoint(tmp_path) == folder
+
+
+PLAIN = """
+import json, sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder, given = json.load(sys.stdin)
+for trust in (None, True):
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
+    rows = [tokenizer.encode(text) for text in given["texts"]]
+    chat = tokenizer.apply_chat_template(given["messages"], add_generation_prompt=True)["input_ids"]
+    ends = [tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.model_max_length]
+    print(json.dumps({"rows": rows, "texts": [tokenizer.decode(row) for row in rows], "chat": chat, "ends": ends}))
+print(AutoModelForCausalLM.from_pretrained(folder).num_parameters())
+"""
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["saved", "saved again from an older folder"])
+def test_plain_transformers_read_a_checkpoint_as_we_do(config, made, tmp_path, again):
+    """In a process that does not know this package; with the folder's own code allowed, and without."""
+    model, tokenizer = made
+    folder = save_checkpoint(tmp_path / "new", TrainerState(phase="rl", step=0, seconds=0.0), model, tokenizer)
+    if again:
+        (folder / "file_tokenizer.py").unlink()
+        saved = json.loads((folder / "tokenizer_config.json").read_text())
+        del saved["auto_map"]
+        (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "tokenizer_class": "TokenizersBackend"}))
+        folder = save_checkpoint(tmp_path / "again", TrainerState(phase="rl", step=0, seconds=0.0), *load_model(str(folder)))
+    texts = [*tokenizer_texts(environment_maker(config.env)(), 10, seed=1, detours=0.0), "cafe\u0301 1234  it's\n\n\t日本 🎈<|end|>"]
+    messages = [{"role": role, "content": text} for role, text in zip(("system", "user", "assistant", "user"), texts[-4:], strict=True)]
+    result = subprocess.run(
+        [sys.executable, "-c", PLAIN],
+        input=json.dumps([str(folder), {"texts": texts, "messages": messages}]),
+        env={**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules"), "HF_HUB_OFFLINE": "1"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *read, parameters = map(json.loads, result.stdout.splitlines())
+    expected = {
+        "rows": [tokenizer.encode(text) for text in texts],
+        "texts": texts,
+        "chat": tokenizer.apply_chat_template(messages, add_generation_prompt=True)["input_ids"],
+        "ends": [tokenizer.eos_token_id, tokenizer.pad_token_id, tokenizer.model_max_length],
+    }
+    assert read == [expected, expected]
+    assert parameters == model.num_parameters()
 
 
 def test_a_broken_save_leaves_the_latest_as_it_was(made, tmp_path, monkeypatch):
