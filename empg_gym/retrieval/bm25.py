@@ -27,7 +27,7 @@ from empg_gym.retrieval.folders import build_once
 from empg_gym.retrieval.invert import sensible_processes
 from empg_gym.retrieval.similarity import impacts, weight
 from empg_gym.retrieval.strings import StringTable, load_array
-from empg_gym.retrieval.topk import Postings, best
+from empg_gym.retrieval.topk import RANGE, Postings, best
 
 
 class Hit(NamedTuple):
@@ -135,7 +135,7 @@ class BM25Index:
         try:
             scratch = self._scratch.pop()
         except IndexError:
-            scratch = np.zeros(len(self), dtype=np.float64)
+            scratch = np.zeros(min(RANGE, len(self)), dtype=np.float64)
         ordinals, scores = best(postings, k, scratch, self._ranks)
         self._scratch.append(scratch)
         return [Hit(ordinal, self.id(ordinal), score) for ordinal, score in zip(ordinals.tolist(), scores.tolist(), strict=True)]

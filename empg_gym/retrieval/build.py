@@ -119,7 +119,7 @@ class _Builder:
     def _place(self, order: NDArray[np.int64], starts: NDArray[np.int64], saturation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Write passages and codes; return the peak of each term, by number."""
         size = int(starts[-1])
-        narrow = np.uint16 if len(saturation) <= 1 << 16 else np.uint32
+        narrow = np.min_scalar_type(len(saturation))
         passages = np.lib.format.open_memmap(self.folder / "passages.npy", "w+", np.int32, (size,))
         codes = np.lib.format.open_memmap(self.folder / "codes.npy", "w+", narrow, (size,))
         cursor = np.empty(len(order), dtype=np.int64)

@@ -11,8 +11,10 @@ Rules:
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import regex  # type: ignore[import-untyped]
+if TYPE_CHECKING:
+    import regex  # type: ignore[import-untyped]
 
 MAX_TOKEN = 255
 """Longest token, in characters."""
@@ -48,6 +50,8 @@ _SINGLE = _class(r"\p{Script=Han}\p{Script=Hiragana}")
 
 @lru_cache(maxsize=1)
 def _pattern() -> regex.Pattern[str]:
+    import regex  # 7 MB a process, for text that most catalogues and queries don't have
+
     return regex.compile("|".join((_EMOJI, _COMPLEX, _SINGLE, _WORD)), regex.V1)
 
 

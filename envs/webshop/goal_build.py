@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -69,8 +70,8 @@ def _list_goals(products: Iterable[Product], prices: array[float], kind: str, rn
         elif product.instruction is not None and product.instruction_attributes:
             combinations = math.prod(len(values) for _, values in product.options)
             columns.add(ordinal, range(combinations), draw_cap(prices[ordinal], rng))
-            wanted[ordinal] = product.instruction_attributes
-            for attribute in product.instruction_attributes:
+            wanted[ordinal] = tuple(map(sys.intern, product.instruction_attributes))
+            for attribute in wanted[ordinal]:
                 counts[attribute] += combinations
     if kind == "human":
         return columns, array("d", [1.0]) * len(columns.product)
@@ -95,9 +96,9 @@ def build_goals(products: Iterable[Product], kind: str, price_seed: int, folder:
     prices = array("d", (draw_price(product.pricing, rng) for product in products))
     columns, weights = _list_goals(products, prices, kind, rng)
     sampler = random.Random(ORDER_SEED)
-    places = list(range(len(columns.product)))
+    places = array("i", range(len(columns.product)))
     sampler.shuffle(places)
-    order = np.asarray(places, dtype=np.int64)
+    order = np.asarray(places)
     np.save(folder / "prices.npy", np.asarray(prices))
     for name, column in (
         ("product", np.asarray(columns.product)),

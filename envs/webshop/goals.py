@@ -1,22 +1,20 @@
 """The goals of a catalogue, in the shuffled order that everybody's goal numbers refer to, and the prices that belong to them.
 
-The table is a few mapped columns; a goal is put together when it is asked for.
+The table is a few columns in files; a goal is put together when it is asked for.
 """
 
 from __future__ import annotations
 
 import json
 import random
+from bisect import bisect_right
 from pathlib import Path
-from typing import cast
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
+from empg_gym.envs.webshop.column import Column
 from empg_gym.envs.webshop.goal import Goal, price_clause
 from empg_gym.envs.webshop.product import Product
 from empg_gym.envs.webshop.store import ProductStore
-from empg_gym.retrieval.strings import load_array
 
 
 def combination(product: Product, number: int) -> tuple[tuple[str, str], ...]:
@@ -28,18 +26,27 @@ def combination(product: Product, number: int) -> tuple[tuple[str, str], ...]:
     return tuple(reversed(chosen))
 
 
+class Sums(Protocol):
+    """Running sums: an array, or a column in a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> float: ...
+
+
 class Sampling:
     """Draws among consecutive goals by weight.
 
     Args:
-        sums: running sum of the weights up to and including each goal, shape (goals,); a view of the mapped column.
-        before: the sum before the first of them.
+        sums: running sum of the weights up to and including each goal.
+        goals: those to draw among.
     """
 
-    def __init__(self, sums: NDArray[np.float64], before: float = 0.0) -> None:
+    def __init__(self, sums: Sums, goals: range) -> None:
         self._sums = sums
-        self._before = before
-        self._total = float(sums[-1]) - before
+        self._goals = goals
+        self._before = float(sums[goals.start - 1]) if goals.start else 0.0
+        self._total = float(sums[goals.stop - 1]) - self._before
 
     def upstream(self, rng: random.Random) -> int:
         """Return a place as upstream draws it.
@@ -47,13 +54,14 @@ class Sampling:
         Its list of running sums begins with a 0 that the search doesn't skip: the first goal is never drawn, every other one has
         the weight of the goal before it, and the last one has its own on top.
         """
-        position = self._before + rng.uniform(0, self._total)
-        return min(1 + int(np.searchsorted(self._sums, position, side="right")), len(self._sums) - 1)
+        return min(1 + self._place(self._before + rng.uniform(0, self._total)), len(self._goals) - 1)
 
     def weighted(self, position: float) -> int:
         """Return the place that `position` in [0, 1) falls on, each goal having its weight."""
-        found = int(np.searchsorted(self._sums, self._before + position * self._total, side="right"))
-        return min(found, len(self._sums) - 1)
+        return min(self._place(self._before + position * self._total), len(self._goals) - 1)
+
+    def _place(self, position: float) -> int:
+        return bisect_right(self._sums, position, self._goals.start, self._goals.stop) - self._goals.start
 
 
 class GoalTable:
@@ -72,12 +80,12 @@ class GoalTable:
         self.kind = kind
         self._folder = folder
         self._store = store
-        self._prices = load_array(folder, "prices")
-        self._product = load_array(folder, "product")
-        self._variant = load_array(folder, "variant")
-        self._price_upper = load_array(folder, "price_upper")
-        self._weight = load_array(folder, "weight")
-        self._cumulative = cast("NDArray[np.float64]", load_array(folder, "cumulative"))
+        self._prices = Column(folder, "prices")
+        self._product = Column(folder, "product")
+        self._variant = Column(folder, "variant")
+        self._price_upper = Column(folder, "price_upper")
+        self._weight = Column(folder, "weight")
+        self._cumulative = Column(folder, "cumulative")
 
     def __len__(self) -> int:
         return len(self._product)
@@ -119,8 +127,7 @@ class GoalTable:
 
     def sampling(self, goals: range) -> Sampling:
         """Return the sampling among consecutive goals."""
-        before = float(self._cumulative[goals.start - 1]) if goals.start else 0.0
-        return Sampling(self._cumulative[goals.start : goals.stop], before)
+        return Sampling(self._cumulative, goals)
 
     def sampler(self) -> random.Random:
         """Return the generator with which upstream's unseeded process goes on after shuffling the goals."""

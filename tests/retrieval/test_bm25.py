@@ -84,6 +84,20 @@ def test_pruning_changes_nothing(large, monkeypatch):
         assert hits == everything[:k]
 
 
+@pytest.mark.parametrize("length", [1, 7, 1000, 5999])
+def test_ranges_change_nothing(large, monkeypatch, length):
+    """The ranges in which passages are scored leave no trace, ties across their borders included."""
+    import empg_gym.retrieval.bm25 as bm25
+
+    rng = np.random.default_rng(4)
+    count = 3 if length == 1 else 40
+    queries = [" ".join(f"t{rank}" for rank in rng.zipf(1.2, 6) if rank < 5000) for _ in range(count)] + ["t1", "t900 t1 t2"]
+    whole = {(query, k): large.search(query, k) for query in queries for k in (1, 50)}
+    monkeypatch.setattr(bm25, "RANGE", length)
+    in_ranges = BM25Index.open(large.folder)
+    assert {key: in_ranges.search(*key) for key in whole} == whole
+
+
 def test_kth_of_many_equals_sorting():
     rng = np.random.default_rng(2)
     for size, k in ((1, 1), (9000, 10), (200_000, 10), (200_000, 3000)):

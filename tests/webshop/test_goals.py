@@ -12,15 +12,15 @@ def test_upstreams_draws():
     """The seed, weights and results of upstream's own test; the first index can't be drawn."""
     rng = random.Random(24)
     weights = np.cumsum([rng.randint(0, 10) for _ in range(50)]).astype(float)
-    assert [Sampling(weights).upstream(rng) for _ in range(3)] == [44, 15, 36]
-    assert {Sampling(np.array([5.0, 6.0, 7.0])).upstream(random.Random(seed)) for seed in range(200)} == {1, 2}
+    assert [Sampling(weights, range(50)).upstream(rng) for _ in range(3)] == [44, 15, 36]
+    assert {Sampling(np.array([5.0, 6.0, 7.0]), range(3)).upstream(random.Random(seed)) for seed in range(200)} == {1, 2}
 
 
 def test_weighted_draws_have_their_weights():
     sums = np.cumsum([1.0, 0.0, 3.0])
-    drawn = [Sampling(sums).weighted(place / 1000) for place in range(1000)]
+    drawn = [Sampling(sums, range(3)).weighted(place / 1000) for place in range(1000)]
     assert (drawn.count(0), drawn.count(1), drawn.count(2)) == (250, 0, 750)
-    within = [Sampling(sums[1:], 1.0).weighted(place / 1000) for place in range(1000)]
+    within = [Sampling(sums, range(1, 3)).weighted(place / 1000) for place in range(1000)]
     assert (within.count(0), within.count(1)) == (0, 1000)
 
 
