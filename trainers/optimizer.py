@@ -72,12 +72,13 @@ class Optimizer:
 
     def state_dict(self) -> dict[str, object]:
         """Return what `load_state_dict` needs to go on exactly here."""
-        return {"adamw": self.adamw.state_dict(), "updates": self.updates}
+        return {"adamw": self.adamw.state_dict(), "updates": self.updates, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Take back what `state_dict` gave."""
         self.adamw.load_state_dict(state["adamw"])  # type: ignore[arg-type]
         self.updates = int(state["updates"])  # type: ignore[call-overload]
+        self.skipped = int(state.get("skipped", 0))  # type: ignore[call-overload]
 
 
 def learning_rate(config: OptimizerConfig, update: int, total: int) -> float:

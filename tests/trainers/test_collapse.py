@@ -92,6 +92,9 @@ def test_gradients_that_stay_not_finite_end_the_run(tmp_path):
         update(1.0)
         for _ in range(Optimizer.MAX_SKIPPED - 1):
             update(float("inf"))
+        resumed = Optimizer(run.workshop.policy, run.config.rl.optimizer, 100)
+        resumed.load_state_dict(optimizer.state_dict())
+        optimizer = resumed
         with pytest.raises(TrainingError, match="gradients of 5 updates running were not finite"):
             update(float("nan"))
     finally:
