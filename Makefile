@@ -3,19 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# Further arguments of the command: make demo ARGS='--set rl.steps=10', make test ARGS='-k webshop'.
+ARGS ?=
 THREADS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo test test-vllm lint docs setup clean
 
 demo:
 	@$(PYTHON) scripts/setup.py $(VENV) train
-	$(BIN)/empg-gym train configs/alfworld-tiny.toml --out runs/demo --resume
+	$(BIN)/empg-gym train configs/alfworld-tiny.toml --out runs/demo --resume $(ARGS)
 
 setup:
 	@$(PYTHON) scripts/setup.py $(VENV) test
 
 test: setup
-	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm
+	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm $(ARGS)
 
 # The evaluator against vLLM's own server, in an environment of its own (3 GB).
 test-vllm: setup

@@ -1,57 +1,67 @@
-"""The documentation holds: the site builds strictly, every link leads somewhere, and every code block runs.
-
-Blocks marked `python` and `bash` of a page run in order, in one empty folder, as a reader would type them. A block with another mark
-(`text`, `toml`, `json`) is something to look at.
-"""
+"""The documentation holds: the site builds strictly, links lead somewhere, every block runs, and commands in the prose exist."""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import os
 import re
+import shlex
+import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+import typer
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-BLOCK = re.compile(r"^```(python|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from empg_gym import cli
+from tests.docs.changes import CHANGES, FILES
+from tests.docs.pages import PAGES, ROOT, RUN, blocks, script
 
-
-def script_of(page: Path) -> str:
-    """Return a shell script that runs the page's blocks; Python blocks of a page share their names."""
-    python_so_far = ""
-    parts = ["set -euo pipefail"]
-    for number, (language, code) in enumerate(BLOCK.findall(page.read_text()), 1):
-        if language == "bash":
-            parts.append(code)
-        else:
-            python_so_far += code
-            parts.append(f"cat > block{number}.py <<'END_OF_BLOCK'\n{python_so_far}END_OF_BLOCK")
-            parts.append(f"python block{number}.py")
-    return "\n".join(parts)
+RUNNING = [page for page in PAGES if any(block.language in RUN for block in blocks(page.read_text()))]
 
 
-@pytest.fixture
-def reader_environment(tmp_path, chat_server):
-    """What a reader has: the package installed, an API key, and no reference data."""
-    return {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OPENAI_API_KEY": "key-of-the-reader",
-        "OPENAI_BASE_URL": chat_server,
-        "OMP_NUM_THREADS": "1",
-        "TERM": "dumb",
-    }
+@pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)
+def test_every_block_runs(page, clone, free_port, reader_environment):
+    commands = script(blocks(page.read_text()))
+    for change in CHANGES:
+        if change.page == page.stem:
+            assert change.printed in commands, f"{page.name} no longer has {change.printed!r}: mend or drop the change"
+            commands = commands.replace(change.printed, change.run)
+    commands = commands.replace("{port}", str(free_port)).replace("{venv}", sys.prefix)
+    FILES.get(page.stem, lambda _: None)(clone)
+    shell = subprocess.Popen(
+        ["bash", "-c", commands], cwd=clone, env=reader_environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        told, _ = shell.communicate(timeout=600)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(shell.pid, signal.SIGKILL)
+    assert shell.returncode == 0, f"{page.name}:\n{told[-6000:]}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if BLOCK.search(page.read_text())], ids=lambda page: page.stem)
-def test_every_block_runs(page, tmp_path, reader_environment):
-    done = subprocess.run(
-        ["bash", "-c", script_of(page)], cwd=tmp_path, env=reader_environment, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == 0, f"{page.name}:\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+def test_changes_and_files_belong_to_pages():
+    stems = {page.stem for page in RUNNING}
+    assert {change.page for change in CHANGES} | set(FILES) <= stems
+    assert all(change.because for change in CHANGES)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("Type\n\n    make demo\n", "indented"),
+        ("1. Type\n\n\tmake demo\n", "indented"),
+        ("```\nls\n```\n", "no fence"),
+        ("```toml\na = 1\n```\n", "no fence"),
+        ("- so:\n  ```bash\n  ls\n  ```\n", "no fence"),
+        ("```bash\nls\n", "never closed"),
+    ],
+)
+def test_no_block_escapes(text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        blocks(text)
 
 
 def test_the_site_builds_strictly(tmp_path):
@@ -67,6 +77,34 @@ def test_links_to_files_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target).exists() or (page.resolve().parent / target).exists(), f"{page.name} links to {target}"
+
+
+def _options(words: list[str]) -> set[str]:
+    """Return the options of the command of `empg-gym` that the words name."""
+    command = typer.main.get_command(cli.app)
+    while (children := getattr(command, "commands", None)) and words:
+        assert words[0] in children, f"no command {words[0]!r} among {sorted(children)}"
+        command = children[words.pop(0)]
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)} | {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_in_the_prose_exist(page):
+    cli._mount()
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for command in re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)):
+        match command.split():
+            case ["empg-gym", *rest] if rest:
+                words = shlex.split(command)[1:]
+                known = _options(words)
+                for word in words:
+                    assert not word.startswith("-") or word.partition("=")[0] in known, f"{page.name}: {command!r} has no option {word}"
+            case ["python", "-m", module, *_]:
+                assert importlib.util.find_spec(module) is not None, f"{page.name}: no module {module}"
+            case ["python", path, *_]:
+                assert (ROOT / path).is_file(), f"{page.name}: no file {path}"
+            case ["make", target, *_]:
+                assert target in targets, f"{page.name}: no target {target}"
 
 
 def test_numbers_in_the_pages_come_from_the_result_files():
