@@ -127,18 +127,26 @@ class BM25Index:
 
     def search_terms(self, terms: list[str], k: int) -> list[Hit]:
         """As `search`, for a query that has been analysed already."""
+        ordinals, scores = self._best(terms, k)
+        return [Hit(ordinal, self.id(ordinal), score) for ordinal, score in zip(ordinals, scores, strict=True)]
+
+    def ordinals(self, query: str, k: int) -> list[int]:
+        """As `search`, without ids and scores: the table of ids is not read."""
+        return self._best(analyzer.analyze(query), k)[0]
+
+    def _best(self, terms: list[str], k: int) -> tuple[list[int], list[float]]:
         if k < 1:
             raise ConfigError(f"k must be at least 1, not {k}")
         postings = [found for term, times in Counter(terms).items() if (found := self._postings(term, times))]
         if not postings:
-            return []
+            return [], []
         try:
             scratch = self._scratch.pop()
         except IndexError:
             scratch = np.zeros(min(RANGE, len(self)), dtype=np.float64)
         ordinals, scores = best(postings, k, scratch, self._ranks)
         self._scratch.append(scratch)
-        return [Hit(ordinal, self.id(ordinal), score) for ordinal, score in zip(ordinals.tolist(), scores.tolist(), strict=True)]
+        return ordinals.tolist(), scores.tolist()
 
     def id(self, ordinal: int) -> str:
         """Return the id of a passage.

@@ -50,7 +50,7 @@ class SearchEngine:
             return tuple(self._store.with_category(keywords[1].strip() if len(keywords) > 1 else ""))
         if first == "<q>":
             return tuple(self._store.with_query(rest))
-        return tuple(hit.ordinal for hit in self._index.search(" ".join(keywords), RESULTS))
+        return tuple(self._index.ordinals(" ".join(keywords), RESULTS))
 
     def sample(self, rng: random.Random) -> tuple[int, ...]:
         """Return the ordinals of a random sample, as `<r>` shows it."""

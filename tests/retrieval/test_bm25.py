@@ -54,6 +54,7 @@ def test_equals_the_plain_scorer(tmp_path_factory, bodies, query, k):
     assert [(hit.id, hit.score) for hit in hits] == plain_search(documents, query, k)
     assert [documents[hit.ordinal][0] for hit in hits] == [hit.id for hit in hits]
     assert index.search(query, k) == hits, "a search leaves nothing behind"
+    assert index.ordinals(query, k) == [hit.ordinal for hit in hits]
 
 
 def zipf_documents(count, seed=0):
