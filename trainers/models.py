@@ -161,7 +161,7 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from empg_gym.trainers.file_tokenizer import FileTokenizer
+    from empg_gym.trainers.file_tokenizer import TokenizersBackend
 
     folder = Path(name).expanduser()
     local = folder.exists()
@@ -174,7 +174,7 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
     source: Any = folder if local else name
     try:
         # The class makes that it is saved again as what was read here.
-        tokenizer = (FileTokenizer if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
+        tokenizer = (TokenizersBackend if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto", attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         hint = (
@@ -200,7 +200,7 @@ def _generic_tokenizer(folder: Path) -> bool:
         saved = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
     except (OSError, ValueError):
         return False
-    return saved in ("FileTokenizer", "TokenizersBackend", "PreTrainedTokenizerFast")
+    return saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 def _first_line(error: Exception) -> str:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from empg_gym.errors import ConfigError
 
 if TYPE_CHECKING:
-    from empg_gym.trainers.file_tokenizer import FileTokenizer
+    from empg_gym.trainers.file_tokenizer import TokenizersBackend
 
 END = "<|end|>"
 """Ends a response; the end-of-sequence token."""
@@ -46,7 +46,7 @@ def train_tokenizer(
     max_words: int = 16_000,
     pieces: int = 256,
     whole: Sequence[str] = (),
-) -> FileTokenizer:
+) -> TokenizersBackend:
     """Train a tokenizer.
 
     Args:
@@ -65,7 +65,7 @@ def train_tokenizer(
     from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
 
-    from empg_gym.trainers.file_tokenizer import FileTokenizer
+    from empg_gym.trainers.file_tokenizer import TokenizersBackend
 
     splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     parts = _outside(texts, whole)
@@ -83,7 +83,7 @@ def train_tokenizer(
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (PAD, END, *(f"<|{role}|>" for role in ROLES))])
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in whole])
-    return FileTokenizer(
+    return TokenizersBackend(
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=END,

@@ -1,4 +1,4 @@
-"""The agent `openai` against a real OpenAI-compatible server: vLLM's, serving a tiny model made in place.
+"""The agent `openai` against a real OpenAI-compatible server: vLLM's, serving a model from scratch as a checkpoint holds it.
 
 `make test-vllm` makes the environment `.venv-vllm` that the server runs in (vLLM pins its own versions); without it these tests skip.
 """
@@ -21,9 +21,9 @@ import pytest
 from empg_gym.agents.openai import OpenAIAgent
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation import evaluate
+from empg_gym.trainers.models import FromScratch, load_model
 from empg_gym.trajectory import read_trajectories
-from tests.toy import TOY_ID
-from tests.vllm.tiny import write_tiny_model
+from tests.toy import TOY_ID, DoorsEnv
 
 ROOT = Path(__file__).parents[2]
 PYTHON = Path(os.environ.get("EMPG_VLLM_VENV") or ROOT / ".venv-vllm") / "bin" / "python"
@@ -39,7 +39,11 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny") / "tiny-qwen2"
-    write_tiny_model(folder)
+    env = DoorsEnv()
+    texts = [env.reset(seed=seed)[0] for seed in range(20)]
+    shape = FromScratch(width=64, heads=2, max_positions=4096, tie_embeddings=False, init_std=0.2)
+    for part in load_model(from_scratch=shape, tokenizer_texts=texts):
+        part.save_pretrained(folder)
     return folder
 
 
@@ -109,16 +113,17 @@ def play(server, out, *, episodes=6, env_kwargs=None, **options):
 def test_episodes_with_ids_logprobs_and_bounded_entropies(server, model, tmp_path):
     """What the server reports is what the model computes: log-probabilities equal, entropies bounded from below, rows id by id."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     entry, trajectories = play(server, tmp_path / "run")
     assert (entry["episodes"], entry["errors"]) == (6, 0)
     assert entry["tokens"]["completion"] == sum(one.num_tokens for one in trajectories) > 0
     assert entry["tokens"]["prompt"] > 0 and entry["tokens"]["uncounted_steps"] == 0
     assert entry["entropy"]["is_bound"] and entry["entropy"]["mean"] > 0.0
-    reference = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    reference, tokenizer = load_model(str(model))
     compared = 0
     for trajectory in trajectories:
+        prompt = trajectory.steps[0].prompt_token_ids.tolist()
+        assert tokenizer.encode(tokenizer.decode(prompt)) == prompt, "the server splits text as our own tokenizer does"
         row, last = [], -1
         for step in trajectory.steps:
             assert len(step.response_token_ids) == len(step.logprobs) == len(step.entropies) == step.completion_tokens
