@@ -54,6 +54,9 @@ def training_specs(seed: int, step: int, tasks: int, repeats: int, num_tasks: in
 
 
 def evaluation_specs(seed: int, tasks: int, num_tasks: int) -> list[EpisodeSpec]:
-    """Return the fixed episodes of an evaluation; a shorter list is the beginning of a longer one."""
+    """Return the fixed episodes of an evaluation, each with a seed of its own; a shorter list is the beginning of a longer one."""
     chosen = np.random.default_rng([seed, 2]).permutation(num_tasks)[:tasks]
-    return [EpisodeSpec(seed=seed, task=int(task), group=position) for position, task in enumerate(chosen)]
+    seeds = np.random.default_rng([seed, 3]).integers(2**31, size=len(chosen))
+    return [
+        EpisodeSpec(seed=int(own), task=int(task), group=position) for position, (task, own) in enumerate(zip(chosen, seeds, strict=True))
+    ]

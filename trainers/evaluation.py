@@ -12,6 +12,7 @@ import numpy as np
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Agent, SessionAgent
 from empg_gym.errors import MissingSplitError
+from empg_gym.evaluation.intervals import wilson
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.trainers.batch import require_episodes
 from empg_gym.trainers.config import TrainConfig
@@ -53,7 +54,7 @@ def summarise(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResul
         types[trajectory.task_type].append(trajectory.success)
     steps = [step for trajectory in trajectories for step in trajectory.steps]
     won = sum(trajectory.success for trajectory in trajectories)
-    low, high = wilson(won, len(trajectories))
+    low, high = wilson(won / len(trajectories), len(trajectories))
     return EvaluationResult(
         split=split,
         tasks=len(trajectories),
@@ -66,16 +67,6 @@ def summarise(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResul
         failed_episodes=sum(trajectory.stop_reason is StopReason.ERROR for trajectory in trajectories),
         by_type={name: {"tasks": len(wins), "success": float(np.mean(wins))} for name, wins in sorted(types.items()) if name},
     )
-
-
-def wilson(wins: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the Wilson interval of a share, 95 % by default."""
-    if count == 0:
-        return 0.0, 1.0
-    share, scale = wins / count, 1 + z * z / count
-    middle = (share + z * z / (2 * count)) / scale
-    half = z / scale * float(np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 class Evaluator:

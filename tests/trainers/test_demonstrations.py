@@ -8,7 +8,7 @@ from empg_gym.errors import DataError
 from empg_gym.trainers.chat import ChatCodec
 from empg_gym.trainers.demonstrations import DETOUR, demonstrate, demonstrations, supervised_rows, tokenizer_texts
 from empg_gym.trainers.environments import environment_maker, evaluation_specs, training_specs
-from empg_gym.trainers.evaluation import summarise, wilson
+from empg_gym.trainers.evaluation import summarise
 from empg_gym.trainers.models import FromScratch, load_model
 from tests.trainers.corridor import Corridor, corridor_config
 
@@ -84,13 +84,8 @@ def test_evaluation_tasks_are_fixed_and_nested():
     long, short = evaluation_specs(0, 50, 80), evaluation_specs(0, 20, 80)
     assert long[:20] == short
     assert len({item.task for item in long}) == 50
+    assert len({item.agent_seed for item in long}) == 50
     assert len(evaluation_specs(0, 128, 100)) == 100
-
-
-def test_wilson_interval():
-    assert wilson(50, 100) == (pytest.approx(0.4038, abs=1e-4), pytest.approx(0.5962, abs=1e-4))
-    assert wilson(0, 10)[0] == 0.0
-    assert wilson(10, 10)[1] == pytest.approx(1.0)
 
 
 def test_a_summary_counts_failed_episodes_as_lost(env):
