@@ -198,7 +198,7 @@ def test_reinforcement_learns(tmp_path, advantage):
     summary = train(config)
     before, after = summary["before"][0]["score"], summary["after"][0]["score"]
     assert before < 0.85
-    assert after >= 0.95
+    assert after >= 0.9
 
 
 def test_kl_to_the_reference_holds_the_policy(tmp_path):
