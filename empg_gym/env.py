@@ -26,6 +26,9 @@ import gymnasium as gym
 from empg_gym.errors import ConfigError, TaskError, nearest
 from empg_gym.spaces import UnicodeText
 
+_INDEX_DIGITS = 18
+"""Digits of the longest index that is read from a text."""
+
 
 class Outcome(NamedTuple):
     """What one action led to."""
@@ -64,7 +67,7 @@ class TextEnv(gym.Env[str, str], ABC):
         render_mode: None or "ansi" (`render` returns the last observation).
 
     Raises:
-        ConfigError: an unknown split, a step limit below 1 or an unknown render mode.
+        ConfigError: an unknown split or one that is no text, a step limit below 1 or an unknown render mode.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (the type is Gymnasium's)
@@ -75,6 +78,8 @@ class TextEnv(gym.Env[str, str], ABC):
     """Version of texts, rules and generated worlds; changes whenever an episode could come out differently."""
 
     def __init__(self, *, split: str, max_steps: int, render_mode: str | None = None) -> None:
+        if not isinstance(split, str):
+            raise ConfigError(f"split must be the name of a split, a text such as {self.splits[0]!r}, not {split!r}")
         if split not in self.splits:
             raise ConfigError(f"{self.benchmark} has no split {split!r}; {nearest(split, self.splits)}")
         if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 1:
@@ -197,16 +202,21 @@ class TextEnv(gym.Env[str, str], ABC):
     def find_task(self, wanted: object) -> str:
         """Return the id of the task that `wanted` names: an id, or an index in the split.
 
+        A text is an id wherever the split has that id, also one of digits; a text of digits that is no id is an index, as it comes from
+        a command line. A number is an index.
+
         Raises:
             TaskError: the split has no such task.
         """
         if isinstance(wanted, str):
             if self._has_task(wanted):
                 return wanted
-            raise TaskError(
-                f"split {self.split!r} of {self.benchmark} has no task {wanted[:80]!r}; "
-                f"it has {self.num_tasks} tasks, the first is {self.task_id(0)!r}"
-            )
+            if not (wanted.isdecimal() and len(wanted) <= _INDEX_DIGITS):
+                raise TaskError(
+                    f"split {self.split!r} of {self.benchmark} has no task {wanted[:80]!r}; "
+                    f"it has {self.num_tasks} tasks, the first is {self.task_id(0)!r}"
+                )
+            wanted = int(wanted)
         try:
             if isinstance(wanted, bool):  # an int to Python, a slip here
                 raise TypeError

@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+import math
 import os
 import shlex
 import signal
@@ -48,7 +49,7 @@ class ProcessAgent:
         env: further environment variables.
 
     Raises:
-        ConfigError: an empty command or an unknown `per`.
+        ConfigError: an empty command, an unknown `per`, or a time that is no number above 0.
     """
 
     end_on_cut_response = False
@@ -67,6 +68,9 @@ class ProcessAgent:
             raise ConfigError("exec: needs a command, such as exec:'python my_agent.py'")
         if per not in ("session", "agent"):
             raise ConfigError(f"per must be 'session' or 'agent', not {per!r}")
+        for name, seconds in (("timeout", timeout), ("grace", grace)):
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf:
+                raise ConfigError(f"{name} of exec: must be a number of seconds above 0, not {seconds!r}")
         self.per = per
         self.timeout = timeout
         self.grace = grace

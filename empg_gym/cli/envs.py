@@ -42,20 +42,18 @@ def describe_environments() -> list[dict[str, Any]]:
 
     A split's number of tasks is that of the environment's own world; None where only official data has the split.
     """
-    import gymnasium as gym
-
     from empg_gym.env import TextEnv
     from empg_gym.errors import ConfigError
-    from empg_gym.registration import ENVIRONMENTS
+    from empg_gym.registration import ENVIRONMENTS, make
 
     listed = []
     for env_id in ENVIRONMENTS:
-        first = gym.make(env_id, disable_env_checker=True).unwrapped
+        first = make(env_id).unwrapped
         assert isinstance(first, TextEnv)
         counts: dict[str, int | None] = {}
         for split in first.splits:
             try:
-                env = gym.make(env_id, split=split, disable_env_checker=True).unwrapped
+                env = make(env_id, split=split).unwrapped
             except ConfigError:
                 counts[split] = None
                 continue

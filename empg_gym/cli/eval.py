@@ -38,7 +38,8 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="Split of environments that name none; default: the held-out one.")] = None,
     episodes: Annotated[int | None, typer.Option("--episodes", "-n", help="Tasks to draw; default: all, at most 500.", min=1)] = None,
     tasks: Annotated[
-        list[str] | None, typer.Option(help="Tasks to run: ids, indices, ranges 0:20, behind commas, or @FILE; may be repeated.")
+        list[str] | None,
+        typer.Option(help="Tasks to run: ids, indices (numbers that are no id), ranges 0:20 of indices, or @FILE; may be repeated."),
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", "-k", help="Episodes of each task.", min=1)] = 1,
     concurrency: Annotated[

@@ -32,7 +32,7 @@ LISTED = 60
 def play(
     env: Annotated[str, typer.Argument(help="Environment: alfworld, webshop, deepsearch or an id; @SPLIT may follow.", metavar="ENV")],
     split: Annotated[str | None, typer.Option(help="Split to draw the task from.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task by index or id; default: drawn from the seed.")] = None,
+    task: Annotated[str | None, typer.Option(help="Task by id, or index (a number that is no id); default: drawn from the seed.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the episode; default: another one each time.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of gym.make as KEY=VALUE; may be repeated.")] = None,
     save: Annotated[Path | None, typer.Option(help="Append the episode to this file of trajectories (JSON lines).")] = None,
@@ -48,7 +48,7 @@ def play(
     source = find_source(env, split=split, kwargs=_settings(set_ or ()), conversation=Conversation(preferred=get_dialogue("plain")))
     game = source.make()
     try:
-        message, info = game.reset(seed=drawn, options=None if task is None else {"task": int(task) if task.isdecimal() else task})
+        message, info = game.reset(seed=drawn, options=None if task is None else {"task": task})
         trajectory = game.trajectory
         trajectory.agent = "human"
         _introduce(game, drawn, console)

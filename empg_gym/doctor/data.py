@@ -8,7 +8,7 @@ from pathlib import Path
 
 from empg_gym.doctor import Finding
 from empg_gym.errors import EMPGGymError
-from empg_gym.registration import ENVIRONMENTS
+from empg_gym.registration import ENVIRONMENTS, make
 
 _VARIABLES = {"ALFWORLD_DATA": "alfworld-2.1.3"}
 """Variables that name a data folder, with the set that would fill it."""
@@ -31,11 +31,9 @@ def examine() -> Iterator[Finding]:
 
 def world(env_id: str) -> Finding:
     """Start a task of an environment's own world."""
-    import gymnasium as gym
-
     name = env_id.removeprefix("EMPG/").partition("-v")[0]
     try:
-        env = gym.make(env_id, disable_env_checker=True)
+        env = make(env_id)
         try:
             env.reset(seed=0)
             fingerprint = getattr(env.unwrapped, "fingerprint", "")

@@ -10,6 +10,9 @@ Rules:
     - Going on keeps every scored episode and runs the failed and the missing ones. A line that a kill cut off is dropped.
     - One process writes at a time.
     - All files but the lines are replaced whole, so that a reader never sees half of one.
+    - Failures move to their file in three steps: the new file is written beside it, the lines lose the failures, the new file takes its
+      name. After a kill between two of them, failures among the lines say that the second has not happened: the first is done again. Else
+      the third is.
     - What is there is read to its end before anything is written: a damaged line leaves the folder as it was.
 """
 
@@ -38,6 +41,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._moving = path / f"{FAILURES}.moving"
         self._lines: TextIO | None = None
         self._lock: int | None = None
 
@@ -115,10 +119,13 @@ class RunFolder:
                 else:
                     kept.append(trajectory.to_json() + "\n")
                     keep(trajectory)
+            failures = self.path / FAILURES
             if failed:
-                with (self.path / FAILURES).open("a", encoding="utf-8") as failures:
-                    failures.writelines(failed)
+                moved = failures.read_text(encoding="utf-8") if failures.exists() else ""
+                self._moving.write_text(moved[: moved.rfind("\n") + 1] + "".join(failed), encoding="utf-8")
             _replace(lines, "".join(kept))
+            if self._moving.exists():
+                self._moving.replace(failures)
         write_json(self.path / CONFIG, config)
 
 
@@ -165,14 +172,16 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Give a folder to fill, which becomes `path` when all is done; nothing is left of it if anything fails.
 
     Raises:
-        OutputExistsError: `path` is there and is no empty folder.
+        OutputExistsError: `path` is there and is no empty folder, or it is the working folder, which can't be replaced.
         DataError: it can't be written to.
     """
     path = path.resolve()
-    building = path.with_name(f".{path.name}.{os.getpid()}")
     with _writing(path):
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise OutputExistsError(f"{path} is not empty or no folder; remove it or give another folder")
+        if path == Path.cwd().resolve():
+            raise OutputExistsError(f"{path} is the working folder, which can't be replaced; give a new folder")
+        building = path.with_name(f".{path.name}.{os.getpid()}")
         building.mkdir(parents=True)
     try:
         yield building

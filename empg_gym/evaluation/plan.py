@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from empg_gym.env import TextEnv
-from empg_gym.errors import ConfigError, TaskError
+from empg_gym.errors import ConfigError
 from empg_gym.rollout import EpisodeSpec
 
 MOST = 500
@@ -34,7 +34,7 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
     if tasks is not None and episodes is not None:
         raise ConfigError("give tasks or episodes, not both")
     if tasks is not None:
-        chosen = [_task_id(env, task) for task in tasks]
+        chosen = [env.find_task(task) for task in tasks]
         if not chosen:
             raise ConfigError("tasks is empty: name at least one, or leave it out to run the whole split")
         task, count = Counter(chosen).most_common(1)[0]
@@ -49,16 +49,6 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
         raise ConfigError(f"split {env.split!r} of {env.benchmark} has {env.num_tasks} tasks, fewer than episodes={episodes}; use repeats")
     order = np.random.default_rng(seed).choice(env.num_tasks, size=episodes, replace=False)
     return [env.task_id(int(index)) for index in sorted(order)]
-
-
-def _task_id(env: TextEnv, task: str | int) -> str:
-    """Return the id of a task that is named by id or index; a text of digits that is no id is an index."""
-    try:
-        return env.find_task(task)
-    except TaskError:
-        if not (isinstance(task, str) and task.isdigit()):
-            raise
-        return env.find_task(int(task))
 
 
 def episode_specs(tasks: Sequence[str], *, repeats: int, seed: int) -> Iterator[EpisodeSpec]:

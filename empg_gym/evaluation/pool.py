@@ -14,7 +14,7 @@ import inspect
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -208,7 +208,7 @@ class Run:
             },
             "concurrency": self.concurrency,
             "retries": self.retries,
-            "prices": None if self.prices is None else self.prices._asdict(),
+            "prices": None if self.prices is None else asdict(self.prices),
             "versions": versions(),
         }
 

@@ -28,20 +28,21 @@ from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 REPORT = "rescore.json"
 
 
-def rescore(run: str | Path, out: str | Path | None = None, *, prices: Prices | None = None) -> Summary:
+def rescore(run: str | Path, out: str | Path | None = None, *, prices: Prices | tuple[float, float] | None = None) -> Summary:
     """Score the episodes of the folder `run` again and return the new summary.
 
     Besides the usual files the new folder holds `rescore.json`: how many episodes were scored again, kept or diverged, and each whose
     score changed.
 
     Raises:
+        ConfigError: `prices` are none.
         DataError: `run` is no evaluation.
         OutputExistsError: the output folder is not empty.
     """
-    run = Path(run)
+    run, priced = Path(run), Prices.of(prices)
     config = read_config(run)
     with new_folder(Path(out) if out is not None else run / "rescored") as folder:
-        return _rescore(run, config, folder, prices)
+        return _rescore(run, config, folder, priced)
 
 
 def _rescore(run: Path, config: dict[str, Any], folder: Path, prices: Prices | None) -> Summary:

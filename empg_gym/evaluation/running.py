@@ -93,7 +93,7 @@ def evaluate(
         concurrency=concurrency,
         retries=retries,
         limits=limits,
-        prices=None if prices is None else Prices(*prices),
+        prices=Prices.of(prices),
     )
     try:
         for source in _sources(names, split, env_kwargs or {}, talk):

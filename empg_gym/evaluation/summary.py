@@ -10,17 +10,20 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import math
 import platform
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import Any
 
 import empg_gym
+from empg_gym.errors import ConfigError
 from empg_gym.evaluation.intervals import mean, mean_interval, pass_at_k, share_interval
 from empg_gym.evaluation.record import EpisodeRecord
 
+PRICES_EXPECTED = "prices are two numbers of at least 0, of a million prompt and completion tokens"
 _PACKAGES = ("gymnasium", "numpy", "httpx")
 
 
@@ -43,11 +46,36 @@ class Summary:
         return sum(int(entry["errors"]) for entry in self.results.values())
 
 
-class Prices(NamedTuple):
-    """Price of a million tokens, in any one currency."""
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Price of a million tokens, in any one currency.
+
+    Raises:
+        ConfigError: not two numbers of at least 0.
+    """
 
     prompt: float
     completion: float
+
+    def __post_init__(self) -> None:
+        for price in (self.prompt, self.completion):
+            if isinstance(price, bool) or not isinstance(price, int | float) or not 0 <= price < math.inf:
+                raise ConfigError(f"{PRICES_EXPECTED}; not {self.prompt!r} and {self.completion!r}")
+
+    @classmethod
+    def of(cls, prices: Prices | Sequence[float] | None) -> Prices | None:
+        """Return the prices that a pair of numbers stands for; None is none.
+
+        Raises:
+            ConfigError: not two numbers of at least 0.
+        """
+        if prices is None or isinstance(prices, Prices):
+            return prices
+        try:
+            prompt, completion = prices
+        except (TypeError, ValueError):
+            raise ConfigError(f"{PRICES_EXPECTED}; not {prices!r}") from None
+        return cls(prompt, completion)
 
 
 def summarise(records: Sequence[EpisodeRecord], *, prices: Prices | None = None) -> dict[str, Any]:

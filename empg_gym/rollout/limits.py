@@ -6,14 +6,20 @@ The limit of tokens in one response is the agent's own; a response that it cut c
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from empg_gym.errors import ConfigError
 from empg_gym.trajectory import StopReason, Trajectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When a rollout ends an episode that has not ended by itself."""
+    """When a rollout ends an episode that has not ended by itself.
+
+    Raises:
+        ConfigError: a value that is no such limit.
+    """
 
     max_turns: int | None = None
     """Responses; None leaves it to the environment's step limit."""
@@ -23,6 +29,17 @@ class Limits:
     """Tokens of one row, prompt and responses."""
     max_seconds: float | None = None
     """Wall-clock seconds, model and environment together."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.end_on_cut_response, bool):
+            raise ConfigError(f"the limit end_on_cut_response is true or false, not {self.end_on_cut_response!r}")
+        for name in ("max_turns", "max_row_tokens"):
+            count = getattr(self, name)
+            if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+                raise ConfigError(f"the limit {name} is a whole number of at least 1, not {count!r}")
+        seconds = self.max_seconds
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf):
+            raise ConfigError(f"the limit max_seconds is a number of seconds above 0, not {seconds!r}")
 
     def reached(self, trajectory: Trajectory, seconds: float) -> StopReason | None:
         """Return the first limit that the trajectory has reached, if any."""

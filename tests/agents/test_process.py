@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import time
 from pathlib import Path
@@ -141,7 +142,15 @@ def test_no_such_program_is_the_users_to_mend(tmp_path):
         evaluate(TOY_ID, "exec:no-such-program --now", episodes=1)
 
 
-@pytest.mark.parametrize("options, sign", [({"per": "world"}, "per must be"), ({"command": ""}, "needs a command")])
+@pytest.mark.parametrize(
+    "options, sign",
+    [
+        ({"per": "world"}, "per must be"),
+        ({"command": ""}, "needs a command"),
+        *(({"timeout": value}, "timeout of exec:") for value in (-1, 0, math.nan, math.inf, "5", True, None)),
+        *(({"grace": value}, "grace of exec:") for value in (-1.0, math.nan)),
+    ],
+)
 def test_wrong_options(options, sign):
     with pytest.raises(ConfigError, match=sign):
         ProcessAgent(**{"command": "x", **options})

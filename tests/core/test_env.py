@@ -34,13 +34,47 @@ def test_without_a_seed_the_generator_goes_on():
     assert [first.reset()[1]["task"] for _ in range(10)] == [second.reset()[1]["task"] for _ in range(10)]
 
 
-@pytest.mark.parametrize("task", [4, np.int64(4), "train-4"])
+@pytest.mark.parametrize("task", [4, np.int64(4), "train-4", "4", "04"])
 def test_a_task_is_chosen_by_index_or_id(task):
     assert DoorsEnv().reset(options={"task": task})[1]["task"] == "train-4"
 
 
+class NumberedDoorsEnv(DoorsEnv):
+    """The ids are numbers, as those of HotpotQA may be: task 0 is "100", task 1 is "101", and so on; task 49 is "7"."""
+
+    def task_id(self, index: int) -> str:
+        return "7" if index == 49 else str(100 + index)
+
+    def _has_task(self, task: str) -> bool:
+        return task in {self.task_id(index) for index in range(self.num_tasks)}
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("101", "101"), ("1", "101"), (1, "101"), ("7", "7"), (7, "107"), ("8", "108")])
+def test_an_id_of_digits_goes_before_an_index(wanted, found):
+    assert NumberedDoorsEnv().find_task(wanted) == found
+
+
 @pytest.mark.parametrize(
-    "task", [50, -1, "test-4", "nonsense", 1.5j, None.__class__, 2.9, 2.0, float("inf"), float("nan"), True, False, [1]]
+    "task",
+    [
+        50,
+        "50",
+        "-1",
+        "²",
+        "9" * 5000,
+        -1,
+        "test-4",
+        "nonsense",
+        1.5j,
+        None.__class__,
+        2.9,
+        2.0,
+        float("inf"),
+        float("nan"),
+        True,
+        False,
+        [1],
+    ],
 )
 def test_an_unknown_task_is_named(task):
     with pytest.raises(TaskError):
@@ -56,6 +90,9 @@ def test_an_unknown_option_names_the_nearest():
     ("arguments", "text"),
     [
         ({"split": "tain"}, "'train'"),
+        ({"split": 5}, "split must be the name of a split, a text such as 'train', not 5"),
+        ({"split": None}, "not None"),
+        ({"split": ["train"]}, "split must be"),
         ({"max_steps": 0}, "at least 1"),
         ({"max_steps": True}, "not True"),
         ({"render_mode": "human"}, "ansi"),

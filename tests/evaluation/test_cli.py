@@ -193,7 +193,7 @@ def test_settings_tasks_prices_and_limits(tmp_path):
     assert settings.agent == {"seed": False} and settings.limits == {"max_seconds": 1.5}
     assert read_limits(settings.limits, end_on_cut_response=False) == Limits(max_seconds=1.5, end_on_cut_response=False)
     (tmp_path / "tasks.txt").write_text("a,b\n\n c \n")
-    assert read_tasks(["1,train-2", "5:8", f"@{tmp_path / 'tasks.txt'}"]) == [1, "train-2", 5, 6, 7, "a,b", "c"]
+    assert read_tasks(["1,train-2", "5:8", f"@{tmp_path / 'tasks.txt'}"]) == ["1", "train-2", 5, 6, 7, "a,b", "c"]
     assert read_prices("0.15,0.6") == Prices(0.15, 0.6)
 
 

@@ -221,6 +221,21 @@ def test_a_protocol_of_the_environments_own_comes_before_that_of_the_agent(own):
     assert entry["dialogue"] == "native"
 
 
+@pytest.mark.parametrize("values", [{"max_turns": 0}, {"max_turns": 1.5}, {"max_seconds": float("nan")}, {"end_on_cut_response": "no"}])
+def test_limits_are_checked_where_they_are_made(values):
+    with pytest.raises(ConfigError, match=f"the limit {next(iter(values))} is"):
+        run("random", limits=Limits(**values))
+
+
+@pytest.mark.parametrize("prices", [(-1.0, 1.0), (1.0, float("nan")), (1.0,), (1, 2, 3), "12", ("a", "b"), (True, 1.0), 3.0])
+def test_prices_are_checked_in_python_too(prices, tmp_path):
+    with pytest.raises(ConfigError, match="prices are two numbers of at least 0"):
+        run("random", prices=prices, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="prices are two numbers of at least 0"):
+        rescore(tmp_path, prices=prices)
+    assert not list(tmp_path.iterdir())
+
+
 def test_limits():
     entry = run("random", limits=Limits(max_turns=2)).results[TOY_ID]
     assert entry["steps"]["mean"] == 2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -210,3 +211,18 @@ def test_a_damaged_configuration_is_told_in_a_sentence(saved, three, change):
         rescore(saved)
     with pytest.raises(DataError, match=r"config\.json"):
         compare([three[0], saved])
+
+
+@pytest.mark.parametrize("place", ["working folder", "root", "parent", "run", "other"])
+def test_new_scores_replace_no_folder_that_is_there(saved, tmp_path_factory, monkeypatch, place):
+    other = tmp_path_factory.mktemp("other")
+    monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
+    (other / "notes.txt").write_text("mine")
+    out = {"working folder": Path(), "root": Path("/"), "parent": saved.parent, "run": saved, "other": other}[place]
+    before = {path: path.read_bytes() for path in (*saved.rglob("*"), other / "notes.txt") if path.is_file()}
+    node = Path.cwd().stat().st_ino
+    with pytest.raises(OutputExistsError, match=r"working folder|not empty"):
+        rescore(saved, out)
+    assert {path: path.read_bytes() for path in before} == before and list(other.iterdir()) == [other / "notes.txt"]
+    assert Path.cwd().stat().st_ino == node and not list(Path.cwd().iterdir())
+    assert not [path for path in saved.parent.iterdir() if path.name.startswith(".")]

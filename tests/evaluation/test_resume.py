@@ -121,6 +121,40 @@ def test_only_what_failed_is_run_again(tmp_path):
     assert len(list(read_trajectories(tmp_path / "run" / "failures.jsonl"))) == failed
 
 
+class _Killed(BaseException):
+    """Stands for a kill."""
+
+
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_failures_are_moved_once_however_a_move_is_cut_off(tmp_path, monkeypatch, writes):
+    folder, path = tmp_path / "run", "python:tests.evaluation.player:SlowPlayer"
+    marker = tmp_path / "marker"
+    marker.touch()
+    options = {"agent_options": {"marker": str(marker)}, "episodes": 20, "repeats": 1}
+    failed = run(folder, path, retries=0, **options).errors
+    left = [writes]
+
+    def counted(original):
+        def write(self, *arguments, **keywords):
+            if left[0] == 0:
+                raise _Killed
+            left[0] -= 1
+            return original(self, *arguments, **keywords)
+
+        return write
+
+    with monkeypatch.context() as patch, pytest.raises(_Killed):
+        patch.setattr(Path, "write_text", counted(Path.write_text))
+        patch.setattr(Path, "replace", counted(Path.replace))
+        run(folder, path, retries=0, **options)
+    again = run(folder, path, retries=0, **options).errors
+    assert 0 < again <= failed
+    for errors in (failed, failed + again):
+        assert len(list(read_trajectories(folder / "failures.jsonl"))) == errors
+        assert len(set((folder / "trajectories.jsonl").read_text().splitlines())) == 20
+        run(folder, path, retries=0, **options)
+
+
 @pytest.mark.parametrize(
     "change, sign",
     [
