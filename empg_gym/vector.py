@@ -274,4 +274,5 @@ class _Maker:
     def __call__(self) -> gym.Env[Any, Any]:
         import empg_gym  # noqa: F401 (registers the ids)
 
+        # Not registration.make: "module:id" and gym.make's own arguments (max_episode_steps) are welcome here.
         return gym.make(self.env_id, disable_env_checker=True, **self.kwargs)

@@ -31,7 +31,7 @@ _PIP = "pip install --no-deps --no-build-isolation --no-compile --target install
 
 CHANGES = [
     Change("README", "make demo ", f"make demo {_MADE} ARGS='{_SHORT} {_FEW}' ", "the environment is made; two steps, not an hour's"),
-    Change("README", "make test ", f"make test {_MADE} WORKERS=0 ARGS=tests/core/test_package.py ", "the environment is made; one file"),
+    Change("README", "make test ", f"make test {_MADE} WORKERS=0 ARGS=tests/core/test_dialogue.py ", "the environment is made; one file"),
     Change("README", "pip install", _PIP, "no network; the tests' own environment stays as it is"),
     Change("README", "installed '.[train]'", "installed --dry-run '.[train]'", "it would be the same again"),
     Change("README", "--out runs/full", f"--out runs/full {_SHORT} {_FEW}", "two steps"),
