@@ -30,7 +30,7 @@ from empg_gym.trainers.metrics import MetricsWriter
 from empg_gym.trainers.optimizer import Optimizer
 from empg_gym.trainers.progress import ProgressView, before_and_after
 from empg_gym.trainers.reinforce import Reinforcement
-from empg_gym.trainers.runfolder import CHECKPOINTS, SAMPLES, SUMMARY, find_checkpoint, prepare, write_json
+from empg_gym.trainers.runfolder import CHECKPOINTS, SAMPLES, SUMMARY, find_checkpoint, prepare, take, write_json
 from empg_gym.trainers.warmstart import WarmStart
 from empg_gym.trainers.workshop import Workshop
 from empg_gym.trajectory import Trajectory, write_trajectories
@@ -45,7 +45,7 @@ class Trainer:
         resume: go on from the folder's latest checkpoint, from the beginning where there is none.
 
     Raises:
-        OutputExistsError: the folder is in use, by a run and `resume` is not set, or by something else.
+        OutputExistsError: the folder is in use: by a run that goes on, by one before and `resume` is not set, or by something else.
         ConfigError: another configuration than that of the run, or a configuration that can't be used.
         DataError: the run that is to be resumed is damaged, or data is missing.
     """
@@ -64,6 +64,7 @@ class Trainer:
         # Names and options are checked before anything is written.
         Reinforcement(Optimizer(self.workshop.policy, config.rl.optimizer, 1), config)
         self._began = time.monotonic() - self.state.seconds
+        self._lock = take(config, checkpoint)
         prepare(config, None if checkpoint is None else self.state)
         torch.set_rng_state(self.state.rng)
         self._metrics = MetricsWriter(self.folder, None if checkpoint is None else (self.state.phase, self.state.step))
@@ -75,6 +76,7 @@ class Trainer:
             TrainingError: training has collapsed: all episodes of a batch failed, or gradients stay not finite.
         """
         with contextlib.ExitStack() as held:
+            held.callback(self._lock.close)
             for part in (self.workshop, self.evaluator, self._rollout[0]):
                 held.callback(part.close)
             held.enter_context(self._metrics)

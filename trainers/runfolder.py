@@ -2,6 +2,7 @@
 
 Rules:
     - A folder is checked before a run writes anything to it. One that holds something else than a run is left alone.
+    - One run writes at a time: it holds the folder from before its first change to its end.
     - With `resume`, a folder that is missing, is empty or has no checkpoint yet starts the run from its beginning.
     - A damaged file is named; nothing of the folder is changed for it.
     - `summary.json` stands there only while the run is finished; a run that goes on takes it away.
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
+from empg_gym.folderlock import FolderLock
 from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state
 from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.metrics import BOARD, METRICS, keep_until
@@ -30,13 +32,15 @@ def find_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
     """Check the output folder; return the checkpoint to go on from, None to start from the beginning.
 
     Raises:
-        OutputExistsError: the folder holds something else, or a run and `resume` is not set.
+        OutputExistsError: the folder holds something else, or a run and `resume` is not set, or another run is writing to it.
         ConfigError: no folder can be there, it can't be written to, or the run in it has another configuration.
         DataError: the run in it is damaged.
     """
     folder = Path(config.run.out)
     try:
         _check_writable(folder)
+        if folder.exists():
+            FolderLock(folder).close()
         used = folder.exists() and any(path.name != f".{CONFIG}" for path in folder.iterdir())
     except OSError as error:
         raise _unusable(folder, error) from None
@@ -60,6 +64,25 @@ def is_finished(config: TrainConfig) -> bool:
         return False
     state = load_state(checkpoint)
     return state.phase == "rl" and state.step >= config.rl.steps
+
+
+def take(config: TrainConfig, checkpoint: Path | None) -> FolderLock:
+    """Make the folder and keep other runs from it; `checkpoint` is what `find_checkpoint` found.
+
+    Raises:
+        OutputExistsError: another run is writing to it, or has been since `find_checkpoint` looked.
+        ConfigError: it can't be made.
+    """
+    folder = Path(config.run.out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(folder)
+    except OSError as error:
+        raise _unusable(folder, error) from None
+    if latest_checkpoint(folder / CHECKPOINTS) != checkpoint:
+        lock.close()
+        raise OutputExistsError(f"another run has written to {folder} meanwhile; start again, or give another folder with --out")
+    return lock
 
 
 def prepare(config: TrainConfig, state: TrainerState | None) -> None:

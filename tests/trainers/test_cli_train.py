@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from empg_gym.cli import main
+from empg_gym.folderlock import FolderLock
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "configs" / "alfworld-tiny.toml"
@@ -77,6 +78,16 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, empg_gym, arguments
     assert sentence in result.stderr.replace("\n", " ")
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_a_second_run_in_a_folder_is_one_sentence_and_exit_code_2(tmp_path, empg_gym):
+    lock = FolderLock(tmp_path)
+    for resume in ([], ["--resume"]):
+        result = empg_gym("train", TINY, "--out", tmp_path, *resume)
+        assert result.returncode == 2
+        assert f"another run is writing to {tmp_path}" in result.stderr.replace("\n", "")
+    assert not list(tmp_path.iterdir())
+    lock.close()
 
 
 def test_a_whole_run_and_its_folder(tmp_path, empg_gym):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from rich.console import Console
 
-from empg_gym.errors import ConfigError, DataError
+from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.trainers.loop import Trainer
 from empg_gym.trainers.progress import ProgressView
-from empg_gym.trainers.runfolder import find_checkpoint, is_finished, prepare
+from empg_gym.trainers.runfolder import find_checkpoint, is_finished, prepare, take
 from tests.trainers.corridor import corridor_config
 
 
@@ -96,6 +96,43 @@ def test_a_damaged_folder_is_named_and_left_as_it_is(run, name, damage):
     assert (run / "metrics.jsonl").read_bytes() == metrics
 
 
+def test_one_run_writes_at_a_time(run):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    lock = take(short_config(run), run / "checkpoints" / "rl-000001")
+    for action in (train, is_finished, lambda config: find_checkpoint(config, resume=False)):
+        with pytest.raises(OutputExistsError, match="another run is writing to"):
+            action(short_config(run))
+    with pytest.raises(OutputExistsError, match="another run is writing to"):
+        take(short_config(run), run / "checkpoints" / "rl-000001")
+    lock.close()
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert is_finished(short_config(run))
+
+
+def test_a_run_that_came_between_keeps_its_folder(run):
+    """Two runs found the folder empty; one of them was through before the other took it."""
+    with pytest.raises(OutputExistsError, match=r"has written to .* meanwhile"):
+        take(short_config(run), None)
+    take(short_config(run), run / "checkpoints" / "rl-000001").close()
+
+
+def test_a_run_holds_its_folder_to_its_end(tmp_path, monkeypatch):
+    config = short_config(tmp_path / "run")
+    seen = []
+
+    def second(trainer):
+        with pytest.raises(OutputExistsError, match="another run is writing to"):
+            train(config)
+        seen.append(trainer.state.name)
+        return finish(trainer)
+
+    finish = Trainer._finish
+    monkeypatch.setattr(Trainer, "_finish", second)
+    train(config)
+    assert seen == ["rl-000001"]
+    assert is_finished(config)
+
+
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
     config = short_config(tmp_path / "locked" / "run")
     with monkeypatch.context() as patch:
@@ -107,5 +144,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
-    with pytest.raises(ConfigError, match="can't be used: Read-only file system"):
-        prepare(config, None)
+    for action in (take, prepare):
+        with pytest.raises(ConfigError, match="can't be used: Read-only file system"):
+            action(config, None)
