@@ -83,7 +83,7 @@ def read_tasks(texts: Sequence[str]) -> list[str | int]:
             continue
         for part in text.split(","):
             first, colon, last = part.strip().partition(":")
-            if colon and first.isdigit() and last.isdigit():
+            if colon and first.isdecimal() and last.isdecimal():
                 if int(first) >= int(last):
                     raise ConfigError(f"the range {part.strip()!r} is empty; 0:20 means tasks 0 to 19")
                 tasks.extend(range(int(first), int(last)))
