@@ -52,7 +52,7 @@ class ALFWorldEnv(TextEnv):
     Args:
         split: "train", "valid_seen", "valid_unseen"; released data may also have "valid_train".
         data: None for the embedded world, the folder of the released games (`json_2.1.1` or its parent), or "official" for
-            the folder that the environment variable `ALFWORLD_DATA` names.
+            the folder that the environment variable `ALFWORLD_DATA` names, or, without it, what `empg-gym data get` brought here.
         max_steps: actions until the episode is truncated.
         wording: "new" (releases since 0.4.0) or "old" (the 2.1.1 data).
         engine: "fast", or "textworld" to play on the `textworld` package (slow; for reference).
@@ -204,12 +204,24 @@ def _source(split: str, data: str | Path | None, human: bool, task_types: tuple[
     if size != "full":
         raise ConfigError(f"size={size!r} is of the embedded ALFWorld only; leave it out with data=PATH")
     if data == "official":
-        folder = os.environ.get("ALFWORLD_DATA", "")
-        if not folder:
-            raise ConfigError("data='official' reads the folder named by ALFWORLD_DATA, which is not set; set it, or give data=PATH")
-        data = folder
+        data = os.environ.get("ALFWORLD_DATA") or _fetched(human)
     if not isinstance(data, str | Path):
         raise ConfigError(f"data={data!r} is no folder of released games; give a path, 'official', or leave it out")
     from empg_gym.envs.alfworld.official import OfficialGames
 
     return OfficialGames(Path(data).expanduser(), split, human, task_types)
+
+
+def _fetched(human: bool) -> Path:
+    """Return the folder of the newest release in the data store; human goals come with the older one only."""
+    from empg_gym.data.registry import find_set
+    from empg_gym.data.store import DataStore
+
+    names = ("alfworld-2.1.1",) if human else ("alfworld-2.1.3", "alfworld-2.1.1")
+    folder = next((folder for name in names if (folder := DataStore().path(find_set(name))) is not None), None)
+    if folder is None:
+        raise ConfigError(
+            f"data='official' found no released games; run `empg-gym data get {names[0]}`, set ALFWORLD_DATA to their folder, "
+            "or give data=PATH"
+        )
+    return folder

@@ -147,10 +147,12 @@ def test_what_is_admissible_can_be_changed_by_the_caller():
         ({"task_types": 3.5}, "task type 3.5"),
         ({"data": 3}, "data=3"),
         ({"max_steps": 0}, "max_steps"),
-        ({"data": "official"}, "ALFWORLD_DATA, which is not set"),
+        ({"data": "official"}, "data get alfworld-2.1.3`, set ALFWORLD_DATA"),
+        ({"data": "official", "goals": "human"}, "data get alfworld-2.1.1`, set ALFWORLD_DATA"),
     ],
 )
-def test_bad_arguments_are_explained(kwargs, says, monkeypatch):
+def test_bad_arguments_are_explained(kwargs, says, monkeypatch, tmp_path):
+    monkeypatch.setenv("EMPG_GYM_CACHE", str(tmp_path))
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     with pytest.raises(ConfigError, match=says):
         ALFWorldEnv(**kwargs)

@@ -60,6 +60,20 @@ def test_the_parent_folder_the_variable_and_the_newest_release(release, monkeypa
     assert ALFWorldEnv("valid_seen", data="official").num_tasks == 3
 
 
+def test_without_the_variable_official_is_what_the_data_store_holds(release, cache, monkeypatch):
+    monkeypatch.delenv("ALFWORLD_DATA", raising=False)
+    for name, count in (("2.1.1", 3), ("2.1.3", 4)):
+        (cache / "data" / f"alfworld-{name}").mkdir(parents=True)
+        make_release(cache / "data" / "made", count=count).rename(cache / "data" / f"alfworld-{name}" / f"json_{name}")
+    lock = cache / "data" / "lock.json"
+    lock.write_text(json.dumps({"alfworld-2.1.1": {}}))
+    assert ALFWorldEnv("valid_seen", data="official").num_tasks == 3
+    lock.write_text(json.dumps({"alfworld-2.1.1": {}, "alfworld-2.1.3": {}}))
+    assert ALFWorldEnv("valid_seen", data="official").num_tasks == 4
+    monkeypatch.setenv("ALFWORLD_DATA", str(release))
+    assert ALFWorldEnv("valid_seen", data="official").num_tasks == 6
+
+
 def test_task_type_filter(release):
     env = ALFWorldEnv("valid_seen", data=release, task_types=[4, 5])
     assert env.num_tasks == 2
