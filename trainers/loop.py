@@ -29,7 +29,7 @@ from empg_gym.trainers.evaluation import EvaluationResult, Evaluator
 from empg_gym.trainers.metrics import MetricsWriter
 from empg_gym.trainers.optimizer import Optimizer
 from empg_gym.trainers.progress import ProgressView, before_and_after
-from empg_gym.trainers.reinforce import Reinforcement
+from empg_gym.trainers.reinforce import UNSCORED, Reinforcement
 from empg_gym.trainers.runfolder import CHECKPOINTS, SAMPLES, SUMMARY, find_checkpoint, prepare, take, write_json
 from empg_gym.trainers.warmstart import WarmStart
 from empg_gym.trainers.workshop import Workshop
@@ -119,6 +119,8 @@ class Trainer:
             trajectories = rollout.run(specs)
             metrics = _rollout_speed(trajectories, time.perf_counter() - began)
             metrics |= learner.step(index, trajectories)
+            if metrics.get(UNSCORED):
+                self.view.once('rl.old_logprobs is "rollout", but the generator left values out: the trainer scores such batches itself')
             workshop.sync(index + 1)
             seconds = time.perf_counter() - began
             metrics |= {"speed/step_s": seconds, "speed/tokens_per_s": metrics["rollout/tokens"] / seconds}

@@ -43,6 +43,7 @@ class ProgressView:
         self._values: dict[str, float] = {}
         self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4) if console.is_terminal else None
         self._phase, self._total = "", 0
+        self._said: set[str] = set()
 
     def __enter__(self) -> ProgressView:
         if self._live is not None:
@@ -77,6 +78,12 @@ class ProgressView:
     def message(self, text: str) -> None:
         """Show a line that stays."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def once(self, text: str) -> None:
+        """Show a line that stays, the first time only."""
+        if text not in self._said:
+            self._said.add(text)
+            self.message(text)
 
     def table(self, table: Table) -> None:
         """Show a table that stays."""

@@ -4,6 +4,15 @@ Rules:
     - Advantages come from the whole rollout batch, once, from log-probabilities and entropies of the policy that wrote it.
     - Mini-batches are cut by trajectories, in an order that is a function of (seed, step, epoch).
     - What was computed for a step goes back onto it (`Step.diagnostics`): "advantage", "advantage_modulated".
+
+Metrics of the loss, over all updates of the step:
+    loss/policy               mean of what the policy loss gave, without the KL term
+    loss/kl                   mean of the KL term, `rl.kl_coef` times the aggregated k3; the loss is the sum of the two
+    loss/kl_reference         mean k3 of a token to the reference, without a weight
+    loss/kl_old               KL(old || new): k3 over tokens that the old policy drew
+    loss/clip_share           share of tokens whose gradient was clipped away
+    rollout/unscored_tokens   with `rl.old_logprobs = "rollout"`: tokens that came without values. One is enough for the trainer to score
+                              the whole batch itself
 """
 
 from __future__ import annotations
@@ -18,7 +27,7 @@ from torch import Tensor
 
 from empg_gym.errors import ConfigError, EMPGGymError
 from empg_gym.trainers.aggregation import token_weights
-from empg_gym.trainers.algorithms import Advantages, PolicyTokens, RolloutSteps, get_advantage, get_policy_loss
+from empg_gym.trainers.algorithms import Advantages, PolicyLoss, PolicyTokens, RolloutSteps, get_advantage, get_policy_loss
 from empg_gym.trainers.batch import RolloutBatch, make_batch, require_episodes, trajectory_rewards
 from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.optimizer import Optimizer
@@ -26,6 +35,7 @@ from empg_gym.trainers.policy import Policy, TokenScores
 from empg_gym.trainers.rows import MicroBatch, micro_batches
 from empg_gym.trajectory import Trajectory
 
+UNSCORED = "rollout/unscored_tokens"
 TRIAL_STEPS = RolloutSteps(
     rewards=torch.tensor([1.0, 0.0], dtype=torch.float64),
     groups=torch.tensor([0, 0]),
@@ -86,27 +96,28 @@ class Reinforcement:
         metrics = {"train/failed_episodes": float(len(trajectories) - len(batch.trajectories))}
         if not batch.rows:
             return metrics
-        old = self._old_scores(batch)
+        old, unscored = self._old_scores(batch)
         rewards = trajectory_rewards(batch.trajectories, rl.reward, rl.reward_scale, rl.invalid_action_penalty)
         advantages = self.advantage(batch.steps(rewards, old.entropies))
         _annotate(batch, advantages)
-        metrics |= _rollout_metrics(batch, old, rewards) | advantages.metrics
+        metrics |= _rollout_metrics(batch, old, rewards) | unscored | advantages.metrics
         metrics |= self._updates(step, batch, old, advantages)
         seconds = time.perf_counter() - began
         return metrics | {"speed/update_s": seconds, "speed/update_tokens_per_s": sum(map(len, batch.rows)) / seconds}
 
-    def _old_scores(self, batch: RolloutBatch) -> TokenScores:
+    def _old_scores(self, batch: RolloutBatch) -> tuple[TokenScores, dict[str, float]]:
+        if self.config.rl.old_logprobs == "recompute":
+            return self.policy.score_rows(batch.rows), {}
         given = TokenScores(batch.rollout_logprobs, batch.rollout_entropies)
-        if self.config.rl.old_logprobs == "rollout" and bool(given.logprobs.isfinite().all() and given.entropies.isfinite().all()):
-            return given
-        return self.policy.score_rows(batch.rows)
+        unscored = int((~(given.logprobs.isfinite() & given.entropies.isfinite())).sum())
+        return (self.policy.score_rows(batch.rows) if unscored else given), {UNSCORED: float(unscored)}
 
     def _updates(self, step: int, batch: RolloutBatch, old: TokenScores, advantages: Advantages) -> dict[str, float]:
         rl, device = self.config.rl, self.policy.device
         advantage_n = advantages.values[batch.step_of_token].float()
         reference = None if self.reference is None else self.reference.score_rows(batch.rows).logprobs
         row_tokens = torch.bincount(batch.row_of_token, minlength=len(batch.rows))
-        totals: dict[str, list[float]] = {"loss/policy": [], "loss/grad_norm": []}
+        norms: list[float] = []
         tally = _Tally()
         for epoch in range(rl.epochs):
             for rows in _minibatches(batch, rl.minibatches, seed=(self.config.run.seed, 5, step, epoch)):
@@ -124,23 +135,26 @@ class Reinforcement:
                         entropies=scores.entropies,
                     )
                     result = self.policy_loss(tokens)
-                    tally.add(tokens, result.clipped)
+                    tally.add(tokens, result)
                     if reference is None:
                         return result.loss
                     kl = k3(scores.logprobs, reference[micro.flat].to(device))
-                    tally.kl_reference += float(kl.detach().sum())
-                    return result.loss + rl.kl_coef * (kl * tokens.weights).sum()
+                    term = rl.kl_coef * (kl * tokens.weights).sum()
+                    tally.add_kl(kl.detach(), term.detach())
+                    return result.loss + term
 
                 chosen = [row for row in rows if row_tokens[row] > 0]
-                value, norm = self.optimizer.update(micro_batches(batch.rows, rl.token_budget, chosen), loss)
-                totals["loss/policy"].append(value)
-                totals["loss/grad_norm"].append(norm)
-        means = {name: float(np.mean(values)) for name, values in totals.items()}
-        return means | tally.metrics(reference is not None) | {"train/lr": self.optimizer.adamw.param_groups[0]["lr"]}
+                _, norm = self.optimizer.update(micro_batches(batch.rows, rl.token_budget, chosen), loss)
+                norms.append(norm)
+        rate = self.optimizer.adamw.param_groups[0]["lr"]
+        return tally.metrics(len(norms), reference is not None) | {"loss/grad_norm": float(np.mean(norms)), "train/lr": rate}
 
 
 def k3(logprobs: Tensor, other: Tensor) -> Tensor:
-    """Return [n] the k3 estimate of the KL divergence to `other`: exp(d) - d - 1 with d = other - logprobs, clamped to +-10."""
+    """Return [n] the k3 estimate of the KL divergence to `other` at tokens drawn from the policy of `logprobs`.
+
+    It is exp(d) - d - 1 with d = other - logprobs, clamped to +-10.
+    """
     difference = (other - logprobs).clamp(-10, 10)
     return torch.exp(difference) - difference - 1
 
@@ -162,17 +176,23 @@ class _Tally:
 
     def __init__(self) -> None:
         self.tokens = self.clipped = 0
-        self.kl_old = self.kl_reference = 0.0
+        self.policy = self.kl = self.kl_old = self.kl_reference = 0.0
 
-    def add(self, tokens: PolicyTokens, clipped: Tensor) -> None:
-        self.tokens += len(clipped)
-        self.clipped += int(clipped.sum())
-        self.kl_old += float(k3(tokens.logprobs.detach(), tokens.old_logprobs).sum())
+    def add(self, tokens: PolicyTokens, result: PolicyLoss) -> None:
+        self.tokens += len(result.clipped)
+        self.clipped += int(result.clipped.sum())
+        self.policy += float(result.loss.detach())
+        # The tokens are the old policy's, so it comes first: E_old[r - 1 - log r] with r = new / old.
+        self.kl_old += float(k3(tokens.old_logprobs, tokens.logprobs.detach()).sum())
 
-    def metrics(self, with_reference: bool) -> dict[str, float]:
+    def add_kl(self, kl: Tensor, term: Tensor) -> None:
+        self.kl_reference += float(kl.sum())
+        self.kl += float(term)
+
+    def metrics(self, updates: int, with_reference: bool) -> dict[str, float]:
         count = max(self.tokens, 1)
-        values = {"loss/clip_share": self.clipped / count, "loss/kl_old": self.kl_old / count}
-        return values | ({"loss/kl_reference": self.kl_reference / count} if with_reference else {})
+        values = {"loss/policy": self.policy / updates, "loss/clip_share": self.clipped / count, "loss/kl_old": self.kl_old / count}
+        return values | ({"loss/kl": self.kl / updates, "loss/kl_reference": self.kl_reference / count} if with_reference else {})
 
 
 def _minibatches(batch: RolloutBatch, count: int, seed: tuple[int, ...]) -> list[list[int]]:
