@@ -25,7 +25,7 @@ from empg_gym.envs.alfworld.game import compile_game
 from empg_gym.envs.alfworld.goals import SENTENCES
 from empg_gym.envs.alfworld.logic import game_file
 from empg_gym.envs.alfworld.problem import parse_problem
-from empg_gym.envs.alfworld.texts import WORDINGS, strip_arrival, strip_intro
+from empg_gym.envs.alfworld.texts import WORDINGS, strip_intro
 from empg_gym.envs.alfworld.world.household import Household
 
 ODD_ACTIONS = (
@@ -247,11 +247,16 @@ def index_intros(data: Path) -> dict[str, list[dict[str, Any]]]:
     return index
 
 
+def _without_arrival(text: str) -> str:
+    """Return an answer to `go to` without its first sentence, as the transcripts show it."""
+    return text.split(". ", 1)[1] if text.startswith("You arrive at ") and ". " in text else text
+
+
 def replay(transcript: Transcript, game: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Return (action, recorded, ours) wherever our observation differs from the recorded one."""
     engine = FastEngine(WORDINGS["old"])
     engine.start(compile_game(parse_problem(game["pddl_problem"])), goal=game["task"])
-    answers = [(action, seen, strip_arrival(engine.step(action).text)) for action, seen in transcript.turns]
+    answers = [(action, seen, _without_arrival(engine.step(action).text)) for action, seen in transcript.turns]
     return [(action, seen, ours) for action, seen, ours in answers if seen != ours]
 
 

@@ -123,6 +123,7 @@ class Step:
     model_seconds: float = 0.0
     env_seconds: float = 0.0
     error: str | None = None
+    """What failed in the turn, in records that others write; the rollout here gives up the whole episode (`Trajectory.error`)."""
     diagnostics: dict[str, float] = field(default_factory=dict)
     """Numbers that a trainer adds for reports, such as the advantage before and after modulation."""
 

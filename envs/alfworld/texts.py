@@ -80,11 +80,6 @@ def strip_intro(text: str) -> str:
     return text.removeprefix(WELCOME)
 
 
-def strip_arrival(text: str) -> str:
-    """Return the answer to `go to` without its first sentence, as ReAct and AgentGym show it."""
-    return text.split(". ", 1)[1] if text.startswith("You arrive at ") and ". " in text else text
-
-
 def condition(*, clean: bool, hot: bool, cool: bool, sliced: bool) -> str:
     """Return the adjectives that examining an object shows; empty if it has none. Some combinations are not shown, as upstream."""
     if clean and hot:

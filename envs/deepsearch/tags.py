@@ -27,6 +27,7 @@ _CONTROL_TOKEN = re.compile(r"<([|｜][^<>]{0,80}[|｜]|/?s|[be]os|(?:start|end)
 """Of ChatML, Llama 3, DeepSeek and their like; of Llama 2 and Mistral; of Gemma."""
 _INVISIBLE = regex.compile(r"[[\p{Cc}\p{Cf}\p{Cs}\p{Co}]--[\n\t]]", regex.V1)
 _UNIT = re.compile(r"\w+|[^\w\s]")
+"""A word or a punctuation mark: the measure of observation limits, for which no tokenizer is needed."""
 
 
 def neutralise(text: str) -> str:
@@ -44,11 +45,6 @@ def neutralise(text: str) -> str:
 def drop_forged_results(text: str) -> str:
     """Return the model's text with result tags, which only the environment may write, neutralised."""
     return _RESULT_TAG.sub(r"[\1]", text) if "<" in text else text
-
-
-def count_tokens(text: str) -> int:
-    """Return the number of words and punctuation marks, the measure of observation limits (no tokenizer is needed for it)."""
-    return sum(1 for _ in _UNIT.finditer(text))
 
 
 def cut_tokens(text: str, limit: int) -> str:

@@ -197,10 +197,6 @@ class BrowserView:
     def clickables(self) -> list[str]:
         return list(dict.fromkeys(self._guarded(lambda: self._driver.execute_script(_CLICKABLES))))
 
-    def screenshot(self) -> bytes:
-        """Return the window as PNG."""
-        return bytes(self._guarded(lambda: self._driver.get_screenshot_as_png()))
-
     def close(self) -> None:
         """End browser and site; may be called again."""
         if self._chromium is not None:

@@ -114,11 +114,6 @@ class RaggedCache(Cache):
         """Tokens a row that there is memory for."""
         return self.placement.capacity
 
-    @property
-    def num_bytes(self) -> int:
-        """Memory of keys and values."""
-        return sum(layer.keys.nbytes + layer.values.nbytes for layer in self.ragged)
-
     def resize(self, num_slots: int, capacity: int) -> None:
         """Make room for exactly so many rows of so many tokens; 0 slots give all memory back."""
         if (num_slots, capacity) == (self.num_slots, self.capacity):

@@ -111,11 +111,6 @@ class HFGenerator:
         """Sessions that hold a place in the cache."""
         return self._engine.live
 
-    @property
-    def cache_bytes(self) -> int:
-        """Memory of the cache now; 0 when no episode runs."""
-        return self._engine.cache.num_bytes
-
     def session(self, env: LLMAgentEnv | None, seed: int) -> HFSession:
         """Return what plays one episode."""
         return HFSession(self, np.random.Generator(np.random.Philox(seed)))

@@ -37,15 +37,6 @@ def exact_match(answer: str, golds: Sequence[str]) -> float:
     return float(any(normal == normalize_answer(gold) for gold in golds))
 
 
-def substring_match(answer: str, golds: Sequence[str]) -> float:
-    """Return 1.0 if an accepted answer occurs in the answer, as a raw substring after normalisation (PopQA, ARPO's "acc").
-
-    For reports only: gold "no" occurs in "not known".
-    """
-    normal = normalize_answer(answer)
-    return float(any(normalize_answer(gold) in normal for gold in golds))
-
-
 def f1_score(answer: str, golds: Sequence[str]) -> float:
     """Return the best F1 of word multisets; where one side is yes, no or noanswer and they differ, it is 0 (HotpotQA, ARPO)."""
     return max((_f1(normalize_answer(answer), normalize_answer(gold)) for gold in golds), default=0.0)

@@ -133,16 +133,6 @@ class Pattern:
         return self.kind != "1hop" and hashlib.sha256(self.name.encode()).digest()[0] % 4 == 0
 
 
-def kind_after(start: Kind, relations: tuple[str, ...]) -> Kind | None:
-    """Return the kind of thing that the relations lead to from `start`; None for a plain value."""
-    kind: Kind | None = start
-    for relation in relations:
-        if kind is None:
-            raise ValueError(f"nothing follows the plain value before {relation!r}")
-        kind = RELATIONS[kind][relation]
-    return kind
-
-
 @lru_cache(maxsize=1)
 def patterns() -> tuple[Pattern, ...]:
     """Return all patterns, in a fixed order."""
