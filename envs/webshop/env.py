@@ -112,7 +112,7 @@ class WebShopEnv(TextEnv):
         _check_number("num_products", 100 if num_products is None else num_products, 1)
         if not isinstance(data, str | Path | None):
             raise ConfigError(f"data must be a folder, or None for the embedded world, not {data!r}")
-        folder = None if data is None else Path(data)
+        folder = None if data is None else Path(data).expanduser()
         store = open_store(folder, num_products, progress)
         self.shop = Shop(store, open_goals(store, goals, price_seed), goals, choose_nouns(nouns, folder))
         self.goals = split_range(split, len(self.shop.goals))

@@ -211,6 +211,12 @@ def test_wrong_arguments(options, message):
         WebShopEnv(**({"num_products": 200} | options))
 
 
+def test_data_may_begin_with_a_tilde(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(DataError, match=f"{tmp_path}/shop"):
+        WebShopEnv(data="~/shop")
+
+
 def test_unknown_tasks(make):
     env = make("test")
     for task in ("synthetic-99999", "human-0", "synthetic-1.5", "synthetic-007", "synthetic-" + "9" * 5000, "B000000000", 10**9, -1, 1.5j):
