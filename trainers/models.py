@@ -38,6 +38,8 @@ class FromScratch(BaseModel):
     max_words: PositiveInt = 16_000
     """Words that are one token, at most, the most frequent first; others are spelled from pieces. Few of them make the model practise
     spelling, which it needs where held-out tasks bring new names."""
+    pieces: PositiveInt = 256
+    """Merges trained on all words, from which the others are spelled: with more of them a name has fewer pieces."""
 
 
 def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
@@ -122,7 +124,7 @@ def _make(
     kv_heads = shape.kv_heads or shape.heads
     if shape.heads % kv_heads:
         raise ConfigError(f"heads must be a multiple of kv_heads: {shape.heads} is none of {kv_heads}")
-    tokenizer = train_tokenizer(texts, max_words=shape.max_words, whole=whole)
+    tokenizer = train_tokenizer(texts, max_words=shape.max_words, pieces=shape.pieces, whole=whole)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,
