@@ -19,7 +19,6 @@ Rules:
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -28,6 +27,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from empg_gym.errors import DataError, OutputExistsError
+from empg_gym.folderlock import FolderLock
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 CONFIG, TRAJECTORIES, FAILURES, SUMMARY = "config.json", "trajectories.jsonl", "failures.jsonl", "summary.json"
@@ -43,7 +43,7 @@ class RunFolder:
         self.path = path
         self._moving = path / f"{FAILURES}.moving"
         self._lines: TextIO | None = None
-        self._lock: int | None = None
+        self._lock: FolderLock | None = None
 
     def open(self, config: Mapping[str, Any], keep: Callable[[Trajectory], None]) -> None:
         """Begin a run or go on with one; `keep` is called with each trajectory that need not be run again.
@@ -55,7 +55,7 @@ class RunFolder:
         try:
             with _writing(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
-                self._take()
+                self._lock = FolderLock(self.path)
                 if (self.path / CONFIG).exists():
                     self._resume(config, keep)
                 else:
@@ -83,16 +83,8 @@ class RunFolder:
             self._lines.close()
             self._lines = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
-
-    def _take(self) -> None:
-        self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.close()
-            raise OutputExistsError(f"another run is writing to {self.path}; wait for it or give another folder") from None
 
     def _begin(self, config: Mapping[str, Any]) -> None:
         if any(self.path.iterdir()):
