@@ -120,16 +120,16 @@ def _tell_first_use(names: tuple[str, ...], console: Console) -> None:
 
 @contextlib.contextmanager
 def _progress(console: Console) -> Iterator[Report]:
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def report(name: str, done: int, total: int | None) -> None:
             if name not in tasks:
                 tasks[name] = bar.add_task(name, total=total)
-            bar.update(bar.task_ids[list(tasks).index(name)], completed=done, total=total)
+            bar.update(tasks[name], completed=done, total=total)
 
         yield report
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from empg_gym.doctor import Finding
 
 _SIGNS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "broken": ("✗", "bold red")}
 
@@ -18,7 +21,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
 
     Exit code 1 if something is broken that everything needs.
     """
-    from empg_gym.doctor import Finding, examine
+    from empg_gym.doctor import examine
 
     findings: list[Finding] = []
     console = Console(highlight=False, soft_wrap=True)
@@ -39,10 +42,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
         raise typer.Exit(1)
 
 
-def _show(finding: object, console: Console) -> None:
-    from empg_gym.doctor import Finding
-
-    assert isinstance(finding, Finding)
+def _show(finding: Finding, console: Console) -> None:
     sign, style = _SIGNS[finding.status]
     line = (
         Text(f"{sign} ", style=style)
