@@ -47,6 +47,9 @@ def get(
         list[Path] | None, typer.Option("--from", help="File, or folder with the files, to take instead of the network; repeatable.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Fetch the set again even if it is here.")] = False,
+    new_edition: Annotated[
+        bool, typer.Option("--new-edition", help="Likewise, and take what the publisher has now where no checksum was published.")
+    ] = False,
 ) -> None:
     """Bring a set to this machine: resumable, checked, from mirrors where the publisher does not answer."""
     from empg_gym.data.registry import find_set
@@ -56,7 +59,7 @@ def get(
     data_set = find_set(name)
     store, console = DataStore(), Console(highlight=False, soft_wrap=True)
     here = store.path(data_set)
-    if here is not None and not again:
+    if here is not None and not (again or new_edition):
         console.print(f"{name} is here: {here}", markup=False)
         return
     _show_licence(data_set, console)
@@ -65,7 +68,7 @@ def get(
             raise ConfigError(f"the licence of {name} must be accepted: run the command in a terminal, or add --yes")
         typer.confirm("Fetch it under these terms?", abort=True)
     with _progress(console) as report:
-        folder = store.get(data_set, sources=source or (), again=again, report=report)
+        folder = store.get(data_set, sources=source or (), again=again, new_edition=new_edition, report=report)
     checked = store.verify(data_set)
     console.print(f"{name}: {checked.files:,} files in {folder}", markup=False)
     _tell_first_use(checked.first_use, console)

@@ -52,6 +52,7 @@ def fetch(
     folder: Path,
     *,
     expected: str | None = None,
+    if_other: str = "",
     attempts: int = 4,
     progress: Progress | None = None,
     client: httpx.Client | None = None,
@@ -63,6 +64,7 @@ def fetch(
         file: what to fetch.
         folder: where it goes; the unfinished part lies beside it.
         expected: SHA-256 to hold it to; None takes the one of `file`, and where that has none, whatever comes.
+        if_other: sentence of the error where an address gave other content than `expected`.
         attempts: runs of one address without a new byte.
         progress: told how far it is.
         client: HTTP client; None makes one that follows redirects.
@@ -76,6 +78,7 @@ def fetch(
     part = _Part(folder / f"{file.name}.part")
     report = progress or (lambda _done, _total: None)
     failures: list[str] = []
+    other = False
     own = client is None
     http = client or httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={"User-Agent": "empg-gym"})
     try:
@@ -90,6 +93,7 @@ def fetch(
                 except _WrongContent as problem:
                     part.discard()
                     if again or not resumed:
+                        other = True
                         failures.append(f"{url}: {problem}")
                         break
                 except _Unusable as problem:
@@ -104,8 +108,9 @@ def fetch(
         if own:
             http.close()
     told = "\n  ".join(failures)
+    hint = f"{if_other}\n" if other and if_other else ""
     raise DataError(
-        f"{file.name} could not be fetched:\n  {told}\n"
+        f"{file.name} could not be fetched:\n  {told}\n{hint}"
         "Try again later (what is there is kept), or fetch it elsewhere and hand it over with --from FILE"
     )
 

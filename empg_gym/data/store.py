@@ -8,7 +8,7 @@ Layout, below the data root (`data` in the cache folder):
 Rules:
     - A set is there as a whole or not at all: files are put together in a folder beside it, which then takes its name.
     - A checksum of the registry always decides. Where it has none, the first download is trusted, its checksum is written to `lock.json`,
-      and a later download that differs is refused.
+      and a later download that differs is refused, unless a new edition was asked for.
 """
 
 from __future__ import annotations
@@ -71,13 +71,22 @@ class DataStore:
         text = "".join(f"{name}:{record['sha256']};" for name, record in sorted(entry["downloads"].items()))
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def get(self, data_set: DataSet, *, sources: Sequence[Path] = (), again: bool = False, report: Report | None = None) -> Path:
+    def get(
+        self,
+        data_set: DataSet,
+        *,
+        sources: Sequence[Path] = (),
+        again: bool = False,
+        new_edition: bool = False,
+        report: Report | None = None,
+    ) -> Path:
         """Bring a set here and return its folder.
 
         Args:
             data_set: what to bring.
             sources: files, or folders that hold them, to take instead of the network.
             again: bring it even if it is here.
+            new_edition: likewise, and trust anew what has no checksum in the registry.
             report: told how far each file is.
 
         Raises:
@@ -85,17 +94,19 @@ class DataStore:
         """
         with self._alone(data_set):
             here = self.path(data_set)
-            if here is not None and not again:
+            if here is not None and not (again or new_edition):
                 return here
             self._room(data_set)
             parts = self.root / ".downloads" / data_set.name
             built = parts / "unpacked"
             shutil.rmtree(built, ignore_errors=True)
             built.mkdir(parents=True)
-            known = self._lock().get(data_set.name, {}).get("downloads", {})
+            known = {} if new_edition else self._lock().get(data_set.name, {}).get("downloads", {})
             entry: dict[str, Any] = {"downloads": {}, "files": {}}
             for file in data_set.files:
-                entry["downloads"][file.name] = self._bring(file, parts, known.get(file.name, {}).get("sha256"), sources, report)
+                entry["downloads"][file.name] = self._bring(
+                    data_set.name, file, parts, known.get(file.name, {}).get("sha256"), sources, report
+                )
                 entry["files"].update(_place(parts / file.name, file, built))
             folder = set_folder(self.root, data_set)
             shutil.rmtree(folder, ignore_errors=True)
@@ -143,18 +154,25 @@ class DataStore:
                 return f"{name} is missing or has another size than was fetched"
         return None
 
-    def _bring(self, file: DataFile, parts: Path, recorded: str | None, sources: Sequence[Path], report: Report | None) -> dict[str, Any]:
+    def _bring(
+        self, name: str, file: DataFile, parts: Path, recorded: str | None, sources: Sequence[Path], report: Report | None
+    ) -> dict[str, Any]:
         expected = file.sha256 or recorded
+        trusted = recorded is not None and file.sha256 is None
+        if_other = (
+            f"Expected is what the first download was; take another edition with: empg-gym data get {name} --new-edition" if trusted else ""
+        )
         if sources:
             given = _given(file, sources)
             digest = sha256(given)
             if expected is not None and digest != expected:
-                raise DataError(f"{given} is not the {file.name} that is expected: its SHA-256 is {digest}, expected {expected}")
+                told = f"{given} is not the {file.name} that is expected: its SHA-256 is {digest}, expected {expected}"
+                raise DataError(f"{told}. {if_other}" if if_other else told)
             shutil.copyfile(given, parts / file.name)
             origin, size = "--from", given.stat().st_size
         else:
             progress = None if report is None else (lambda done, total: report(file.name, done, total))
-            fetched = fetch(file, parts, expected=expected, progress=progress, client=self._client)
+            fetched = fetch(file, parts, expected=expected, if_other=if_other, progress=progress, client=self._client)
             digest, size, origin = fetched.sha256, fetched.size, fetched.url
         checked = "registry" if file.sha256 else "earlier download" if recorded else "first use"
         return {"sha256": digest, "size": size, "from": origin, "checked": checked}

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from empg_gym.cli.data import app
 from empg_gym.data import data_path, registry
 from empg_gym.errors import ConfigError, DataError, TaskError
-from tests.data.server import serving
+from tests.data.server import Route, serving
 from tests.data.test_store import TEXT, sample
 
 
@@ -45,6 +45,14 @@ def test_get_verify_path_and_list(offered, tmp_path):
     damaged = run("verify", "sample")
     assert damaged.exit_code == 1 and "fix: empg-gym data get sample --again" in damaged.output
     assert run("get", "sample", "--again", "--yes").exit_code == 0 and run("verify").exit_code == 0
+
+
+def test_a_new_edition_is_asked_for_by_name(offered):
+    run("get", "sample", "--yes")
+    offered.routes["/dev.jsonl"] = Route(TEXT + b"{}\n", etag='"two"')
+    assert "get sample --new-edition" in str(run("get", "sample", "--yes", "--again").exception)
+    assert run("get", "sample", "--yes", "--new-edition").exit_code == 0
+    assert run("verify").exit_code == 0
 
 
 def test_files_from_a_folder(offered, tmp_path):

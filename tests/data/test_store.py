@@ -79,9 +79,28 @@ def test_a_file_that_was_trusted_on_first_use_is_held_to_it(tmp_path, server):
     store, data_set = DataStore(tmp_path), sample(server)
     store.get(data_set)
     server.routes["/dev.jsonl"] = Route(TEXT + b"{}\n", etag='"two"')
-    with pytest.raises(DataError, match="other content"):
+    with pytest.raises(DataError, match="other content") as refused:
         store.get(data_set, again=True)
+    assert "empg-gym data get sample --new-edition" in str(refused.value)
     assert store.verify(data_set).problems == (), "the set that was here stays"
+    (tmp_path / "dev.jsonl").write_bytes(TEXT + b"\n")
+    (tmp_path / "games.zip").write_bytes(archive())
+    with pytest.raises(DataError, match=r"not the dev\.jsonl that is expected.* --new-edition"):
+        store.get(data_set, sources=[tmp_path], again=True)
+
+    folder = store.get(data_set, new_edition=True)
+    assert (folder / "dev.jsonl").read_bytes() == TEXT + b"{}\n"
+    assert store.verify(data_set).problems == () and store.verify(data_set).first_use == ("dev.jsonl",)
+    store.get(data_set, again=True)
+
+
+def test_a_new_edition_is_still_held_to_the_registry(tmp_path, server):
+    store, data_set = DataStore(tmp_path), sample(server)
+    store.get(data_set)
+    server.routes["/games.zip"] = Route(bytes(len(archive())), etag='"two"')
+    with pytest.raises(DataError, match="other content") as refused:
+        store.get(data_set, new_edition=True)
+    assert "--new-edition" not in str(refused.value)
 
 
 def test_files_are_handed_over_without_a_network(tmp_path, server):
