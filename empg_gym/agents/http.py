@@ -23,8 +23,9 @@ from typing import Any, TypeVar
 
 import httpx
 
-from empg_gym.agents.backoff import retry_after, wait_seconds
+from empg_gym.agents.backoff import LONGEST_WAIT, wait_seconds
 from empg_gym.errors import AgentError, ConfigError
+from empg_gym.retryafter import retry_after
 
 Result = TypeVar("Result")
 _AGAIN = frozenset({408, 409, 425, 429})
@@ -108,7 +109,7 @@ class JSONClient:
                         problem = f"the answer can't be read: {error}"
                 else:
                     problem = self._refusal(response, url)
-                    asked = retry_after(response.headers)
+                    asked = retry_after(response.headers, longest=LONGEST_WAIT)
                     if response.status_code == 429 and asked is not None:
                         self._not_before = max(self._not_before, time.monotonic() + asked)
             if attempt < self.retries:
@@ -133,7 +134,7 @@ class JSONClient:
                     return _object(response)
                 if not _may_pass(response.status_code):
                     return None
-                asked = retry_after(response.headers)
+                asked = retry_after(response.headers, longest=LONGEST_WAIT)
             except UnreadableReply:
                 failure = None
             except (httpx.RequestError, TimeoutError) as error:

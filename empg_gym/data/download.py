@@ -22,7 +22,10 @@ import httpx
 
 from empg_gym.data.registry import DataFile
 from empg_gym.errors import DataError
+from empg_gym.retryafter import retry_after
 
+LONGEST_WAIT = 120.0
+"""Seconds that a server's wish to wait is followed."""
 TIMEOUT = httpx.Timeout(connect=15.0, read=60.0, write=30.0, pool=15.0)
 
 Progress = Callable[[int, int | None], None]
@@ -184,8 +187,7 @@ def _fill(
             if status not in (408, 425, 429) and status < 500:
                 raise _Unusable(f"answered {status}") from None
             problem = f"answered {status}"
-            told = error.response.headers.get("Retry-After", "")
-            wait = min(float(told), 120.0) if told.isdecimal() else 0.0
+            wait = retry_after(error.response.headers, longest=LONGEST_WAIT) or 0.0
         except httpx.HTTPError as error:
             problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         part.cut_off()

@@ -17,13 +17,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
 import httpcore
 import httpx
+
+from empg_gym.retryafter import retry_after
 
 CONNECT_SECONDS = 5.0
 RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})
@@ -182,7 +182,7 @@ def persistent(send: Callable[[], Reply], *, tries: int, end: float) -> Reply:
             reply = send()
             if reply.status not in RETRY_STATUSES or attempt == tries:
                 return reply
-            asked = retry_after(reply.headers.get("retry-after", ""))
+            asked = retry_after(reply.headers) or 0.0
         except HTTPTrouble as trouble:
             if not trouble.passing or attempt == tries:
                 raise
@@ -194,16 +194,3 @@ def persistent(send: Callable[[], Reply], *, tries: int, end: float) -> Reply:
             raise kept
         time.sleep(wait)
     raise AssertionError("unreachable")
-
-
-def retry_after(value: str) -> float:
-    """Return the seconds that a `Retry-After` header asks for: a number (infinite where it is beyond any float) or a date, else 0."""
-    if value.isdecimal():
-        return float(value)
-    try:
-        when = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError, OverflowError):  # the last two for dates that the parser does not foresee
-        return 0.0
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return max(0.0, (when - datetime.now(UTC)).total_seconds())

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import random
-from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from empg_gym.agents.backoff import LONGEST_BACKOFF, LONGEST_WAIT, retry_after, wait_seconds
+from empg_gym.agents.backoff import LONGEST_BACKOFF, LONGEST_WAIT, wait_seconds
 from empg_gym.agents.chat_reply import entropy_bound, read_reply
 from empg_gym.agents.http import UnreadableReply
 
@@ -48,26 +47,6 @@ def test_the_bound_counts_what_is_left():
 @given(st.floats(0, 30), st.integers(1, 20))
 def test_a_certain_token_has_no_entropy(low, k):
     assert entropy_bound([0.0, *[-50.0 - low] * k], 0.0) == pytest.approx(0.0, abs=1e-9)
-
-
-@pytest.mark.parametrize(
-    "headers, seconds",
-    [
-        ({}, None),
-        ({"retry-after": "3"}, 3.0),
-        ({"retry-after": "0.5"}, 0.5),
-        ({"retry-after-ms": "250"}, 0.25),
-        ({"retry-after": "Fri, 20 Nov 2026 10:00:30 GMT"}, 30.0),
-        ({"retry-after": "Fri, 20 Nov 2026 09:00:00 GMT"}, 0.0),
-        ({"retry-after": "99999"}, LONGEST_WAIT),
-        ({"retry-after": "-4"}, 0.0),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after-ms": "soon"}, None),
-    ],
-)
-def test_retry_after(headers, seconds):
-    assert retry_after(headers, datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)) == seconds
 
 
 @given(st.integers(0, 60), st.none() | st.floats(0, LONGEST_WAIT), st.integers())
