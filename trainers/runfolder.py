@@ -22,6 +22,7 @@ from empg_gym.folderlock import FolderLock
 from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state
 from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.metrics import BOARD, METRICS, keep_until
+from empg_gym.wholefile import write_whole
 
 CONFIG, SAMPLES, SUMMARY, CHECKPOINTS = "config.json", "trajectories.jsonl", "summary.json", "checkpoints"
 RESUMABLE = ("run", "rl.steps", "eval.every", "eval.curve_tasks")
@@ -41,7 +42,7 @@ def find_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
         _check_writable(folder)
         if folder.exists():
             FolderLock(folder).close()
-        used = folder.exists() and any(path.name != f".{CONFIG}" for path in folder.iterdir())
+        used = folder.exists() and any(not path.name.startswith(f".{CONFIG}") for path in folder.iterdir())
     except OSError as error:
         raise _unusable(folder, error) from None
     if not used:
@@ -109,9 +110,7 @@ def prepare(config: TrainConfig, state: TrainerState | None) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Replace a file as a whole."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(value, indent=2) + "\n")
 
 
 def _check_writable(folder: Path) -> None:

@@ -29,6 +29,7 @@ from empg_gym.data.download import fetch, sha256
 from empg_gym.data.registry import DataFile, DataSet, set_folder
 from empg_gym.data.unpack import unpack
 from empg_gym.errors import DataError
+from empg_gym.wholefile import write_whole
 
 Report = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes that are there and the bytes that there will be."""
@@ -216,9 +217,7 @@ class DataStore:
         # Two processes may bring different sets at once.
         with (self.root / ".downloads" / "lock.json.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            unfinished = path.with_suffix(".new")
-            unfinished.write_text(json.dumps({**self._lock(), name: entry}, indent=1), encoding="utf-8")
-            unfinished.replace(path)
+            write_whole(path, json.dumps({**self._lock(), name: entry}, indent=1))
 
 
 def _given(file: DataFile, sources: Sequence[Path]) -> Path:

@@ -29,6 +29,7 @@ from typing import Any, TextIO
 from empg_gym.errors import DataError, OutputExistsError
 from empg_gym.folderlock import FolderLock
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
+from empg_gym.wholefile import write_whole
 
 CONFIG, TRAJECTORIES, FAILURES, SUMMARY = "config.json", "trajectories.jsonl", "failures.jsonl", "summary.json"
 _FREE = frozenset({"versions", "concurrency", "retries", "prices"})
@@ -115,7 +116,7 @@ class RunFolder:
             if failed:
                 moved = failures.read_text(encoding="utf-8") if failures.exists() else ""
                 self._moving.write_text(moved[: moved.rfind("\n") + 1] + "".join(failed), encoding="utf-8")
-            _replace(lines, "".join(kept))
+            write_whole(lines, "".join(kept))
             if self._moving.exists():
                 self._moving.replace(failures)
         write_json(self.path / CONFIG, config)
@@ -123,7 +124,7 @@ class RunFolder:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    _replace(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -189,12 +190,6 @@ def _writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DataError(f"{path} can't be written to: {error.strerror}; give another folder") from None
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _bound(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -20,6 +19,7 @@ from typing import Any
 from empg_gym.cache import cache_root
 from empg_gym.envs.alfworld.goals import SENTENCES, parse_goal
 from empg_gym.errors import DataError, MissingSplitError
+from empg_gym.wholefile import write_whole
 
 GAME_FILE = "game.tw-pddl"
 HUMAN_FILE = "traj_data.json"
@@ -173,8 +173,6 @@ def _keep(path: Path, entries: tuple[Entry, ...]) -> None:
     """Write the list whole or not at all; without a writable cache folder it is made again next time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False, encoding="utf-8") as part:
-            json.dump([asdict(entry) for entry in entries], part)
-        Path(part.name).replace(path)
+        write_whole(path, json.dumps([asdict(entry) for entry in entries]))
     except OSError:
         return

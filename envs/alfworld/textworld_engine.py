@@ -13,14 +13,12 @@ from __future__ import annotations
 
 import pickle
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from empg_gym.cache import cache_root
@@ -30,6 +28,7 @@ from empg_gym.envs.alfworld.logic import GOAL_PLACEHOLDER, domain, grammar
 from empg_gym.envs.alfworld.names import demangle
 from empg_gym.envs.alfworld.texts import Wording
 from empg_gym.errors import require
+from empg_gym.wholefile import write_whole
 
 
 class TextWorldEngine:
@@ -161,9 +160,7 @@ def _translated(domain: str, problem: str) -> tuple[Any, str]:
         made: tuple[Any, str] = pddl2sas(domain, problem)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part_file:
-            pickle.dump(made, part_file)
-        Path(part_file.name).replace(path)
+        write_whole(path, pickle.dumps(made))
     except OSError:
         pass  # Without a writable cache folder it is made again next time.
     return made
