@@ -179,7 +179,8 @@ class RLConfig(Section):
     kl_coef: NonNegativeFloat = 0.0
     """Weight of the k3 estimate of the KL divergence to the policy that reinforcement began with."""
     old_logprobs: Literal["recompute", "rollout"] = "recompute"
-    """Where old log-probabilities and entropies come from: a forward pass of the trainer, or the generator."""
+    """Where old log-probabilities and entropies come from: a forward pass of the trainer, or the generator. A batch in which the generator
+    left values out is scored by the trainer, and the run says so."""
     token_budget: PositiveInt = 16384
     """Places (padding included) of a forward pass."""
     logit_chunk: PositiveInt = 4096
