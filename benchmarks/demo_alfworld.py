@@ -36,7 +36,7 @@ def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
         resume = (folder / "checkpoints" / "latest").is_file()
         Trainer(load_config(CONFIG, [f'run.out="{folder}"', *overrides]), ProgressView(Console(width=140)), resume=resume).run()
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return summary
+    return summary | {"threads": json.loads((folder / "config.json").read_text())["run"]["threads"]}
 
 
 def interval(values: list[float]) -> dict[str, Any]:
@@ -86,15 +86,15 @@ def main() -> None:
                 overrides += [f'algorithm.advantage="{method}"', "algorithm.advantage_options={}"]
             runs[method].append(run(args.folder / f"{method}-{seed}", overrides))
     resolved = load_config(CONFIG, args.overrides).model_dump(mode="json")
-    resolved["run"].pop("out")
+    for key in ("out", "seed", "threads"):
+        resolved["run"].pop(key)
     result = {
         "what": "success on held-out embedded ALFWorld games after the warm start and after reinforcement; mean over seeds, 95 % interval",
         "seeds": args.seeds,
         "parameters": runs[args.methods[0]][0]["parameters"],
         "methods": {method: table(items) for method, items in runs.items()},
-        "seconds": {method: [item["seconds"] for item in items] for method, items in runs.items()},
         "runs": {
-            method: [{"seed": item["seed"], "before": item["before"], "after": item["after"]} for item in items]
+            method: [{key: item[key] for key in ("seed", "threads", "seconds", "before", "after")} for item in items]
             for method, items in runs.items()
         },
         "config": resolved,

@@ -140,6 +140,19 @@ def retrieval_speed() -> str:
     )
 
 
+def retrieval_recall() -> str:
+    """Recall of gold passages beside the specification's."""
+    record = load("retrieval_recall")
+    ranks = record["recall_at"]
+    rows = [
+        (name, who, part["questions"], *(f"{value:.3f}" for value in part["recall"]))
+        for name, sides in record["sets"].items()
+        for who, part in sides.items()
+    ]
+    head = ("questions of", "", "number", *(f"recall at {rank}" for rank in ranks))
+    return "\n\n".join([table(head, rows), record["notes"], machine(record), "`python -m benchmarks.retrieval_recall DATA`"])
+
+
 def deepsearch_speed() -> str:
     """Deep Search's steps a second."""
     record = load("deepsearch_speed")
@@ -225,9 +238,9 @@ def demo_alfworld() -> str:
             for split, part in splits.items()
         ]
         parts.append(table((method.upper(), "games", "success % after the warm start", "after reinforcement", "points gained"), rows))
-    seconds = record["seconds"]["empg"]
+    seconds = ", ".join(f"{item['seconds']:.0f} ({item['threads'] or 'all'})" for item in record["runs"]["empg"])
     parts += [
-        f"Seconds of training and evaluation, one thread each: {', '.join(f'{value:.0f}' for value in seconds)}.",
+        f"Seconds of training and evaluation, threads in brackets: {seconds}.",
         machine(record),
         "`python -m benchmarks.demo_alfworld`",
     ]
@@ -241,26 +254,39 @@ def spread(values: Json, scale: float) -> str:
 
 
 def tiny_runs() -> str:
-    """The tiny configurations of the other worlds, one seed each."""
-    rows = []
-    for name, world in (("deepsearch_tiny", "Deep Search"),):
+    """The tiny configurations besides the demo, one seed each."""
+    rows, commands = [], []
+    for name, world, command in TINY_RUNS:
         record = load(name)
         summary = record["summary"]
+        commands.append(f"`{command}` ({summary['seconds'] / 60:.0f} minutes on one core)")
         for before, after in zip(summary["before"], summary["after"], strict=True):
-            rows.append(
-                (
-                    world,
-                    before["split"],
-                    before["tasks"],
-                    percent(before["success"]),
-                    percent(after["success"]),
-                    f"{before['score']:.3f}",
-                    f"{after['score']:.3f}",
-                )
-            )
+            shares = percent(before["success"]), percent(after["success"])
+            rows.append((world, before["split"], before["tasks"], *shares, f"{before['score']:.3f}", f"{after['score']:.3f}"))
     head = ("world", "split", "tasks", "success after the warm start", "after EMPG", "score before", "after")
-    text = "One seed. So short a warm start does not teach a model to copy invented names; the run shows the path, not a capable agent."
-    return "\n\n".join([text, table(head, rows), machine(record), "`python -m benchmarks.train_tiny configs/deepsearch-tiny.toml`"])
+    text = (
+        "One seed each. What the warm start teaches is to copy: names, asins, product options. The reinforcement is short, for minutes on "
+        "a processor, and moves little or loses; the demo above shows what many steps do."
+    )
+    return "\n\n".join([text, table(head, rows), machine(record), ", ".join(commands)])
+
+
+def generation() -> str:
+    """Multi-turn generation beside a plain loop over `model.generate`."""
+    record = load("generation")
+    rows = [
+        (
+            name,
+            f"{part['parameters']:,}",
+            part["episodes"],
+            number(part["HFGenerator"]["tokens_per_s"]),
+            number(part["model.generate each turn"]["tokens_per_s"]),
+            f"{part['ratio_tokens_per_s']:.1f}",
+        )
+        for name, part in record["models"].items()
+    ]
+    head = ("layers x width", "parameters", "episodes", "tokens/s, one cache over the turns", "`model.generate` every turn", "ratio")
+    return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.generation`"])
 
 
 def report_scale() -> str:
@@ -312,9 +338,16 @@ def readme_proof() -> str:
     return "What shows that it holds ([all results](docs/results.md)):\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
+TINY_RUNS = (
+    ("alfworld_official_tiny", "ALFWorld, released games", "python -m benchmarks.train_official DATA --splits valid_seen"),
+    ("webshop_tiny", "WebShop", "python -m benchmarks.train_tiny configs/webshop-tiny.toml"),
+    ("deepsearch_tiny", "Deep Search", "python -m benchmarks.train_tiny configs/deepsearch-tiny.toml"),
+)
+"""Result file, world and command."""
+
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "demo_alfworld": ("The demo: EMPG on the embedded ALFWorld", demo_alfworld),
-    "tiny_runs": ("Deep Search with a model as small", tiny_runs),
+    "tiny_runs": ("The other worlds with models as small", tiny_runs),
     "alfworld_proof": ("ALFWorld: equal to upstream", alfworld_proof),
     "alfworld_speed": ("ALFWorld: speed", alfworld_speed),
     "deepsearch_agents": ("Deep Search: agents", deepsearch_agents),
@@ -324,6 +357,8 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "webshop_scale": ("WebShop: a million products", webshop_scale),
     "webshop_ratio": ("WebShop: option and attribute matching", webshop_ratio),
     "retrieval_speed": ("Retrieval: speed and fidelity", retrieval_speed),
+    "retrieval_recall": ("Retrieval: recall of gold passages", retrieval_recall),
+    "generation": ("Trainer: multi-turn generation", generation),
     "report_scale": ("Report: ten thousand episodes", report_scale),
 }
 """Result file to heading and what renders it, in the order of the page."""
