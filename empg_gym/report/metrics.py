@@ -75,6 +75,7 @@ CHARTS: tuple[ChartSpec, ...] = (
     ChartSpec("Policy loss", ("loss/policy",)),
     ChartSpec("Clip share", ("loss/clip_share",), "%", "Share of tokens at the clipping bound."),
     ChartSpec("KL to the old policy", ("loss/kl_old",), "nats"),
+    ChartSpec("KL to the reference policy", ("loss/kl_reference",), "nats", "Distance from the policy that reinforcement began with."),
     ChartSpec("Gradient norm", ("loss/grad_norm",)),
     ChartSpec("Valid actions", ("train/valid_action",), "%", "Share of actions that the environment could carry out."),
     ChartSpec("Throughput", ("speed/tokens_per_s",), "tokens/s"),
