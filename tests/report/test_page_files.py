@@ -104,12 +104,12 @@ def test_data_of_the_page_equals_the_run(tmp_path):
     trajectories = list(read_trajectories(run / "trajectories.jsonl"))
     index = data["data-index"]
     assert index["count"] == len(trajectories)
-    for position, episode in enumerate(trajectories):
-        assert index["outcomes"][index["outcome"][position]] == ("success" if episode.success else "failure")
-        assert index["tokens"][position] == episode.num_tokens
+    for position, record in enumerate(trajectories):
+        assert index["outcomes"][index["outcome"][position]] == ("success" if record.success else "failure")
+        assert index["tokens"][position] == record.num_tokens
         episode = data[f"data-chunk-{position // index['chunk']}"][position % index["chunk"]]
-        assert [step["action"] for step in episode["steps"]] == [step.action for step in episode.steps]
-        for shown, step in zip(episode["steps"], episode.steps, strict=True):
+        assert [step["action"] for step in episode["steps"]] == [step.action for step in record.steps]
+        for shown, step in zip(episode["steps"], record.steps, strict=True):
             assert shown["ids"] == step.response_token_ids.tolist()
             assert [value / 1000 for value in shown["entropies"]] == pytest.approx(step.entropies.tolist(), abs=5.1e-4)
 
