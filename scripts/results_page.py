@@ -242,7 +242,7 @@ def demo_alfworld() -> str:
     parts += [
         f"Seconds of training and evaluation, threads in brackets: {seconds}.",
         machine(record),
-        "`python -m benchmarks.demo_alfworld`",
+        f"`python -m benchmarks.demo_alfworld --methods {' '.join(record['methods'])}`",
     ]
     return "\n\n".join(parts)
 
@@ -339,7 +339,11 @@ def readme_proof() -> str:
 
 
 TINY_RUNS = (
-    ("alfworld_official_tiny", "ALFWorld, released games", "python -m benchmarks.train_official DATA --splits valid_seen"),
+    (
+        "alfworld_official_tiny",
+        "ALFWorld, released games",
+        "python -m benchmarks.train_official DATA --splits valid_seen --set rl.steps=30 --set eval.every=15 --set rollout.max_row_tokens=4096",
+    ),
     ("webshop_tiny", "WebShop", "python -m benchmarks.train_tiny configs/webshop-tiny.toml"),
     ("deepsearch_tiny", "Deep Search", "python -m benchmarks.train_tiny configs/deepsearch-tiny.toml"),
 )
