@@ -342,7 +342,8 @@ TINY_RUNS = (
     (
         "alfworld_official_tiny",
         "ALFWorld, released games",
-        "python -m benchmarks.train_official DATA --splits valid_seen --set rl.steps=30 --set eval.every=15 --set rollout.max_row_tokens=4096",
+        "python -m benchmarks.train_official DATA --splits valid_seen "
+        "--set rl.steps=30 --set eval.every=15 --set rollout.max_row_tokens=4096",
     ),
     ("webshop_tiny", "WebShop", "python -m benchmarks.train_tiny configs/webshop-tiny.toml"),
     ("deepsearch_tiny", "Deep Search", "python -m benchmarks.train_tiny configs/deepsearch-tiny.toml"),
