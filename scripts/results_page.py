@@ -150,7 +150,7 @@ def retrieval_recall() -> str:
         for who, part in sides.items()
     ]
     head = ("questions of", "", "number", *(f"recall at {rank}" for rank in ranks))
-    return "\n\n".join([table(head, rows), record["notes"], machine(record), "`python -m benchmarks.retrieval_recall DATA`"])
+    return "\n\n".join([table(head, rows), record["notes"], machine(record), "`python -m benchmarks.retrieval_recall`"])
 
 
 def deepsearch_speed() -> str:
@@ -161,7 +161,7 @@ def deepsearch_speed() -> str:
         part = record[name]
         rows.append((f"{name}, {part['passages']:,} passages", *(number(value) for value in part["steps_per_second"].values())))
     head = ("steps a second (processor time)", *record["embedded"]["steps_per_second"])
-    return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.deepsearch_speed`"])
+    return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.deepsearch_speed --data ../shared/data/deepsearch`"])
 
 
 def webshop_speed() -> str:
