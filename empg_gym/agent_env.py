@@ -1,9 +1,8 @@
 """`LLMAgentEnv`: an environment as a conversation with a language model, recorded step by step.
 
 Rules:
-    - A turn is one response. A well-formed response steps the environment; a malformed one is answered with the dialogue's corrective
-      message, counts as a turn and leaves the environment as it is.
-    - Turns are limited by the environment's `max_steps`, malformed ones included.
+    - A turn is one response and steps the environment: a well-formed one with its action, a malformed one with the empty action, which
+      counts as a step that did nothing, and the dialogue's corrective message stands in the place of the observation.
     - `messages` is what the model is to answer: the system prompt, then the whole conversation, or its last `history` turns behind a
       message that repeats the instruction.
     - `trajectory` is the record of the running episode; a new reset begins a new one.
@@ -74,7 +73,6 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         self._trajectory: Trajectory | None = None
         self._message = ""
         self._info: dict[str, Any] = {}
-        self._ended = (False, False)
 
     @property
     def trajectory(self) -> Trajectory:
@@ -119,7 +117,6 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         observation, info = self.env.reset(seed=seed, options=options)
         inner = self.text_env
         self._info = info
-        self._ended = (False, False)
         self._message = self.dialogue.observation(observation, self._listed(info))
         self._trajectory = Trajectory(
             env_id=self.spec.id if self.spec is not None else type(inner).__name__,
@@ -150,19 +147,17 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
             chosen = self.text_env.tool_action(str(call.get("name", "")), _arguments(call.get("arguments")))
             text = text if self.text_env.native_protocol and chosen in text else f"{text}\n{chosen}".strip()
             parsed = parsed._replace(thought=completion.text.strip(), action=chosen, problem=None)
+        if parsed.problem is not None:
+            parsed = parsed._replace(action="")
         admissible = tuple(self._info["admissible_actions"])
         began = time.perf_counter()
-        if parsed.problem is None:
-            observation, reward, terminated, truncated, info = self.env.step(parsed.action)
-            message = self.dialogue.observation(observation, self._listed(info))
-            trajectory.final_observation = observation
-        else:
-            reward, (terminated, truncated) = 0.0, self._ended
-            info = {**self._info, "valid_action": False}
-            message = self.dialogue.corrective(parsed.problem)
+        observation, reward, terminated, truncated, info = self.env.step(parsed.action)
         elapsed = time.perf_counter() - began
-        truncated = truncated or len(trajectory.steps) + 1 >= self.max_turns
-        self._ended = (terminated, truncated)
+        if parsed.problem is None:
+            message = self.dialogue.observation(observation, self._listed(info))
+        else:
+            message = self.text_env.with_notice(self.dialogue.corrective(parsed.problem))
+        trajectory.final_observation = observation
         row = trajectory.steps[-1].row + int(completion.new_row) if trajectory.steps else 0
         trajectory.steps.append(
             Step(

@@ -167,6 +167,15 @@ class TextEnv(gym.Env[str, str], ABC):
         return ""
 
     @property
+    def notice(self) -> str:
+        """What ends the observation before the next turn, whatever the last turn was; empty where there is nothing to say."""
+        return ""
+
+    def with_notice(self, text: str) -> str:
+        """Return an observation, or a message in its place, with the notice."""
+        return f"{text.rstrip()}\n\n{self.notice}" if self.notice else text
+
+    @property
     def split_rule(self) -> str:
         """Which tasks the split holds, in a sentence, so that results can be compared; empty where there is nothing to say."""
         return ""
@@ -264,7 +273,7 @@ class TextEnv(gym.Env[str, str], ABC):
         self._task = task
         self._step = 0
         self._terminated = self._truncated = False
-        self._observation = self._start(task)
+        self._observation = self.with_notice(self._start(task))
         return self._observation, self._info(True)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
@@ -273,10 +282,10 @@ class TextEnv(gym.Env[str, str], ABC):
             raise TaskError("no task yet: call reset() before step()")
         outcome = self._apply(action if isinstance(action, str) else str(action))
         self._step += 1
-        self._observation = outcome.observation
         self._terminated = self._terminated or outcome.terminated
         self._truncated = self._truncated or self._step >= self.max_steps
-        return outcome.observation, outcome.reward, self._terminated, self._truncated, self._info(outcome.valid_action)
+        self._observation = self.with_notice(outcome.observation)
+        return self._observation, outcome.reward, self._terminated, self._truncated, self._info(outcome.valid_action)
 
     def render(self) -> str | None:
         return self._observation if self.render_mode == "ansi" else None

@@ -1,7 +1,7 @@
 """What a dialogue format is: how observations are put to a language model, and how its response is read.
 
 A format is a small stateless class. `parse` never raises: a response that does not follow the format comes back with `problem` set,
-and the agent wrapper answers with `corrective(problem)` instead of stepping the environment.
+and the agent wrapper answers with `corrective(problem)` in the observation's place.
 """
 
 from __future__ import annotations

@@ -135,9 +135,8 @@ class _Judge:
                 if not corrected and not step.observation.startswith(observation):
                     return "diverged"
                 corrected = step.malformed
-                if not step.malformed:
-                    observation, reward, _, _, info = env.step(step.action)
-                    step.reward, step.valid_action = float(reward), bool(info["valid_action"])
+                observation, reward, _, _, info = env.step(step.action)
+                step.reward, step.valid_action = float(reward), bool(info["valid_action"])
         except EMPGGymError:
             return "diverged"
         if observation != trajectory.final_observation:

@@ -202,6 +202,10 @@ class DeepSearchEnv(TextEnv):
     def task_type(self) -> str:
         return self._question.task_type
 
+    @property
+    def notice(self) -> str:
+        return LAST_TURN if self._episode.verdict is None and self.max_steps - self._step == 1 else ""
+
     def _admissible(self) -> list[str]:
         return self.protocol.templates(self.can_visit)
 
@@ -224,7 +228,7 @@ class DeepSearchEnv(TextEnv):
     def _start(self, task: str) -> str:
         self._question = self._tasks.questions[self._tasks.places[task]]
         self._episode = Episode()
-        return self._noticed(f"Question: {tags.neutralise(self._question.text)}", turns_left=self.max_steps)
+        return f"Question: {tags.neutralise(self._question.text)}"
 
     def _apply(self, action: str) -> Outcome:
         if self._episode.verdict is not None:
@@ -233,15 +237,12 @@ class DeepSearchEnv(TextEnv):
         observation, turn = self._carry_out(parsed.action, parsed.kept)
         valid = turn.kind != "invalid"
         self._episode = replace(self._episode, turns=(*self._episode.turns, turn))
-        turns_left = self.max_steps - self._step - 1
         reward = 0.0 if valid else -self.invalid_penalty
         answered = isinstance(parsed.action, Answer)
-        if answered or turns_left <= 0:
+        if answered or self._step + 1 >= self.max_steps:
             verdict = self.reward.settle(self._transcript(parsed.action))
             self._episode = replace(self._episode, verdict=verdict)
             reward += verdict.reward
-        else:
-            observation = self._noticed(observation, turns_left)
         return Outcome(observation, reward, answered, valid)
 
     def _transcript(self, action: Action) -> Transcript:
@@ -251,9 +252,6 @@ class DeepSearchEnv(TextEnv):
             turns=self._episode.turns,
             answer=action.text if isinstance(action, Answer) else None,
         )
-
-    def _noticed(self, observation: str, turns_left: int) -> str:
-        return f"{observation.rstrip()}\n\n{LAST_TURN}" if turns_left == 1 else observation
 
     def _carry_out(self, action: Action, kept: str) -> tuple[str, Turn]:
         """Do what the action says; returns the observation and the record of the turn."""

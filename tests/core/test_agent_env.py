@@ -68,15 +68,17 @@ def test_a_window_shows_the_last_turns_and_the_instruction(history):
     assert messages[-1]["content"].endswith(env.trajectory.final_observation)
 
 
-def test_a_malformed_reply_is_corrected_and_leaves_the_environment():
+def test_a_malformed_reply_is_corrected_and_does_nothing():
     env = make()
     env.reset(seed=0)
+    before = env.text_env.snapshot()
     message, reward, terminated, truncated, info = env.step("no tags at all")
     assert (reward, terminated, truncated) == (0.0, False, False)
     assert "could not be read" in message
     assert info["malformed"]
     assert not info["valid_action"]
-    assert info["step"] == 0
+    assert info["step"] == 1
+    assert env.text_env.snapshot().payload[1] == before.payload[1]
     assert env.trajectory.steps[0].malformed
     assert env.trajectory.steps[0].action == ""
 

@@ -13,6 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import empg_gym  # noqa: F401 (registers the ids)
+from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.envs.deepsearch.env import LAST_TURN, NO_SEARCHES, REPEATED, DeepSearchEnv
 from empg_gym.envs.deepsearch.library import LIVE_BACKENDS
 from empg_gym.envs.deepsearch.protocols import PROTOCOLS
@@ -110,6 +111,18 @@ def test_an_unanswered_episode_is_truncated_at_the_limit(files: dict[str, Any]) 
     assert LAST_TURN not in observation
     observation, reward, terminated, truncated, info = env.step("answer[Harrow Bay]")
     assert (reward, terminated, truncated, info["success"]) == (0.0, False, True, False)
+
+
+def test_a_malformed_reply_is_a_turn_of_the_episode_too(files: dict[str, Any]) -> None:
+    env = LLMAgentEnv(DeepSearchEnv(**files, max_steps=3, invalid_penalty=0.1), dialogue="think-action")
+    env.reset(options={"task": "q1"})
+    _, reward, *_, info = env.step("search[Orm]")
+    assert (reward, info["turns_left"], info["valid_action"]) == (-0.1, 2, False)
+    message, *_ = env.step("search[Orm]")
+    assert "could not be read" in message
+    assert message.endswith(LAST_TURN)
+    _, _, terminated, truncated, info = env.step("search[Orm]")
+    assert (terminated, truncated, info["scored_by"], info["turns_left"]) == (False, True, "em", 0)
 
 
 def test_an_answer_on_the_last_turn_counts(files: dict[str, Any]) -> None:
