@@ -1,10 +1,10 @@
 """The demo's configuration on the released ALFWorld games: success before and after reinforcement.
 
     python ../shared/data/alfworld/export.py DATA --split train && python ../shared/data/alfworld/export.py DATA --split valid_seen
-    python -m benchmarks.train_official DATA --splits valid_seen
+    python -m benchmarks.train_official DATA
 
-What it runs is `empg-gym train configs/alfworld-tiny.toml --set env.data=DATA --set env.max_steps=50`; the games are of full size, so
-episodes are about twice as long as in the demo. `--set` overrides further keys; the result file states the whole configuration.
+What it runs is `empg-gym train configs/alfworld-tiny.toml --set env.data=DATA`: the games are of full size, the episodes as short as in the
+demo. `--set` overrides further keys; the result file states the whole configuration.
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from empg_gym.trainers.configfile import load_config
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--splits", nargs="+", default=["valid_unseen", "valid_seen"])
     parser.add_argument("--folder", type=Path, default=Path("runs/official"))
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "alfworld_official_tiny.json")
     args = parser.parse_args()
-    overrides = [f'env.data="{args.data}"', "env.max_steps=50", f"eval.splits={json.dumps(args.splits)}", *args.overrides]
+    overrides = [f'env.data="{args.data}"', *args.overrides]
     summary = run(args.folder, overrides)
     resolved = load_config(CONFIG, overrides).model_dump(mode="json")
     resolved["run"].pop("out")
