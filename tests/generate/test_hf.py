@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from empg_gym.errors import ConfigError
+from empg_gym.errors import AgentError, ConfigError
 from empg_gym.rollout import EpisodeSpec, Limits
 from empg_gym.trainers.generate.base import Generator
 from empg_gym.trainers.generate.hf import HFGenerator
@@ -170,9 +171,73 @@ def test_models_that_one_causal_mask_does_not_serve_are_refused(tiny):
     with pytest.raises(ConfigError, match="64"):
         HFGenerator(model, tokenizer)
     HFGenerator(model, tokenizer, max_row_tokens=64)
+    model.config.layer_types, model.config.use_sliding_window = None, True
+    with pytest.raises(ConfigError, match="64"):
+        HFGenerator(model, tokenizer)
+    model.config.use_sliding_window = False
+    HFGenerator(model, tokenizer)
     model.config.layer_types = ["linear_attention", "full_attention"]
     with pytest.raises(ConfigError, match="linear_attention"):
         HFGenerator(model, tokenizer)
+
+
+def test_models_whose_positions_depend_on_the_row_are_refused_where_rows_get_long(tiny):
+    model, tokenizer = tiny_model()
+    model.config.rope_parameters = {"rope_type": "longrope", "original_max_position_embeddings": 128}
+    with pytest.raises(ConfigError, match="128"):
+        HFGenerator(model, tokenizer, max_row_tokens=129)
+    HFGenerator(model, tokenizer, max_row_tokens=128)
+
+
+def test_a_failure_leaves_nothing_in_the_cache(tiny):
+    model, tokenizer = tiny_model()
+    generator = HFGenerator(model, tokenizer, max_response_tokens=4)
+    healthy = {name: weight.clone() for name, weight in model.state_dict().items()}
+
+    async def run():
+        first, second = generator.session(None, 0), generator.session(None, 1)
+        await first.act([{"role": "user", "content": "go"}])
+        with torch.no_grad():
+            model.model.layers[0].self_attn.v_proj.weight.fill_(torch.nan)
+        with pytest.raises(AgentError, match="finite"):
+            await second.act([{"role": "user", "content": "a longer way to go"}])
+        model.load_state_dict(healthy)
+        return await generator.session(None, 2).act([{"role": "user", "content": "go"}])
+
+    assert np.isfinite(asyncio.run(run()).logprobs).all()
+
+
+def test_the_cache_never_holds_more_than_the_longest_row(tiny):
+    model, tokenizer = tiny
+    generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_row_tokens=90)
+    play(generator, 8, limits=GO_ON)
+    engine = generator._engine
+    engine.cache.resize(2, 64)
+    engine._reserve(70)
+    assert engine.cache.capacity == 128
+    engine.cache.resize(2, 4096)
+    engine._reserve(4097)
+    assert engine.cache.capacity == 4160
+
+
+def test_reading_passes_are_bounded_by_what_they_see(tiny):
+    model, tokenizer = tiny
+    want = play(HFGenerator(model, tokenizer, max_response_tokens=12), 12, limits=GO_ON)
+    generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_read_tokens=40)
+    seen = []
+    place = generator._engine.cache.place
+
+    def record(slots, flat, span):
+        rows = slots.stop - slots.start if isinstance(slots, slice) else len(slots)
+        if len(flat) > rows:
+            seen.append((rows, span))
+        place(slots, flat, span)
+
+    generator._engine.cache.place = record
+    got = play(generator, 12, limits=GO_ON)
+    assert [[step.response for step in t.steps] for t in got] == [[step.response for step in t.steps] for t in want]
+    assert max(rows for rows, _ in seen) > 1
+    assert all(rows == 1 or rows * (span - 16) <= 8 * 40 for rows, span in seen)
 
 
 def test_limits_are_checked(tiny):

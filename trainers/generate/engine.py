@@ -42,6 +42,9 @@ _READ_SHARE = 1 / 8
 """Waiting rows for each running one from which reading comes first."""
 _PATIENCE = 8
 """Passes after which waiting rows are read, few as they are."""
+_SEEN = 8
+"""Positions of the cache, those of the longest row for each, that a reading pass sees for each token that it may read: attention copies the
+keys and values of such a pass to all heads."""
 _BLOCK = 64
 """The cache grows by multiples of this many positions."""
 
@@ -88,6 +91,7 @@ class Engine:
         stop_ids: ids that end a response.
         max_response_tokens: tokens of the longest response.
         max_batch: slots of the cache.
+        max_row_tokens: tokens of the longest row; None knows no bound.
         max_read_tokens: tokens, padding included, that one reading pass takes at most (one row always fits).
     """
 
@@ -99,11 +103,13 @@ class Engine:
         stop_ids: Sequence[int],
         max_response_tokens: int,
         max_batch: int,
+        max_row_tokens: int | None,
         max_read_tokens: int,
     ) -> None:
         self.model = model
         self.sampling = sampling
         self.max_batch = max_batch
+        self.max_row_tokens = max_row_tokens
         self.max_read_tokens = max_read_tokens
         self.usage = Usage()
         self.waiting: list[Row] = []
@@ -177,6 +183,8 @@ class Engine:
         self.waiting = []
         self._running[:] = False
         self._length[:] = 0
+        # Numbers that are not finite would spoil the rows that are written over them: attention weighs what is masked with 0.
+        self.cache.resize(0, 0)
         for row in rows:
             request, row.request = row.request, None
             if request is not None:
@@ -327,8 +335,11 @@ class Engine:
         """Take the rows of the next reading pass off the waiting ones, rows of similar length together, and give each a slot."""
         unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._length[row.slot])) for row in ready}
         rows: list[Row] = []
+        longest = 0
         for row in sorted(ready, key=lambda row: unread[id(row)]):
-            if rows and (len(rows) + 1) * unread[id(row)] > self.max_read_tokens:
+            longest = max(longest, len(row.ids))
+            count = len(rows) + 1
+            if rows and (count * unread[id(row)] > self.max_read_tokens or count * longest > _SEEN * self.max_read_tokens):
                 break
             rows.append(row)
         taken = {id(row) for row in rows}
@@ -346,7 +357,8 @@ class Engine:
         if len(self._rows) > num_slots:
             num_slots = min(self.max_batch, max(len(self._rows), 2 * num_slots))
         if tokens > capacity:
-            capacity = -(-max(tokens, capacity * 3 // 2) // _BLOCK) * _BLOCK
+            more = capacity * 3 // 2 if self.max_row_tokens is None else min(capacity * 3 // 2, self.max_row_tokens)
+            capacity = -(-max(tokens, more) // _BLOCK) * _BLOCK
         self.cache.resize(num_slots, capacity)
 
     def _compact(self) -> None:

@@ -52,7 +52,8 @@ class HFGenerator:
         policy_version: of the weights as they are.
 
     Raises:
-        ConfigError: a model whose layers don't all attend to the whole row, another attention implementation, or a limit below 1.
+        ConfigError: a model whose layers don't all attend to the whole row or whose positions depend on the row's length, another attention
+            implementation, or a limit below 1.
 
     Example:
         >>> rollout = Rollout(make_env, HFGenerator(model, tokenizer))
@@ -97,6 +98,7 @@ class HFGenerator:
             stop_ids=sorted(self._stop_ids),
             max_response_tokens=max_response_tokens,
             max_batch=max_batch,
+            max_row_tokens=self.max_row_tokens,
             max_read_tokens=max_read_tokens,
         )
         self._driver: asyncio.Task[None] | None = None
@@ -238,12 +240,27 @@ def _check(config: Any, max_row_tokens: int | None) -> None:
         raise ConfigError(
             f"HFGenerator needs the attention implementation 'sdpa' or 'eager', not {kind!r}: load the model with one of these"
         )
-    layers = set(getattr(config, "layer_types", None) or ["full_attention"])
     window = getattr(config, "sliding_window", None)
+    everywhere = window is not None and getattr(config, "use_sliding_window", True)  # where the config names no layers
+    layers = set(getattr(config, "layer_types", None) or ["sliding_attention" if everywhere else "full_attention"])
     if layers - {"full_attention", "sliding_attention"}:
         raise ConfigError(f"HFGenerator supports models with attention in every layer; this one has {', '.join(sorted(layers))}")
     if "sliding_attention" in layers and window is not None and (max_row_tokens is None or max_row_tokens > window):
         raise ConfigError(f"some layers see only the last {window} tokens: set max_row_tokens to at most {window}")
+    fixed = _fixed_positions(config)
+    if fixed is not None and (max_row_tokens is None or max_row_tokens > fixed):
+        raise ConfigError(
+            f"this model changes the positions of all tokens once a row is longer than {fixed}: set max_row_tokens to at most {fixed}"
+        )
+
+
+def _fixed_positions(config: Any) -> int | None:
+    """Return the row length from which rotary frequencies depend on the longest row of the batch, so that cached keys grow stale."""
+    given = getattr(config, "rope_parameters", None) or {}
+    for parameters in (given, *(part for part in given.values() if isinstance(part, dict))):
+        if parameters.get("rope_type") in ("longrope", "dynamic"):
+            return int(parameters.get("original_max_position_embeddings") or config.max_position_embeddings)
+    return None
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: ChatCodec) -> frozenset[int]:
