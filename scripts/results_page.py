@@ -250,6 +250,11 @@ def demo_alfworld() -> str:
             for split, part in splits.items()
         ]
         parts.append(table((method.upper(), "games", "success % after the warm start", "after reinforcement", "points gained"), rows))
+    if len(record["methods"]) > 1:
+        parts.append(
+            "The methods start from the same checkpoints, with the same seeds, tasks and budget. Differences between them that are smaller "
+            "than the intervals mean nothing."
+        )
     seconds = ", ".join(f"{item['seconds']:.0f} ({item['threads'] or 'all'})" for item in record["runs"]["empg"])
     parts += [
         f"Seconds of training and evaluation, threads in brackets: {seconds}.",
