@@ -6,8 +6,10 @@ Failures of the environment or of the agent leave this module as exceptions; `em
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,10 +39,31 @@ class EpisodeSpec:
         return int(np.random.SeedSequence([self.seed, self.repeat]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-async def run_episode(env: LLMAgentEnv, agent: Agent | SessionAgent, spec: EpisodeSpec, limits: Limits) -> Trajectory:
-    """Play one episode and return its record."""
+class PlayedEnv:
+    """An environment while an episode plays in it.
+
+    Args:
+        env: the environment.
+        threads: where the calls of a blocking environment run; it needs a thread for each episode under way.
+    """
+
+    def __init__(self, env: LLMAgentEnv, threads: Executor) -> None:
+        self.env = env
+        self._threads = threads
+
+    async def call(self, function: Callable[[], Any]) -> Any:
+        """Run a call of the environment; one that may wait for the outside runs in a thread, so that other episodes go on."""
+        if not self.env.text_env.blocking:
+            return function()
+        # asyncio's own executor has a few threads a core, which would bound how many environments wait at once.
+        return await asyncio.get_running_loop().run_in_executor(self._threads, contextvars.copy_context().run, function)
+
+
+async def run_episode(played: PlayedEnv, agent: Agent | SessionAgent, spec: EpisodeSpec, limits: Limits) -> Trajectory:
+    """Play one episode and return its record. The environment stays open."""
+    env = played.env
     began = time.monotonic()
-    await _call(env, lambda: env.reset(seed=spec.seed, options=None if spec.task is None else {"task": spec.task}))
+    await played.call(lambda: env.reset(seed=spec.seed, options=None if spec.task is None else {"task": spec.task}))
     trajectory = env.trajectory
     trajectory.group, trajectory.repeat = spec.group, spec.repeat
     tools = env.text_env.tools
@@ -64,7 +87,7 @@ async def run_episode(env: LLMAgentEnv, agent: Agent | SessionAgent, spec: Episo
             if completion.stop:
                 reason = StopReason.AGENT_STOPPED
                 break
-            await _step(env, completion)
+            await _step(played, completion)
             trajectory.steps[-1].model_seconds = answered - asked
             reason = limits.reached(trajectory, time.monotonic() - began)
     finally:
@@ -75,10 +98,5 @@ async def run_episode(env: LLMAgentEnv, agent: Agent | SessionAgent, spec: Episo
     return trajectory
 
 
-async def _step(env: LLMAgentEnv, completion: Completion) -> None:
-    await _call(env, lambda: env.step(completion))
-
-
-async def _call(env: LLMAgentEnv, function: Callable[[], Any]) -> Any:
-    """Run an environment call; one that may wait for the outside runs in a thread, so that other episodes go on."""
-    return await asyncio.to_thread(function) if env.text_env.blocking else function()
+async def _step(played: PlayedEnv, completion: Completion) -> None:
+    await played.call(lambda: played.env.step(completion))

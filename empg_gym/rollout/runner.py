@@ -2,6 +2,7 @@
 
 Rules:
     - Every episode is a coroutine; there is no barrier between them, and a finished one makes room for the next.
+    - A stream of episodes owns as many threads as it has episodes under way, so that all of its blocking environments may wait at once.
     - An episode that fails is run again in a fresh environment, `retries` times; then its trajectory is kept with `StopReason.ERROR`.
     - What a user has to mend (a wrong configuration, missing data, an unknown task) is no failed episode: it ends the run.
 """
@@ -11,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Agent, SessionAgent
 from empg_gym.errors import ConfigError, DataError, MissingDependencyError, TaskError
-from empg_gym.rollout.episode import EpisodeSpec, run_episode
+from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, run_episode
 from empg_gym.rollout.limits import Limits
 from empg_gym.trajectory import StopReason, Trajectory
 
@@ -69,12 +71,13 @@ class Rollout:
     async def stream(self, specs: Iterable[EpisodeSpec]) -> AsyncIterator[tuple[int, Trajectory]]:
         """Yield (position in `specs`, trajectory) as episodes end."""
         waiting = enumerate(specs)
+        threads = ThreadPoolExecutor(self.concurrency, thread_name_prefix="empg-gym-env")
         running: set[asyncio.Task[tuple[int, Trajectory]]] = set()
         finished: set[asyncio.Task[tuple[int, Trajectory]]] = set()
         try:
             while True:
                 while len(running) < self.concurrency and (following := next(waiting, None)) is not None:
-                    running.add(asyncio.create_task(self._attempts(*following)))
+                    running.add(asyncio.create_task(self._attempts(*following, threads)))
                 if not running:
                     return
                 finished, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -83,19 +86,23 @@ class Rollout:
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, *finished, return_exceptions=True)
+            try:
+                await asyncio.gather(*running, *finished, return_exceptions=True)
+            finally:
+                # A step that was cancelled goes on in its thread, as long as it takes; nobody waits for its answer.
+                threads.shutdown(wait=False)
 
     def close(self) -> None:
         """Close the environments."""
         while self._free:
             self._free.pop().close()
 
-    async def _attempts(self, position: int, spec: EpisodeSpec) -> tuple[int, Trajectory]:
+    async def _attempts(self, position: int, spec: EpisodeSpec, threads: Executor) -> tuple[int, Trajectory]:
         for attempt in range(1, self.retries + 2):
             env: LLMAgentEnv | None = None
             try:
                 env = self._free.pop() if self._free and attempt == 1 else self.make_env()
-                trajectory = await run_episode(env, self.agent, spec, self.limits)
+                trajectory = await run_episode(PlayedEnv(env, threads), self.agent, spec, self.limits)
             except _USER_ERRORS:
                 if env is not None:
                     env.close()

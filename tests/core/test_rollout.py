@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import gymnasium as gym
@@ -12,7 +13,7 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import ConfigError, RowOverflowError, TaskError
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
 from empg_gym.trajectory import Completion, StopReason
-from tests.toy import TOY_ID
+from tests.toy import TOY_ID, DoorsEnv
 
 
 class Expert:
@@ -72,6 +73,49 @@ def test_concurrency_is_bounded_and_used_and_sessions_are_closed():
     Rollout(make_env(), agent, concurrency=4).run(specs(12))
     assert agent.most == 4
     assert agent.running == 0
+
+
+def test_blocking_environments_wait_as_many_at_once_as_there_are_episodes():
+    together = threading.Barrier(32)
+
+    class Blocking(DoorsEnv):
+        blocking = True
+
+        def _apply(self, action):
+            together.wait(timeout=20)
+            return super()._apply(action)
+
+    rollout = Rollout(lambda: LLMAgentEnv(Blocking(), dialogue="plain"), Expert(), concurrency=32, retries=0)
+    trajectories = rollout.run(specs(32))
+    rollout.close()
+    assert [trajectory.error for trajectory in trajectories] == [None] * 32
+
+
+def test_a_cancelled_step_does_not_hold_up_the_end():
+    begun, may_end, ended = (threading.Event() for _ in range(3))
+
+    class Blocking(DoorsEnv):
+        blocking = True
+
+        def _apply(self, action):
+            begun.set()
+            may_end.wait(20)
+            ended.set()
+            return super()._apply(action)
+
+    async def cancelled():
+        rollout = Rollout(lambda: LLMAgentEnv(Blocking(), dialogue="plain"), Expert())
+        playing = asyncio.create_task(anext(rollout.stream(specs(1))))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        playing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await playing
+
+    asyncio.run(cancelled())
+    still_under_way = not ended.is_set()
+    may_end.set()
+    assert still_under_way
 
 
 def test_equal_specs_give_equal_episodes_and_repeats_differ_in_the_agent_seed():
