@@ -237,7 +237,7 @@ class DeepSearchEnv(TextEnv):
         observation, turn = self._carry_out(parsed.action, parsed.kept)
         valid = turn.kind != "invalid"
         self._episode = replace(self._episode, turns=(*self._episode.turns, turn))
-        reward = 0.0 if valid else -self.invalid_penalty
+        reward = 0.0 if valid else 0.0 - self.invalid_penalty
         answered = isinstance(parsed.action, Answer)
         if answered or self._step + 1 >= self.max_steps:
             verdict = self.reward.settle(self._transcript(parsed.action))
