@@ -1,15 +1,18 @@
 """One episode from reset to stop, as a coroutine.
 
-Failures of the environment or of the agent leave this module as exceptions; `empg_gym.rollout.runner` retries them.
+Rules:
+    - Failures of the environment or of the agent leave this module as exceptions; `empg_gym.rollout.runner` retries them.
+    - Closing never fails an episode: what goes wrong there is logged.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +23,8 @@ from empg_gym.agents.base import Agent, SessionAgent, ask, open_session
 from empg_gym.errors import RowOverflowError
 from empg_gym.rollout.limits import Limits
 from empg_gym.trajectory import Completion, StopReason, Trajectory
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +55,32 @@ class PlayedEnv:
     def __init__(self, env: LLMAgentEnv, threads: Executor) -> None:
         self.env = env
         self._threads = threads
+        self._last: Future[Any] | None = None
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """Run a call of the environment; one that may wait for the outside runs in a thread, so that other episodes go on."""
         if not self.env.text_env.blocking:
             return function()
         # asyncio's own executor has a few threads a core, which would bound how many environments wait at once.
-        return await asyncio.get_running_loop().run_in_executor(self._threads, contextvars.copy_context().run, function)
+        self._last = self._threads.submit(contextvars.copy_context().run, function)
+        return await asyncio.wrap_future(self._last)
+
+    def close(self) -> None:
+        """Close the environment: now, or in its thread as soon as a call that a cancelled episode left there has ended."""
+        if self._last is None:
+            close_quietly(self.env)
+        else:
+            self._last.add_done_callback(lambda _: close_quietly(self.env))
+
+
+def close_quietly(thing: object) -> None:
+    """Close an environment or, where it offers that, a session. An error is a warning in the log: the episode is over."""
+    try:
+        close = getattr(thing, "close", None)
+        if close is not None:
+            close()
+    except Exception as error:
+        _log.warning("closing %s failed: %s: %s", thing, type(error).__name__, error)
 
 
 async def run_episode(played: PlayedEnv, agent: Agent | SessionAgent, spec: EpisodeSpec, limits: Limits) -> Trajectory:
@@ -91,9 +115,8 @@ async def run_episode(played: PlayedEnv, agent: Agent | SessionAgent, spec: Epis
             trajectory.steps[-1].model_seconds = answered - asked
             reason = limits.reached(trajectory, time.monotonic() - began)
     finally:
-        close = getattr(session, "close", None)
-        if session is not agent and close is not None:
-            close()
+        if session is not agent:
+            close_quietly(session)
     trajectory.stop_reason = reason
     return trajectory
 

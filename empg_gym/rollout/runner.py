@@ -5,6 +5,8 @@ Rules:
     - A stream of episodes owns as many threads as it has episodes under way, so that all of its blocking environments may wait at once.
     - An episode that fails is run again in a fresh environment, `retries` times; then its trajectory is kept with `StopReason.ERROR`.
     - What a user has to mend (a wrong configuration, missing data, an unknown task) is no failed episode: it ends the run.
+    - Every environment that was made is closed: after a failure or a cancellation at once, or when the step that it left in a thread has
+      ended; else by `Rollout.close`. An error of closing is logged and ends nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any, TypeVar
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Agent, SessionAgent
 from empg_gym.errors import ConfigError, DataError, MissingDependencyError, TaskError
-from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, run_episode
+from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, close_quietly, run_episode
 from empg_gym.rollout.limits import Limits
 from empg_gym.trajectory import StopReason, Trajectory
 
@@ -95,26 +97,24 @@ class Rollout:
     def close(self) -> None:
         """Close the environments."""
         while self._free:
-            self._free.pop().close()
+            close_quietly(self._free.pop())
 
     async def _attempts(self, position: int, spec: EpisodeSpec, threads: Executor) -> tuple[int, Trajectory]:
         for attempt in range(1, self.retries + 2):
-            env: LLMAgentEnv | None = None
+            played: PlayedEnv | None = None
             try:
-                env = self._free.pop() if self._free and attempt == 1 else self.make_env()
-                trajectory = await run_episode(PlayedEnv(env, threads), self.agent, spec, self.limits)
-            except _USER_ERRORS:
-                if env is not None:
-                    env.close()
-                raise
-            except Exception as error:
-                failed = _failed(env, spec, error)
+                played = PlayedEnv(self._free.pop() if self._free and attempt == 1 else self.make_env(), threads)
+                trajectory = await run_episode(played, self.agent, spec, self.limits)
+            except BaseException as error:
+                if played is not None:
+                    played.close()
+                if isinstance(error, _USER_ERRORS) or not isinstance(error, Exception):
+                    raise
+                failed = _failed(None if played is None else played.env, spec, error)
                 failed.attempts = attempt
-                if env is not None:
-                    env.close()
             else:
                 trajectory.attempts = attempt
-                self._free.append(env)
+                self._free.append(played.env)
                 return position, trajectory
         return position, failed
 

@@ -91,33 +91,6 @@ def test_blocking_environments_wait_as_many_at_once_as_there_are_episodes():
     assert [trajectory.error for trajectory in trajectories] == [None] * 32
 
 
-def test_a_cancelled_step_does_not_hold_up_the_end():
-    begun, may_end, ended = (threading.Event() for _ in range(3))
-
-    class Blocking(DoorsEnv):
-        blocking = True
-
-        def _apply(self, action):
-            begun.set()
-            may_end.wait(20)
-            ended.set()
-            return super()._apply(action)
-
-    async def cancelled():
-        rollout = Rollout(lambda: LLMAgentEnv(Blocking(), dialogue="plain"), Expert())
-        playing = asyncio.create_task(anext(rollout.stream(specs(1))))
-        while not begun.is_set():
-            await asyncio.sleep(0.001)
-        playing.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await playing
-
-    asyncio.run(cancelled())
-    still_under_way = not ended.is_set()
-    may_end.set()
-    assert still_under_way
-
-
 def test_equal_specs_give_equal_episodes_and_repeats_differ_in_the_agent_seed():
     assert EpisodeSpec(seed=3, repeat=1).agent_seed == EpisodeSpec(seed=3, repeat=1).agent_seed
     assert len({EpisodeSpec(seed=seed, repeat=repeat).agent_seed for seed in range(10) for repeat in range(10)}) == 100
@@ -202,6 +175,102 @@ def test_an_agent_that_returns_nonsense_is_an_error_of_the_episode():
     (trajectory,) = Rollout(make_env(), Says(42)).run(specs(1))
     assert trajectory.stop_reason is StopReason.ERROR
     assert "Completion" in trajectory.error
+
+
+class Counted(DoorsEnv):
+    """Keeps account of its instances in `made` and `closed`, which each test gives to a subclass of its own."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.made.append(self)
+
+    def close(self):
+        self.closed.append(self)
+        super().close()
+
+
+def counted(**members):
+    """Return a subclass of `Counted` with lists of its own, and what makes its environments."""
+    kind = type("Own", (Counted,), {"made": [], "closed": [], **members})
+    return kind, lambda: LLMAgentEnv(kind(), dialogue="plain")
+
+
+def test_errors_of_closing_are_warnings_and_end_nothing(caplog):
+    def close(self):
+        self.closed.append(self)
+        raise OSError("the browser is gone")
+
+    def apply(self, action):
+        if self.task == "train-1":
+            raise RuntimeError("the door fell off")
+        return DoorsEnv._apply(self, action)
+
+    kind, make = counted(close=close, _apply=apply)
+    rollout = Rollout(make, Expert(delay=0.001), concurrency=4)
+    trajectories = rollout.run(specs(4))
+    assert [trajectory.success for trajectory in trajectories] == [True, False, True, True]
+    assert "the door fell off" in trajectories[1].error
+    rollout.close()
+    assert set(kind.closed) == set(kind.made) and len(kind.closed) == len(kind.made) == 5
+    assert caplog.text.count("the browser is gone") == 5
+
+
+def test_a_session_that_can_not_be_closed_takes_nothing_from_its_episode(caplog):
+    class Stuck(Expert):
+        def session(self, env, seed):
+            session = super().session(env, seed)
+            session.close = lambda: 1 / 0
+            return session
+
+    (trajectory,) = Rollout(make_env(), Stuck()).run(specs(1))
+    assert (trajectory.success, trajectory.attempts) == (True, 1)
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_environments_of_cancelled_episodes_are_closed():
+    class OneIsWrong(Expert):
+        def session(self, env, seed):
+            return Says(ConfigError("no such model")) if env.trajectory.task == "train-3" else super().session(env, seed)
+
+    kind, make = counted()
+    rollout = Rollout(make, OneIsWrong(delay=30), concurrency=4)
+    with pytest.raises(ConfigError, match="no such model"):
+        rollout.run(specs(4))
+    rollout.close()
+    assert len(kind.made) == 4 and set(kind.closed) == set(kind.made)
+
+
+def test_a_cancelled_step_does_not_hold_up_the_end_and_its_environment_is_closed_after_it():
+    begun, may_end, closed = (threading.Event() for _ in range(3))
+    events = []
+
+    def apply(self, action):
+        begun.set()
+        may_end.wait(20)
+        events.append("step ended")
+        return DoorsEnv._apply(self, action)
+
+    def close(self):
+        events.append("closed")
+        closed.set()
+
+    _, make = counted(blocking=True, _apply=apply, close=close)
+    rollout = Rollout(make, Expert())
+
+    async def cancelled():
+        playing = asyncio.create_task(anext(rollout.stream(specs(1))))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+
+    asyncio.run(cancelled())
+    rollout.close()
+    still_under_way = not events
+    may_end.set()
+    assert still_under_way
+    assert closed.wait(20)
+    assert events == ["step ended", "closed"]
 
 
 def test_what_the_user_must_mend_ends_the_run():
