@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.error import CustomSpaceError
+from gymnasium.vector.utils import create_shared_memory
 
 
 class UnicodeText(gym.spaces.Text):
@@ -32,3 +34,12 @@ class UnicodeText(gym.spaces.Text):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, UnicodeText) and other.max_length == self.max_length
+
+
+@create_shared_memory.register(UnicodeText)
+def _no_shared_memory(space: UnicodeText, n: int = 1, ctx: Any = None) -> NoReturn:
+    """Refuse: Gymnasium's way for `Text` takes the characters of the charset alone and hands back blanks for everything else.
+
+    `AsyncVectorEnv` turns this error into one that names `shared_memory=False`.
+    """
+    raise CustomSpaceError(f"shared memory can't hold texts of {space}: give AsyncVectorEnv shared_memory=False")

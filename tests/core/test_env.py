@@ -151,3 +151,24 @@ def test_vector_environments():
     assert len(infos["task"]) == 2
     envs.step(["open door 1", "open door 2"])
     envs.close()
+
+
+def _async_of_make_vec(**options):
+    return gym.make_vec(TOY_ID, num_envs=2, vectorization_mode="async", vector_kwargs=options)
+
+
+def _async_of_gymnasium(**options):
+    return gym.vector.AsyncVectorEnv([lambda: gym.make(TOY_ID)] * 2, **options)
+
+
+@pytest.mark.parametrize("vector", [_async_of_make_vec, _async_of_gymnasium])
+def test_vectors_in_processes_hold_texts_only_without_shared_memory(vector):
+    with pytest.raises(ValueError, match="shared_memory=False"):
+        vector()
+    envs = vector(shared_memory=False)
+    try:
+        observations, infos = envs.reset(seed=[1, 2])
+        assert all(text.startswith("Room 1. The note says") for text in observations) and len(set(infos["task"])) == 2
+        assert all(envs.step(("open door 1", "nonsense"))[-1]["step"] == 1)
+    finally:
+        envs.close()
