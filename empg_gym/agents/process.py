@@ -13,6 +13,7 @@ Rules:
       in any order. `id` may be left out while a single request is open.
     - A reply that takes longer than `timeout`, breaks the protocol or never comes because the process died is an `AgentError` that tells
       the exit status and the end of standard error; such a process is ended and replaced at the next request.
+    - Sessions that wait for the start of a shared process start it anew when the one that began it is cancelled.
     - Whatever ends an episode, its process ends: standard input is closed, then SIGTERM, after `grace` seconds SIGKILL, to its whole group.
 """
 
@@ -84,18 +85,17 @@ class ProcessAgent:
 
     async def process(self, own: AgentProcess | None) -> AgentProcess:
         """Return a living process: `own` where it lives, the shared one, or a new one."""
-        current = self._shared if self.per == "agent" else own
-        if current is None or not current.alive:
-            if current is not None:
-                self.end(current)
-            current = AgentProcess(self.command, self._environment)
-            if self.per == "agent":
-                self._shared = current
-            await current.start()
-        else:
-            await current.started
-            if not current.alive:
-                raise AgentError(f"the agent process {self.command[0]!r} could not be started")
+        while (current := self._shared if self.per == "agent" else own) is not None and current.alive:
+            # Shielded, as several sessions wait for the same start: one that is cancelled must not cancel it for the others.
+            await asyncio.shield(current.started)
+            if current.alive:
+                return current
+        if current is not None:
+            self.end(current)
+        current = AgentProcess(self.command, self._environment)
+        if self.per == "agent":
+            self._shared = current
+        await current.start()
         return current
 
     def end(self, process: AgentProcess) -> None:
@@ -162,6 +162,7 @@ class AgentProcess:
         self.healthy = True
         """False once the process has died, been late or broken the protocol."""
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when `start` has ended, however it did; `alive` tells with what."""
 
     @property
     def alive(self) -> bool:
@@ -185,11 +186,12 @@ class AgentProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            self.healthy = False
-            self.started.set_result(None)
             raise ConfigError(f"can't run {self._command[0]!r}: {error.strerror}; exec: takes a program on the PATH or a path") from None
-        self._readers = [asyncio.create_task(self._read_replies()), asyncio.create_task(self._read_errors())]
-        self.started.set_result(None)
+        else:
+            self._readers = [asyncio.create_task(self._read_replies()), asyncio.create_task(self._read_errors())]
+        finally:
+            self.healthy = self.healthy and self._process is not None
+            self.started.set_result(None)
 
     async def ask(self, request: dict[str, Any], timeout: float) -> dict[str, Any]:
         """Send a request and return its reply.

@@ -137,6 +137,25 @@ def test_an_episode_that_is_cut_short_leaves_a_shared_process_usable(tmp_path):
     assert "open door 2" in asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("cancelled", [0, 1], ids=["the one that starts", "one that waits"])
+def test_a_session_that_is_cancelled_while_a_shared_process_starts_leaves_the_others_alone(cancelled, tmp_path):
+    async def scenario():
+        agent = ProcessAgent([*PLAYER, "good"], per="agent", env={"PLAYER_PIDS": str(tmp_path / "pids")})
+        messages = [{"role": "user", "content": "The note says 2."}]
+        asked = [asyncio.create_task(agent.session(None, seed).act(messages)) for seed in range(4)]
+        await asyncio.sleep(0)
+        assert not agent._shared.started.done(), "the process is starting, and the other sessions wait for it"
+        asked[cancelled].cancel()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        await agent.aclose()
+        return outcomes
+
+    outcomes = asyncio.run(asyncio.wait_for(scenario(), 30))
+    assert isinstance(outcomes.pop(cancelled), asyncio.CancelledError)
+    assert ["open door 2" in getattr(outcome, "text", repr(outcome)) for outcome in outcomes] == [True] * 3
+    assert gone(pids(tmp_path))
+
+
 def test_no_such_program_is_the_users_to_mend(tmp_path):
     with pytest.raises(ConfigError, match="can't run 'no-such-program'"):
         evaluate(TOY_ID, "exec:no-such-program --now", episodes=1)
