@@ -18,11 +18,13 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from empg_gym.dialogue import Dialogue, get_dialogue
+from empg_gym.dialogue import Dialogue, Native, get_dialogue
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError
 from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 
+_TOOL_CALLS = "tool-calls"
+"""Name of the dialogue of agents that call tools, whose responses are read before any dialogue; importing it here would be a circle."""
 _COMMON_INFO = frozenset({"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step", "task_type"})
 
 
@@ -35,10 +37,13 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
     Args:
         env: an EMPG environment, wrapped or not.
         dialogue: name of a dialogue format or an instance of one; None takes "native" where the environment has a protocol of its own
-            and "think-action" elsewhere.
+            and "think-action" elsewhere. Such an environment takes no other, save that of tool calls.
         history: turns before the present one that `messages` shows; None shows all.
         show_admissible: whether messages list the admissible actions.
         system_prompt: replaces the prompt made of the environment's rules and the dialogue's; "" leaves it out.
+
+    Raises:
+        ConfigError: no text environment, an unknown dialogue or one that contradicts the environment's protocol, or a negative history.
 
     Example:
         >>> env = LLMAgentEnv(gym.make("EMPG/ALFWorld-v0"), dialogue="react")
@@ -67,6 +72,11 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
             raise ConfigError(f"history must be None (all turns) or a number of at least 0, not {history}")
         self.text_env: TextEnv = env.unwrapped
         self.dialogue = get_dialogue(dialogue or ("native" if self.text_env.native_protocol else "think-action"))
+        if self.text_env.native_protocol and not (isinstance(self.dialogue, Native) or self.dialogue.name == _TOOL_CALLS):
+            raise ConfigError(
+                f"{self.text_env.benchmark} reads a protocol of its own here, which the dialogue {self.dialogue.name!r} contradicts; "
+                'leave the dialogue out, or make the environment with protocol="plain"'
+            )
         self.history = history
         self.show_admissible = show_admissible
         self.system_prompt = self.dialogue.system(self.text_env.rules) if system_prompt is None else system_prompt

@@ -14,12 +14,14 @@ from gymnasium.utils.env_checker import check_env
 
 import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.envs.deepsearch.env import LAST_TURN, NO_SEARCHES, REPEATED, DeepSearchEnv
 from empg_gym.envs.deepsearch.library import LIVE_BACKENDS
 from empg_gym.envs.deepsearch.protocols import PROTOCOLS
 from empg_gym.envs.deepsearch.web import LIVE_SERVICES, Recorder
 from empg_gym.errors import ConfigError, DataError, TaskError
 from empg_gym.retrieval.backends import Page, Passage
+from empg_gym.trajectory import Completion
 from tests.deepsearch.helpers import SMALL, small_env, toy_files
 
 KEYS = {"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step"}
@@ -123,6 +125,22 @@ def test_a_malformed_reply_is_a_turn_of_the_episode_too(files: dict[str, Any]) -
     assert message.endswith(LAST_TURN)
     _, _, terminated, truncated, info = env.step("search[Orm]")
     assert (terminated, truncated, info["scored_by"], info["turns_left"]) == (False, True, "em", 0)
+
+
+@pytest.mark.parametrize("dialogue", ["react", "think-action", "plain"])
+def test_a_protocol_of_its_own_bears_no_other_format_beside_it(dialogue: str) -> None:
+    with pytest.raises(ConfigError, match=f"dialogue '{dialogue}' contradicts.*protocol=\"plain\""):
+        LLMAgentEnv(small_env(protocol="search-r1"), dialogue=dialogue)
+    assert LLMAgentEnv(small_env(), dialogue=dialogue).dialogue.name == dialogue
+
+
+@pytest.mark.parametrize("dialogue", [None, "native", ToolDialogue()])
+def test_dialogues_that_leave_responses_alone_go_with_a_protocol_of_its_own(dialogue: Any) -> None:
+    env = LLMAgentEnv(small_env(protocol="search-r1"), dialogue=dialogue)
+    env.reset(seed=0)
+    call = {"name": "search", "arguments": {"query": "river"}}
+    response = Completion(text="", tool_calls=(call,)) if isinstance(dialogue, ToolDialogue) else "<search>river</search>"
+    assert env.step(response)[-1]["valid_action"]
 
 
 def test_an_answer_on_the_last_turn_counts(files: dict[str, Any]) -> None:
