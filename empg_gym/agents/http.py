@@ -4,7 +4,8 @@ Rules:
     - At most `concurrency` requests are under way; a request that waits for its next attempt does not hold a place.
     - A failed connection, a time-out, a body that breaks off or can't be read, and the statuses 408, 409, 425, 429 and 5xx are tried
       again, `retries` times; then they are an `AgentError`.
-    - When a server says 429, all requests of this client wait, not only the one that was told.
+    - When a server says 429, all requests of this client wait, not only the one that was told: as long as the server asks, else for the
+      backoff of that request. They come back spread over as long again, at most `_SPREAD` seconds.
     - A refused key, an unknown path or a used-up quota is what the user has to mend: `ConfigError` at once. The status 403 means the key
       only as long as no request has succeeded; later it refuses that one request.
     - Any other 4xx status is `RejectedRequest`: the request itself was wrong.
@@ -32,6 +33,8 @@ _AGAIN = frozenset({408, 409, 425, 429})
 _SHOWN = 500
 _CHECK_RETRIES = 2
 """At most for a GET, whose failure a person waits for."""
+_SPREAD = 2.0
+"""Seconds. Requests that all come back at one moment are all refused again, until their attempts are used up."""
 
 
 class RejectedRequest(AgentError):
@@ -95,7 +98,7 @@ class JSONClient:
         url = self.base_url + path
         problem = ""
         for attempt in range(self.retries + 1):
-            asked: float | None = None
+            wait = wait_seconds(attempt, None, self._rng)
             try:
                 response = await self._send("POST", url, payload)
             except (httpx.RequestError, TimeoutError) as error:
@@ -109,11 +112,9 @@ class JSONClient:
                         problem = f"the answer can't be read: {error}"
                 else:
                     problem = self._refusal(response, url)
-                    asked = retry_after(response.headers, longest=LONGEST_WAIT)
-                    if response.status_code == 429 and asked is not None:
-                        self._not_before = max(self._not_before, time.monotonic() + asked)
+                    wait = self._wait_after(response, attempt)
             if attempt < self.retries:
-                await asyncio.sleep(wait_seconds(attempt, asked, self._rng))
+                await asyncio.sleep(wait)
         times = "once" if self.retries == 0 else f"{self.retries + 1} times"
         raise AgentError(f"{url} failed {times}; the last time: {problem}")
 
@@ -126,7 +127,7 @@ class JSONClient:
         url = self.base_url + path
         failure: Exception | None = None
         for attempt in range((retries := min(self.retries, _CHECK_RETRIES)) + 1):
-            asked: float | None = None
+            wait = wait_seconds(attempt, None, self._rng)
             try:
                 response = await self._send("GET", url, None)
                 failure = None
@@ -134,13 +135,13 @@ class JSONClient:
                     return _object(response)
                 if not _may_pass(response.status_code):
                     return None
-                asked = retry_after(response.headers, longest=LONGEST_WAIT)
+                wait = self._wait_after(response, attempt)
             except UnreadableReply:
                 failure = None
             except (httpx.RequestError, TimeoutError) as error:
                 failure = error
             if attempt < retries:
-                await asyncio.sleep(wait_seconds(attempt, asked, self._rng))
+                await asyncio.sleep(wait)
         if failure is None:
             return None
         raise ConfigError(f"no answer from {self.base_url} ({self._described(failure)}); start the server there or give another base_url")
@@ -156,9 +157,16 @@ class JSONClient:
     async def _send(self, method: str, url: str, payload: Mapping[str, Any] | None) -> httpx.Response:
         client, places = self._here()
         while (wait := self._not_before - time.monotonic()) > 0:
-            await asyncio.sleep(wait + self._rng.uniform(0.0, 0.05))
+            await asyncio.sleep(wait + self._rng.uniform(0.0, min(wait, _SPREAD)))
         async with places, asyncio.timeout(self.timeout):
             return await client.request(method, url, json=payload)
+
+    def _wait_after(self, refusal: httpx.Response, attempt: int) -> float:
+        """Return the seconds until the next attempt, for which a 429 holds back all requests."""
+        wait = wait_seconds(attempt, retry_after(refusal.headers, longest=LONGEST_WAIT), self._rng)
+        if refusal.status_code == 429:
+            self._not_before = max(self._not_before, time.monotonic() + wait)
+        return wait
 
     def _here(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
         loop = asyncio.get_running_loop()

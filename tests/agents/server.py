@@ -119,6 +119,8 @@ class ChatServer:
                 return error(429, "slow down", headers={"Retry-After": "0.02"})
             case "429-date":
                 return error(429, "slow down", headers={"Retry-After": "Fri, 01 Jan 2021 00:00:00 GMT"})
+            case "429-bare":
+                return error(429, "slow down")
             case "403" | "500" | "503":
                 return error(int(fault), "broken")
             case "slow":
