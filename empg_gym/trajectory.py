@@ -44,10 +44,10 @@ class StopReason(StrEnum):
     """The task ended by itself: solved, bought, answered."""
     STEP_LIMIT = "step_limit"
     """The environment's or the rollout's limit of turns."""
-    RESPONSE_TOKENS = "response_tokens"
-    """A response was cut at its token limit."""
     ROW_TOKENS = "row_tokens"
     """The row reached its token limit, or the next observation would not fit."""
+    RESPONSE_TOKENS = "response_tokens"
+    """A response was cut at its token limit."""
     TIME_LIMIT = "time_limit"
     """The episode took too many seconds."""
     AGENT_STOPPED = "agent_stopped"
@@ -83,7 +83,7 @@ class Completion:
     new_row: bool = False
     """Whether the response opens a new row."""
     policy_version: int | None = None
-    """Number of updates of the policy that wrote the response."""
+    """Reinforcement steps that the weights had seen when the response was begun."""
     prompt_tokens: int | None = None
     """Tokens of the whole prompt, as billed."""
     completion_tokens: int | None = None

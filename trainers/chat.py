@@ -113,10 +113,6 @@ class ChatRow:
         self._answer += text
         self.text += text
 
-    def encode_response(self, text: str) -> list[int]:
-        """Return the ids of a response with its end-of-turn token, for `respond` in supervised rows."""
-        return self.codec.encode_response(text)
-
     def fork(self) -> ChatRow:
         """Return a copy that goes on by itself: the row of a branch."""
         copy = ChatRow(self.codec)

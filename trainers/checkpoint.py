@@ -39,7 +39,6 @@ class TrainerState:
     """Since the start of the run, pauses left out."""
     optimizer: dict[str, Any] | None = None
     """None at the start of a phase."""
-    rng: torch.Tensor = field(default_factory=torch.get_rng_state)
     evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """"before" and "after": results a split."""
 
@@ -109,7 +108,6 @@ def load_state(checkpoint: Path) -> TrainerState:
         and isinstance(state.step, int)
         and isinstance(state.seconds, float)
         and (state.optimizer is None or isinstance(state.optimizer, dict))
-        and isinstance(state.rng, torch.Tensor)
         and isinstance(state.evaluations, dict)
     )
     if not whole:

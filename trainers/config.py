@@ -24,6 +24,8 @@ from pydantic import (
 from empg_gym.trainers.models import FromScratch
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _finite(value: Any) -> Any:
@@ -53,7 +55,7 @@ class Section(BaseModel):
 class RunConfig(Section):
     """Where and how the run happens."""
 
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Decides weights, tasks, samples and the order of rows."""
     out: Annotated[str, AfterValidator(_path)] = "runs/train"
     """Folder of everything that the run writes."""
@@ -126,14 +128,14 @@ class OptimizerConfig(Section):
     """AdamW."""
 
     lr: PositiveFloat = 1e-6
-    beta1: Share = 0.9
-    beta2: Share = 0.999
+    beta1: Decay = 0.9
+    beta2: Decay = 0.999
     weight_decay: NonNegativeFloat = 0.0
     max_grad_norm: PositiveFloat = 1.0
     warmup_steps: NonNegativeInt = 0
     """Steps over which the learning rate rises linearly."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """"cosine" and "linear" fall to `final_lr_share` of the rate at the phase's last step."""
+    """"cosine" and "linear" fall towards `final_lr_share` of the rate, which the step behind the phase's last would have."""
     final_lr_share: Share = 0.1
 
 
@@ -189,7 +191,7 @@ class RLConfig(Section):
 
 
 class AlgorithmConfig(Section):
-    """Names in the registries of `empg_gym.trainers.algorithms`, and their options."""
+    """Names in the registries of `empg_gym.trainers.algorithms`, or functions of one's own as `module:function`, and their options."""
 
     advantage: str = "empg"
     advantage_options: Options = Field(default_factory=dict)
@@ -208,7 +210,7 @@ class EvalConfig(Section):
     curve_tasks: PositiveInt | None = None
     """Tasks of the evaluations in between; None takes `tasks`."""
     temperature: NonNegativeFloat = 0.4
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Draws tasks and samples; the same in all runs that are compared."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import gymnasium as gym
@@ -9,13 +10,15 @@ import numpy as np
 
 import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError, MissingSplitError, nearest
 from empg_gym.registration import make
 from empg_gym.rollout import EpisodeSpec
-from empg_gym.trainers.config import EnvConfig
+from empg_gym.trainers.config import EnvConfig, TrainConfig
+
+Maker = Callable[[], LLMAgentEnv]
 
 
-def environment_maker(config: EnvConfig, split: str | None = None) -> Callable[[], LLMAgentEnv]:
+def environment_maker(config: EnvConfig, split: str | None = None) -> Maker:
     """Return what makes new environments of a split (None: the training split).
 
     Raises:
@@ -38,6 +41,37 @@ def environment_maker(config: EnvConfig, split: str | None = None) -> Callable[[
         )
 
     return make_agent_env
+
+
+def evaluation_environments(config: TrainConfig) -> tuple[dict[str, tuple[Maker, int]], dict[str, str]]:
+    """Return each evaluation split's maker and number of tasks, and the splits that the data does not have with the reason.
+
+    Raises:
+        MissingSplitError: the data has none of the splits.
+        ConfigError: what `environment_maker` raises.
+    """
+    found: dict[str, tuple[Maker, int]] = {}
+    missing: dict[str, str] = {}
+    for split in config.eval.splits:
+        make_env = environment_maker(config.env, split)
+        try:
+            with contextlib.closing(make_env()) as env:
+                found[split] = make_env, env.text_env.num_tasks
+        except MissingSplitError as error:
+            missing[split] = str(error)
+            if len(missing) == len(config.eval.splits):
+                raise
+    return found, missing
+
+
+def check_environments(config: TrainConfig) -> None:
+    """Make an environment of the training split and of each evaluation split, as a run would.
+
+    Raises:
+        EMPGGymError: what the run would raise.
+    """
+    environment_maker(config.env)().close()
+    evaluation_environments(config)
 
 
 def training_specs(seed: int, step: int, tasks: int, repeats: int, num_tasks: int) -> list[EpisodeSpec]:

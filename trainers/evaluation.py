@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
-from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Agent, SessionAgent
-from empg_gym.errors import MissingSplitError
 from empg_gym.evaluation.intervals import wilson
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.trainers.batch import require_episodes
 from empg_gym.trainers.config import TrainConfig
-from empg_gym.trainers.environments import environment_maker, evaluation_specs
+from empg_gym.trainers.environments import evaluation_environments, evaluation_specs
 from empg_gym.trajectory import StopReason, Trajectory
 
 
@@ -76,28 +74,22 @@ class Evaluator:
         config: the whole configuration; `env`, `rollout` and `eval` are read here.
         agent: the policy's generator at the evaluation's temperature.
 
+    Attributes:
+        missing: splits that are left out because the data does not have them, with the reason.
+
     Raises:
         MissingSplitError: the data has none of the splits.
     """
 
     def __init__(self, config: TrainConfig, agent: Agent | SessionAgent) -> None:
         self.config = config
-        self.missing: dict[str, str] = {}
-        """Splits that are left out because the data does not have them, with the reason."""
-        self._rollouts: dict[str, tuple[Rollout, int]] = {}
-        for split in config.eval.splits:
-            make_env: Callable[[], LLMAgentEnv] = environment_maker(config.env, split)
-            try:
-                env = make_env()
-            except MissingSplitError as error:
-                self.missing[split] = str(error)
-                if len(self.missing) == len(config.eval.splits):
-                    raise
-                continue
-            limits = Limits(max_row_tokens=config.rollout.max_row_tokens)
-            rollout = Rollout(make_env, agent, limits=limits, concurrency=config.rollout.concurrency, retries=config.rollout.retries)
-            self._rollouts[split] = rollout, env.text_env.num_tasks
-            env.close()
+        found, self.missing = evaluation_environments(config)
+        settings = config.rollout
+        limits = Limits(max_row_tokens=settings.max_row_tokens)
+        self._rollouts = {
+            split: (Rollout(make_env, agent, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks)
+            for split, (make_env, num_tasks) in found.items()
+        }
 
     def run(self, tasks: int) -> tuple[list[EvaluationResult], list[Trajectory]]:
         """Evaluate on the first `tasks` of each split's fixed list; returns a result a split and all episodes.

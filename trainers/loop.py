@@ -6,20 +6,21 @@ Order of a run:
     3. reinforcement: `rl.steps` times roll out, update, give the generators the new weights; evaluation every `eval.every` steps;
     4. evaluation "after" with the last step, last checkpoint, `summary.json`.
 
-A resumed run does what the run would have done: everything random is a function of (seed, step), and files are cut back to the
-checkpoint's step (`empg_gym.trainers.runfolder`).
+A resumed run does what the run would have done, bit for bit on the processor (on a GPU sums have no fixed order): everything random is a
+function of (seed, step), and files are cut back to the checkpoint's step (`empg_gym.trainers.runfolder`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from empg_gym.errors import TrainingError
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.trainers.checkpoint import TrainerState, load_state, prune, save_checkpoint
 from empg_gym.trainers.config import OptimizerConfig, TrainConfig
@@ -66,16 +67,16 @@ class Trainer:
         self._began = time.monotonic() - self.state.seconds
         self._lock = take(config, checkpoint)
         prepare(config, None if checkpoint is None else self.state)
-        torch.set_rng_state(self.state.rng)
         self._metrics = MetricsWriter(self.folder, None if checkpoint is None else (self.state.phase, self.state.step))
 
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary.
 
         Raises:
-            TrainingError: training has collapsed: all episodes of a batch failed, or gradients stay not finite.
+            TrainingError: training has collapsed (all episodes of a batch failed, or gradients stay not finite), or memory is full.
         """
         with contextlib.ExitStack() as held:
+            held.enter_context(_memory_errors())
             held.callback(self._lock.close)
             for part in (self.workshop, self.evaluator, self._rollout[0]):
                 held.callback(part.close)
@@ -210,11 +211,22 @@ class Trainer:
 
     def _save(self) -> None:
         self.state.seconds = time.monotonic() - self._began
-        self.state.rng = torch.get_rng_state()
         folder = self.folder / CHECKPOINTS
         save_checkpoint(folder, self.state, self.workshop.model, self.workshop.tokenizer)
         pinned = {"rl-000000", f"warmstart-{self.config.warmstart.steps:06d}"}
         prune(folder, self.config.run.keep_checkpoints, pinned)
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ", 1)[0]
+        raise TrainingError(
+            f"the device's memory is full ({reason}): set rl.token_budget (warmstart.token_budget) or rl.logit_chunk lower, or "
+            "run.gradient_checkpointing = true, and go on from the last checkpoint with --resume"
+        ) from error
 
 
 def _flat(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:

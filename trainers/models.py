@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from empg_gym.errors import ConfigError
 
@@ -33,7 +33,7 @@ class FromScratch(BaseModel):
     """Tokens of the longest row."""
     tie_embeddings: bool = True
     """Whether input and output share one embedding."""
-    init_std: float = 0.02
+    init_std: PositiveFloat = 0.02
     """Standard deviation of the initial weights."""
     max_words: PositiveInt = 16_000
     """Words that are one token, at most, the most frequent first; others are spelled from pieces. Few of them make the model practise
@@ -57,7 +57,9 @@ def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
     try:
         chosen = torch.device(name)
     except RuntimeError:
-        raise ConfigError(f"unknown device {device!r}: expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'") from None
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"unknown device {device!r}: expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'")
     if chosen.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (chosen.index or 0) >= count:
@@ -65,7 +67,8 @@ def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
             raise ConfigError(
                 f'device {device!r} was asked for and {found} available here; use device = "auto" or "cpu", or a CUDA build of torch'
             )
-        return chosen, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Older ones emulate bfloat16, slower than float32.
+        return chosen, torch.bfloat16 if torch.cuda.get_device_capability(chosen) >= (8, 0) else torch.float32
     if chosen.type == "mps" and not torch.backends.mps.is_available():
         raise ConfigError('device \'mps\' was asked for and is not available here; use device = "auto" or "cpu"')
     return chosen, torch.float32

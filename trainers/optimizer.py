@@ -34,7 +34,11 @@ class Optimizer:
         self.skipped = 0
         """Updates thrown away since the last that was carried out."""
         self.adamw = torch.optim.AdamW(
-            policy.model.parameters(), lr=config.lr, betas=(config.beta1, config.beta2), weight_decay=config.weight_decay
+            policy.model.parameters(),
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+            fused=policy.device.type == "cuda" or None,  # without it the step holds copies of all weights
         )
 
     def update(self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor]) -> tuple[float, float]:
@@ -48,7 +52,6 @@ class Optimizer:
         Raises:
             TrainingError: this is the `MAX_SKIPPED`-th update running that is thrown away.
         """
-        self.adamw.zero_grad(set_to_none=True)
         total = 0.0
         for batch in batches:
             part = loss(batch, self.policy.score(batch))
@@ -67,6 +70,7 @@ class Optimizer:
                     f"training has collapsed: the gradients of {self.skipped} updates running were not finite (inf or nan); "
                     "lower the learning rate (optimizer.lr) or max_grad_norm, and go on from the last checkpoint's weights or start anew"
                 )
+        self.adamw.zero_grad(set_to_none=True)  # the next rollout needs the memory
         self.updates += 1
         return total, float(norm)
 

@@ -3,7 +3,9 @@
 Rules:
     - Logits exist only at places that predict a generated token, and only `chunk` of them at a time; a chunk is computed again in the
       backward pass. The chunk size changes memory, not results.
-    - Log-probabilities and entropies are those of softmax(logits / temperature), over the whole vocabulary, in float32.
+    - Log-probabilities and entropies are those of softmax(logits / temperature), over the whole vocabulary; softmax and sums are float32,
+      the logits come out of the head in the number type of the forward pass.
+    - Dropout, where a model has any, is off in every pass: the policy that is trained is the one that played.
     - Entropies carry no gradient: they weigh advantages (EMPG) or fill the metrics.
 """
 
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.rows import MicroBatch, TokenRow, micro_batches
@@ -70,16 +73,18 @@ class Policy:
         self._decoder: nn.Module = model.get_decoder()
         self._head: nn.Module = model.get_output_embeddings()
         self._cap: float | None = getattr(model.config, "final_logit_softcapping", None)
-        self._recompute = recompute_layers
+        self._recomputed: list[nn.Module] = []
         if recompute_layers:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+            self._recomputed = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
         self._check_head()
 
     def score(self, batch: MicroBatch) -> TokenScores:
         """Return log-probabilities and entropies of the generated tokens of a micro-batch."""
         batch = batch.to(self.device)
-        # Layers are computed again in the backward pass only in training mode; dropout, where a model has any, stays off otherwise.
-        self.model.train(self._recompute and torch.is_grad_enabled())
+        self.model.eval()
+        for layer in self._recomputed:  # they are computed again only in training mode, which their parts must not have
+            layer.training = torch.is_grad_enabled()
         with self._precision():
             hidden = self._decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
             hidden_n = hidden[batch.row, batch.position - 1]

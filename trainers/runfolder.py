@@ -19,13 +19,15 @@ from typing import Any
 
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.folderlock import FolderLock
-from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state
+from empg_gym.trainers.checkpoint import LATEST, TrainerState, latest_checkpoint, load_state
 from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.metrics import BOARD, METRICS, keep_until
 from empg_gym.wholefile import write_whole
 
 CONFIG, SAMPLES, SUMMARY, CHECKPOINTS = "config.json", "trajectories.jsonl", "summary.json", "checkpoints"
-RESUMABLE = ("run", "rl.steps", "eval.every", "eval.curve_tasks")
+MEMORY = ("rl.token_budget", "rl.logit_chunk", "warmstart.token_budget", "rollout.concurrency")
+"""Keys that change what a run needs, and its results by no more than rounding."""
+RESUMABLE = ("run", "rl.steps", "eval.every", "eval.curve_tasks", *MEMORY)
 """Keys and sections in which a resumed run may differ from the one that it goes on with (`run.seed` excepted)."""
 
 
@@ -47,13 +49,13 @@ def find_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
         raise _unusable(folder, error) from None
     if not used:
         return None
+    if not (folder / CONFIG).exists() and not (folder / CHECKPOINTS / LATEST).exists():
+        raise OutputExistsError(f"the output folder {folder} is not empty and holds no training run; name another one with --out")
     if not resume:
         raise OutputExistsError(
-            f"the output folder {folder} is in use; name another one with --out, or go on with the run in it with --resume"
+            f"the output folder {folder} holds a training run already; go on with it with --resume, or name another one with --out"
         )
     checkpoint = latest_checkpoint(folder / CHECKPOINTS)
-    if checkpoint is None and not (folder / CONFIG).exists():
-        raise OutputExistsError(f"the output folder {folder} is in use and holds no training run; name another one with --out")
     _check_same(_read_config(folder / CONFIG), config.model_dump(mode="json"))
     return checkpoint
 

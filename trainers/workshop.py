@@ -3,6 +3,7 @@
 Rules:
     - Master weights are float32. Where the forward pass has another number type (bfloat16 on CUDA), it runs under autocast, and the
       generators play with a copy in that type, which `sync` fills after every update; else they share the master weights.
+    - The reference of the KL divergence runs as the policy does, float32 weights included: equal weights have divergence 0.
     - Training and evaluation have a generator each: their temperatures differ.
 """
 
@@ -56,7 +57,7 @@ class Workshop:
 
     def reference(self, checkpoint: Path) -> Policy:
         """Return the frozen policy of a checkpoint, to measure KL divergence to."""
-        model, _ = load_model(str(checkpoint), device=self.device, dtype=self.compute_dtype)
+        model, _ = load_model(str(checkpoint), device=self.device, dtype=torch.float32)
         return self._policy(model.requires_grad_(False))
 
     @torch.no_grad()

@@ -6,15 +6,13 @@ without `async`, that returns the response. The current folder is looked in firs
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 from empg_gym.agents.base import Agent, Message, Reply, SessionAgent
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError
+from empg_gym.userobject import find_object
 
 
 class FunctionAgent:
@@ -35,10 +33,7 @@ def load_agent(target: str, options: Mapping[str, Any]) -> Agent | SessionAgent:
     Raises:
         ConfigError: no such module or object, options for something that takes none, or an object that is no agent.
     """
-    module_name, _, path = target.partition(":")
-    if not module_name or not path:
-        raise ConfigError(f"python: takes module:object, such as python:my_agents:Player, not {target!r}")
-    found = _find(module_name, path)
+    found = find_object(target)
     if inspect.isclass(found):
         try:
             found = found(**options)
@@ -51,21 +46,3 @@ def load_agent(target: str, options: Mapping[str, Any]) -> Agent | SessionAgent:
     if callable(found):
         return FunctionAgent(found)
     raise ConfigError(f"{target} is no agent: it needs act(messages, *, tools=None), session(env, seed), or to be a function")
-
-
-def _find(module_name: str, path: str) -> Any:
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found: Any = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
-            raise
-        raise ConfigError(f"no module {error.name!r} here or in the Python path (asked for by python:{module_name}:{path})") from None
-    for part in path.split("."):
-        if not hasattr(found, part):
-            names = [name for name in vars(found) if not name.startswith("_")] if hasattr(found, "__dict__") else []
-            raise ConfigError(f"{module_name} has no {part!r}; {nearest(part, names)}")
-        found = getattr(found, part)
-    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +26,9 @@ def train(
         bool,
         typer.Option("--resume", help="Go on from the latest checkpoint in the output folder; without one, start from the beginning."),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved configuration, check that a run could start with it, and stop.")
+    ] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
     from empg_gym.trainers.configfile import load_config
@@ -35,8 +38,21 @@ def train(
     resolved = load_config(config, overrides)
     if dry_run:
         typer.echo(_toml(resolved), nl=False)
+        _check(resolved)
         return
     _run(resolved, resume=resume)
+
+
+def _check(config: TrainConfig) -> None:
+    """Raise what a run would raise for its names: environments and splits, and algorithms where torch is installed."""
+    from empg_gym.trainers.environments import check_environments
+
+    check_environments(config)
+    if importlib.util.find_spec("torch") is not None:
+        from empg_gym.trainers.algorithms import get_advantage, get_policy_loss
+
+        get_advantage(config.algorithm.advantage, config.algorithm.advantage_options)
+        get_policy_loss(config.algorithm.policy_loss, config.algorithm.policy_loss_options)
 
 
 def _run(config: TrainConfig, *, resume: bool) -> None:

@@ -11,12 +11,13 @@ from empg_gym.doctor import Finding, Status
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*?)\s*(?:;\s*(.*))?$")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
+# Extras that are not here are for developers.
 _PURPOSES = {
     "train": "the bundled trainer and checkpoint agents",
     "textworld": "ALFWorld on the TextWorld engine",
     "browser": "WebShop in a browser",
     "serve": "the retrieval server",
-    "vllm": "generation with vLLM",
+    "vllm": "a vLLM server, to be played through openai: agents",
     "spacy": "WebShop's original part-of-speech tagger",
     "search": "the bm25s and tantivy search backends",
     "parquet": "question files in parquet",
@@ -92,9 +93,9 @@ def examine(lines: Sequence[str] | None = None) -> Iterator[Finding]:
             return
     wanted = requirements(lines)
     yield _group("core", "everything", [each for each in wanted if not each.extra], required=True)
-    extras = dict.fromkeys(each.extra for each in wanted if each.extra and each.extra != "test")
+    extras = dict.fromkeys(each.extra for each in wanted if each.extra in _PURPOSES)
     for extra in extras:
-        yield _group(extra, _PURPOSES.get(extra, extra), [each for each in wanted if each.extra == extra], required=False)
+        yield _group(extra, _PURPOSES[extra], [each for each in wanted if each.extra == extra], required=False)
 
 
 def _group(name: str, purpose: str, wanted: Sequence[Requirement], *, required: bool) -> Finding:

@@ -1,6 +1,6 @@
 """The limits of an episode.
 
-They are checked after every step in the order of `StopReason`: the task's own end, turns, a cut response, row tokens, seconds.
+They are checked after every step in the order of `StopReason`: the task's own end, turns, row tokens, a cut response, seconds.
 The limit of tokens in one response is the agent's own; a response that it cut comes with `finish_reason == "length"`.
 """
 
@@ -48,10 +48,10 @@ class Limits:
             return trajectory.stop_reason
         if self.max_turns is not None and len(trajectory.steps) >= self.max_turns:
             return StopReason.STEP_LIMIT
-        if self.end_on_cut_response and last.finish_reason == "length":
-            return StopReason.RESPONSE_TOKENS
         if self.max_row_tokens is not None and row_tokens(trajectory) >= self.max_row_tokens:
             return StopReason.ROW_TOKENS
+        if self.end_on_cut_response and last.finish_reason == "length":
+            return StopReason.RESPONSE_TOKENS
         if self.max_seconds is not None and seconds >= self.max_seconds:
             return StopReason.TIME_LIMIT
         return None

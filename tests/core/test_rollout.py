@@ -7,6 +7,7 @@ import threading
 import time
 
 import gymnasium as gym
+import numpy as np
 import pytest
 
 from empg_gym.agent_env import LLMAgentEnv
@@ -103,6 +104,12 @@ def test_equal_specs_give_equal_episodes_and_repeats_differ_in_the_agent_seed():
         (Limits(), Says("open door 9"), StopReason.STEP_LIMIT, 10),
         (Limits(), Says(Completion(text="open", finish_reason="length")), StopReason.RESPONSE_TOKENS, 1),
         (Limits(end_on_cut_response=False, max_turns=3), Says(Completion(text="open", finish_reason="length")), StopReason.STEP_LIMIT, 3),
+        (
+            Limits(max_row_tokens=3),
+            Says(Completion(text="open", finish_reason="length", token_ids=np.array([1, 2, 3]))),
+            StopReason.ROW_TOKENS,
+            1,
+        ),
         (Limits(max_seconds=1e-9), Says("open door 9"), StopReason.TIME_LIMIT, 0),
         (Limits(), Says(Completion(text="", stop=True)), StopReason.AGENT_STOPPED, 0),
         (Limits(), Says(RowOverflowError("full")), StopReason.ROW_TOKENS, 0),

@@ -111,7 +111,8 @@ def test_device(monkeypatch):
 def test_device_with_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert resolve_device("auto") == (torch.device("cuda"), torch.bfloat16)
+    for capability, dtype in (((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), torch.float32)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        assert resolve_device("auto") == (torch.device("cuda"), dtype)
     with pytest.raises(ConfigError, match="only 1"):
         resolve_device("cuda:1")

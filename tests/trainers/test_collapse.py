@@ -8,7 +8,8 @@ import torch
 from rich.console import Console
 
 from empg_gym.envs.alfworld.index import split_folder
-from empg_gym.errors import DataError, MissingSplitError, TrainingError
+from empg_gym.errors import ConfigError, DataError, MissingSplitError, TrainingError
+from empg_gym.trainers.generate.engine import Engine
 from empg_gym.trainers.loop import Trainer
 from empg_gym.trainers.optimizer import Optimizer
 from empg_gym.trainers.policy import Policy, TokenScores
@@ -126,3 +127,25 @@ def test_released_games_say_which_split_they_lack(tmp_path):
     with pytest.raises(DataError, match="does not exist") as caught:
         split_folder(tmp_path / "missing", "valid_unseen")
     assert not isinstance(caught.value, MissingSplitError)
+
+
+def test_full_memory_ends_an_update_with_what_to_set(tmp_path, monkeypatch):
+    run = trainer(corridor_config(str(tmp_path / "run"), eval={"splits": []}, **SHORT))
+
+    def full(self, batch):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. More")
+
+    monkeypatch.setattr(Policy, "score", full)
+    with pytest.raises(TrainingError, match=r"memory is full \(CUDA out of memory\): set rl.token_budget"):
+        run.run()
+
+
+def test_full_memory_in_a_rollout_ends_the_run_instead_of_thinning_the_batch(tmp_path, monkeypatch):
+    run = trainer(corridor_config(str(tmp_path / "run"), eval={"splits": []}, **SHORT))
+
+    def full(self):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. More")
+
+    monkeypatch.setattr(Engine, "step", full)
+    with pytest.raises(ConfigError, match=r"no memory for .* \(rollout\.concurrency"):
+        run.run()

@@ -140,7 +140,7 @@ def read_without_time(path):
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputExistsError, match="is in use; name another one with --out"):
+    with pytest.raises(OutputExistsError, match="is not empty and holds no training run; name another one with --out"):
         train(corridor_config(str(tmp_path)))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 

@@ -72,6 +72,25 @@ def test_gradients_do_not_depend_on_chunks_and_micro_batches(model, rows, chunk,
         model.eval()
 
 
+def test_dropout_is_off_also_where_layers_are_computed_again(model, rows):
+    batch = micro_batches(rows, 10_000)[0]
+    wanted = Policy(model).score(batch).logprobs
+    dropout = model.config.attention_dropout
+    model.config.attention_dropout = 0.5
+    for module in model.modules():
+        if hasattr(module, "attention_dropout"):
+            module.attention_dropout = 0.5
+    try:
+        torch.testing.assert_close(Policy(model, recompute_layers=True).score(batch).logprobs, wanted)
+    finally:
+        model.gradient_checkpointing_disable()
+        model.eval()
+        model.config.attention_dropout = dropout
+        for module in model.modules():
+            if hasattr(module, "attention_dropout"):
+                module.attention_dropout = dropout
+
+
 def test_entropies_carry_no_gradient(model, rows):
     scores = Policy(model).score(micro_batches(rows, 10_000)[0])
     assert scores.logprobs.requires_grad

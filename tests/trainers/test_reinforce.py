@@ -83,3 +83,15 @@ def test_values_that_the_generator_leaves_out_are_counted_and_told_once(tmp_path
     monkeypatch.undo()
     recomputed, _ = train(tmp_path / "recomputed")
     assert "rollout/unscored_tokens" not in recomputed[0]
+
+
+def test_the_reference_is_the_policy_itself_as_long_as_the_weights_are_equal(tmp_path):
+    config = corridor_config(
+        str(tmp_path / "run"),
+        run={"dtype": "bfloat16"},
+        rl={"steps": 1, "minibatches": 1, "kl_coef": 0.1, "reward": "score"},
+        eval={"splits": []},
+    )
+    Trainer(config, ProgressView(Console(file=io.StringIO()))).run()
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["loss/kl_reference"] == 0

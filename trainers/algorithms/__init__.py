@@ -1,6 +1,7 @@
 """The algorithms, by name: one file a method, each a pure function that reads like its paper.
 
-A configuration names an advantage and a policy loss; a new method is a new file with a decorated function and an import below.
+A configuration names an advantage and a policy loss: a registered one, or a function of a user's own as `module:function`. A new method of
+this package is a new file with a decorated function and an import below.
 Options are the function's keyword-only arguments: what a configuration may set is what the function takes.
 """
 
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 
 from empg_gym.errors import ConfigError, nearest
 from empg_gym.trainers.algorithms.base import Advantages, PolicyLoss, PolicyTokens, RolloutSteps
+from empg_gym.userobject import find_object
 
 AdvantageFunction = Callable[..., Advantages]
 """`(RolloutSteps, *, options) -> Advantages`"""
@@ -35,19 +37,19 @@ def register_policy_loss(name: str) -> Callable[[Function], Function]:
 
 
 def get_advantage(name: str, options: Mapping[str, Any] | None = None) -> Callable[[RolloutSteps], Advantages]:
-    """Return the advantage function of that name with its options filled in.
+    """Return the advantage function of that name, or that `module:function`, with its options filled in.
 
     Raises:
-        ConfigError: no such name, or an option that it does not take.
+        ConfigError: no such function, or an option that it does not take.
     """
     return _bound(ADVANTAGES, "advantage", name, options or {})
 
 
 def get_policy_loss(name: str, options: Mapping[str, Any] | None = None) -> Callable[[PolicyTokens], PolicyLoss]:
-    """Return the policy loss of that name with its options filled in.
+    """Return the policy loss of that name, or that `module:function`, with its options filled in.
 
     Raises:
-        ConfigError: no such name, or an option that it does not take.
+        ConfigError: no such function, or an option that it does not take.
     """
     return _bound(POLICY_LOSSES, "policy loss", name, options or {})
 
@@ -68,9 +70,15 @@ def _register(registry: dict[str, Callable[..., Any]], name: str) -> Callable[[F
 
 
 def _bound(registry: dict[str, Callable[..., Any]], kind: str, name: str, options: Mapping[str, Any]) -> Callable[[Any], Any]:
-    if name not in registry:
-        raise ConfigError(f"unknown {kind} {name!r}; {nearest(name, registry)}")
-    function, known = registry[name], option_names(registry[name])
+    if ":" in name:
+        function = find_object(name)
+        if not callable(function):
+            raise ConfigError(f"the {kind} {name!r} is no function but {type(function).__name__}")
+    elif name in registry:
+        function = registry[name]
+    else:
+        raise ConfigError(f"unknown {kind} {name!r}; {nearest(name, registry)}; one of your own is named as module:function")
+    known = option_names(function)
     for option in options:
         if option not in known:
             raise ConfigError(f"the {kind} {name!r} has no option {option!r}; {nearest(option, known)}")

@@ -62,7 +62,7 @@ class Generator(Protocol):
     """A `SessionAgent` whose weights the trainer changes."""
 
     policy_version: int
-    """Number of updates of the weights in use."""
+    """Reinforcement steps that the weights in use have seen."""
 
     @property
     def usage(self) -> Usage:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from empg_gym.errors import ConfigError, RowOverflowError
@@ -87,8 +88,8 @@ class HFGenerator:
         limits = [limit for limit in (max_row_tokens, positions) if limit is not None]
         self.model = model
         self.codec = ChatCodec(tokenizer)
-        self.max_response_tokens = max_response_tokens
         self.max_row_tokens: int | None = min(limits) if limits else None
+        self.max_response_tokens = min([max_response_tokens, *limits])
         self.policy_version = policy_version
         _check(config, self.max_row_tokens)
         self._stop_ids = _stop_ids(model, tokenizer, self.codec)
@@ -96,7 +97,7 @@ class HFGenerator:
             model,
             sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k),
             stop_ids=sorted(self._stop_ids),
-            max_response_tokens=max_response_tokens,
+            max_response_tokens=self.max_response_tokens,
             max_batch=max_batch,
             max_row_tokens=self.max_row_tokens,
             max_read_tokens=max_read_tokens,
@@ -161,6 +162,14 @@ class HFGenerator:
                 if not self._engine.busy:
                     return
                 turns = _SETTLE if self._engine.step() else 1
+        except torch.OutOfMemoryError as error:
+            # Only the configuration can help: a row that is tried again would fail again, or be missed in the batch.
+            self._engine.fail(
+                ConfigError(
+                    f"the device has no memory for {self._engine.live} rows ({str(error).split('. ', 1)[0]}): lower max_batch "
+                    "(rollout.concurrency of a training run) or max_row_tokens"
+                )
+            )
         except BaseException as error:
             self._engine.fail(error)
             if not isinstance(error, Exception):

@@ -55,3 +55,19 @@ def test_dual_clip_can_be_left_out():
 def test_ranges_are_checked():
     with pytest.raises(ConfigError, match="expected 0 <= clip_low"):
         gradient(1.0, 1.0, clip_low=1.5)
+
+
+def test_a_ratio_beyond_every_number_stays_a_number():
+    logprobs = torch.tensor([-200.0, 0.0, 0.0], requires_grad=True)
+    tokens = PolicyTokens(
+        logprobs=logprobs,
+        old_logprobs=torch.tensor([0.0, -200.0, -200.0]),
+        advantages=torch.tensor([1.0, 1.0, 0.0]),
+        weights=torch.ones(3),
+        row=torch.zeros(3, dtype=torch.long),
+        entropies=torch.zeros(3),
+    )
+    result = get_policy_loss("ppo_clip", {})(tokens)
+    result.loss.backward()
+    assert torch.isfinite(result.loss)
+    assert torch.isfinite(logprobs.grad).all()
