@@ -53,7 +53,12 @@ def evaluate(
     base_url: Annotated[str | None, typer.Option(help="Address of the agent openai's server, such as http://127.0.0.1:8000/v1.")] = None,
     dialogue: Annotated[str | None, typer.Option(help="Dialogue format: think-action, react, plain or native.")] = None,
     history: Annotated[int | None, typer.Option(help="Earlier turns that the agent sees; default: all.", min=0)] = None,
-    show_admissible: Annotated[bool, typer.Option("--show-admissible", help="List the admissible actions in each message.")] = False,
+    show_admissible: Annotated[
+        bool | None, typer.Option("--show-admissible/--no-show-admissible", help="List the admissible actions in each message.")
+    ] = None,
+    system_prompt: Annotated[
+        str | None, typer.Option(help="Replaces the prompt made of the environment's and the dialogue's rules; '' leaves it out.")
+    ] = None,
     retries: Annotated[int, typer.Option(help="Further runs of an episode that failed.", min=0)] = 1,
     prices: Annotated[
         str | None, typer.Option(help="Prices of a million prompt and completion tokens: 0.15,0.60.", metavar="IN,OUT")
@@ -73,6 +78,7 @@ def evaluate(
     """Evaluate an agent: play episodes, write every one down, and tell success and score with their 95 % intervals.
 
     Killed and started again with the same options and --out, it goes on where it stopped and runs again only what failed.
+    A checkpoint of a training run plays as in that run, in all that no option says otherwise.
     """
     from empg_gym.evaluation.settings import read_limits, read_prices, read_settings, read_tasks
 
@@ -105,6 +111,7 @@ def evaluate(
             dialogue=dialogue,
             history=history,
             show_admissible=show_admissible,
+            system_prompt=system_prompt,
             env_kwargs=settings.env,
             agent_options=options,
             agent_name=agent,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gymnasium as gym
 
 from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agents.training_run import TrainingRun
 from empg_gym.dialogue import Dialogue
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError, nearest
@@ -26,13 +27,13 @@ HELD_OUT = ("test", "valid_unseen", "valid", "validation", "dev", "eval")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """How the environment talks with the agent; the arguments of `LLMAgentEnv`."""
+    """How the environment talks with the agent; the arguments of `LLMAgentEnv`. None is what nobody has said."""
 
     dialogue: str | Dialogue | None = None
     preferred: Dialogue | None = None
     """The agent's own format: takes the place of `None` where the environment has no protocol of its own."""
     history: int | None = None
-    show_admissible: bool = False
+    show_admissible: bool | None = None
     system_prompt: str | None = None
 
 
@@ -43,6 +44,8 @@ class Source:
     env_id: str
     kwargs: Mapping[str, Any]
     conversation: Conversation
+    as_trained: Mapping[str, Any] = field(default_factory=dict)
+    """Options that the agent's training run decided, as nobody else did: names as on the command line."""
 
     def is_named(self, name: str) -> bool:
         """Whether `name` is the environment's id or a short form of it."""
@@ -61,9 +64,22 @@ class Source:
             inner,
             dialogue=talk.dialogue or (None if inner.unwrapped.native_protocol else talk.preferred),
             history=talk.history,
-            show_admissible=talk.show_admissible,
+            show_admissible=bool(talk.show_admissible),
             system_prompt=talk.system_prompt,
         )
+
+    def played_as(self, run: TrainingRun) -> Source:
+        """Return the source as a training run played it, in all that nobody else has decided; itself where that run had another one."""
+        if run.env_id != self.env_id:
+            return self
+        kwargs = run.env_kwargs(self.kwargs)
+        talk = {
+            name: value
+            for name, value in run.conversation.items()
+            if value is not None and value is not False and getattr(self.conversation, name) is None
+        }
+        taken = {f"env.{name}": value for name, value in kwargs.items() if name not in self.kwargs}
+        return replace(self, kwargs=kwargs, conversation=replace(self.conversation, **talk), as_trained={**talk, **taken})
 
     def describe(self, env: LLMAgentEnv) -> dict[str, Any]:
         """Return what the results of this environment depend on, besides the agent."""
@@ -83,6 +99,7 @@ class Source:
             "history": env.history,
             "show_admissible": env.show_admissible,
             "prompt_hash": hashlib.sha256(env.system_prompt.encode()).hexdigest()[:16],
+            **({"as_trained": dict(self.as_trained)} if self.as_trained else {}),
         }
 
 

@@ -32,6 +32,9 @@ class LiveTable:
         self._new: dict[str, int] = defaultdict(int)
         self._began = self._said = 0.0
 
+    def note(self, text: str) -> None:
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def begin(self, totals: Mapping[str, int], done: Sequence[EpisodeRecord]) -> None:
         self._totals = dict(totals)
         for record in done:

@@ -35,6 +35,10 @@ _SECRET = re.compile(r"key|secret|password|^token$|^env$|header", re.IGNORECASE)
 class Watcher(Protocol):
     """Is told how an evaluation goes, as the live table of the command line is."""
 
+    def note(self, text: str) -> None:
+        """Called before the start with what was decided on the user's behalf: that a training run decided options."""
+        ...
+
     def begin(self, totals: Mapping[str, int], done: Sequence[EpisodeRecord]) -> None:
         """Called once, with the episodes of each environment and those that an earlier run has done."""
         ...

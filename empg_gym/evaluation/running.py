@@ -5,11 +5,13 @@ How episodes are run and counted is in `pool`, which ones in `plan`, what is wri
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from empg_gym.agents import Agent, SessionAgent, make_agent
+from empg_gym.agents.training_run import TrainingRun
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.environments import Conversation, Source, find_source
@@ -18,6 +20,8 @@ from empg_gym.evaluation.summary import Prices, Summary
 from empg_gym.rollout import Limits, run_sync
 
 _CONCURRENCY = 32
+_SHOWN = 60
+"""Characters of a value that are shown."""
 
 
 def evaluate(
@@ -33,7 +37,7 @@ def evaluate(
     out: str | Path | None = None,
     dialogue: str | Dialogue | None = None,
     history: int | None = None,
-    show_admissible: bool = False,
+    show_admissible: bool | None = None,
     system_prompt: str | None = None,
     env_kwargs: Mapping[str, Any] | None = None,
     agent_options: Mapping[str, Any] | None = None,
@@ -45,6 +49,9 @@ def evaluate(
 ) -> Summary:
     """Play episodes of `envs` with `agent` and return what came of them.
 
+    A checkpoint of a training run plays the run's own environment as in training: what is left out here of the conversation (`dialogue`,
+    `history`, `show_admissible`, `system_prompt`) and of `env_kwargs` comes from the run. `as_trained` in the results says what that was.
+
     Args:
         envs: ids such as "EMPG/ALFWorld-v0" or "alfworld", each with a split behind "@" if wanted ("alfworld@valid_seen").
         agent: the name of an agent (see `make_agent`), or an agent.
@@ -55,7 +62,7 @@ def evaluate(
         concurrency: episodes under way at once; None leaves it to the agent.
         seed: decides the drawn tasks, the environments' seeds and the agent's.
         out: folder for configuration, trajectories and summary; an earlier run of the same configuration there is gone on with.
-        dialogue, history, show_admissible, system_prompt: as of `LLMAgentEnv`.
+        dialogue, history, show_admissible, system_prompt: as of `LLMAgentEnv`; None takes the training run's, else its default.
         env_kwargs: arguments of `gym.make`; `{"WebShop": {...}}` gives some to one environment only.
         agent_options: options of a named agent.
         agent_name: label of an agent that is given as an object, in results.
@@ -96,7 +103,13 @@ def evaluate(
         prices=Prices.of(prices),
     )
     try:
-        for source in _sources(names, split, env_kwargs or {}, talk):
+        trained = getattr(player, "training_run", None)
+        sources = list(_sources(names, split, env_kwargs or {}, talk))
+        if trained is not None:
+            sources = [source.played_as(trained) for source in sources]
+            if watch is not None:
+                watch.note(_as_trained(trained, sources, getattr(player, "as_trained", {})))
+        for source in sources:
             run.add(source, tasks, episodes)
         return run_sync(run.play(None if out is None else Path(out), watch))
     finally:
@@ -114,3 +127,14 @@ def _sources(names: Sequence[str], split: str | None, kwargs: Mapping[str, Any],
         yield find_source(
             name, split=split, kwargs={**common, **{key: value for given in own for key, value in given.items()}}, conversation=talk
         )
+
+
+def _as_trained(run: TrainingRun, sources: Sequence[Source], of_agent: Mapping[str, Any]) -> str:
+    """Return in a line what the training run decided, in the form in which the command line overrides it."""
+    taken = {name: value for source in sources for name, value in source.as_trained.items()}
+    taken |= {f"agent.{name}": value for name, value in of_agent.items()}
+    values = ((name, json.dumps(value, ensure_ascii=False)) for name, value in taken.items())
+    said = " ".join(f"{name}={text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}" for name, text in values)
+    others = ", ".join(dict.fromkeys(source.env_id for source in sources if source.env_id != run.env_id))
+    elsewhere = f"; in {others}, where it was not trained, only agent.…" if others else ""
+    return f"as in the training run {run.folder}: {said or 'nothing, as all is given'}{elsewhere}"

@@ -112,6 +112,13 @@ def test_exit_codes(tmp_path, arguments, code, said):
     assert (found, err) == (code, "") and said in out
 
 
+@pytest.mark.parametrize("given", ["", "Open doors."])
+def test_a_system_prompt_of_ones_own(tmp_path, given):
+    code, _, err = empg_gym("eval", TOY_ID, "-a", "expert", "-n", "1", "--no-report", "--system-prompt", given, "--out", tmp_path / "run")
+    (line,) = (tmp_path / "run" / "trajectories.jsonl").read_text().splitlines()
+    assert (code, err, json.loads(line)["system_prompt"]) == (0, "", given)
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
