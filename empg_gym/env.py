@@ -43,9 +43,13 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A point in an episode, as `TextEnv.snapshot` returns it: opaque, picklable, valid in any environment of the same data."""
+    """A point in an episode, as `TextEnv.snapshot` returns it: opaque, picklable, valid in any environment of the same data and variant."""
 
     benchmark: str
+    fingerprint: str
+    """Of the data, as `TextEnv.fingerprint`."""
+    variant: str
+    """As `TextEnv._variant`."""
     task: str
     step: int
     ended: tuple[bool, bool]
@@ -205,6 +209,11 @@ class TextEnv(gym.Env[str, str], ABC):
         """Return the action text that stands for a call of one of `tools`; a call of anything else is an action that can't be parsed."""
         return str(arguments.get("action", "")) if name == "act" else f"{name}({arguments})"
 
+    @property
+    def _variant(self) -> str:
+        """How the same data is played, such as a wording or a protocol: a snapshot goes on only where that is the same."""
+        return ""
+
     def _extras(self) -> dict[str, Any]:
         """Further `info` entries, documented on the benchmark's card."""
         return {}
@@ -297,6 +306,8 @@ class TextEnv(gym.Env[str, str], ABC):
         """Return the present state: exact, cheap and picklable."""
         return State(
             benchmark=self.benchmark,
+            fingerprint=self.fingerprint,
+            variant=self._variant,
             task=self.task,
             step=self._step,
             ended=(self._terminated, self._truncated),
@@ -305,18 +316,30 @@ class TextEnv(gym.Env[str, str], ABC):
         )
 
     def restore(self, state: State) -> tuple[str, dict[str, Any]]:
-        """Go to a state that `snapshot` returned, here or in another environment of the same data.
+        """Go to a state that `snapshot` returned, here or in another environment of the same data and variant.
 
         Returns:
             observation and info as of that state.
 
         Raises:
-            TaskError: the state is of another benchmark or its task is not in this split.
+            TaskError: no such state, or one of another benchmark, of a task that is not in this split, of other data or another variant.
         """
+        if not isinstance(state, State):
+            raise TaskError(f"restore takes a State as snapshot() returns it, not {type(state).__name__}")
         if state.benchmark != self.benchmark:
             raise TaskError(f"a snapshot of {state.benchmark} can't be restored in {self.benchmark}")
         if not self._has_task(state.task):
             raise TaskError(f"the snapshot's task {state.task!r} is not in split {self.split!r}")
+        if state.fingerprint != self.fingerprint:
+            raise TaskError(
+                f"the snapshot is of other data ({state.fingerprint}) than this environment has ({self.fingerprint}); "
+                "restore it in one made with the same arguments"
+            )
+        if state.variant != self._variant:
+            raise TaskError(
+                f"the snapshot is of the variant {state.variant!r}, this environment of {self._variant!r}; "
+                "restore it in one made with the same arguments"
+            )
         if self._task != state.task:
             self._start(state.task)
             self._task = state.task

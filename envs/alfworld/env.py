@@ -94,6 +94,7 @@ class ALFWorldEnv(TextEnv):
         self._strip_intro = strip_intro
         human = _choice("goals", goals, ("template", "human")) == "human"
         self._source = _source(split, data, human, resolve_task_types(task_types), size)
+        self._played = f"{wording} wording, {engine} engine"
         self._engine = _engine(_choice("engine", engine, ("fast", "textworld")), self)
         self._loaded: LoadedGame
         self._goal = ""
@@ -128,6 +129,10 @@ class ALFWorldEnv(TextEnv):
 
     def _admissible(self) -> list[str]:
         return self._engine.admissible
+
+    @property
+    def _variant(self) -> str:
+        return self._played
 
     def _save(self) -> Any:
         return self._goal, self._won, self._engine.save()

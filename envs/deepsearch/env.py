@@ -334,6 +334,10 @@ class DeepSearchEnv(TextEnv):
             return None
         return self.protocol.write(action, _thought(action))
 
+    @property
+    def _variant(self) -> str:
+        return self.protocol.name
+
     def _save(self) -> Episode:
         return self._episode
 

@@ -122,6 +122,7 @@ class WebShopEnv(TextEnv):
                 f"use split='all', the other kind of goals, or more products"
             )
         self._kind = goals
+        self._conduct = f"{compat}, {observation}"
         self._sampling = self.shop.goals.sampling(self.goals)
         self._sampler = self.shop.goals.sampler() if compat == "upstream" else None
         self._drawn: str | None = None
@@ -206,6 +207,10 @@ class WebShopEnv(TextEnv):
         return self._expert.action(self._present, self.view.page)
 
     # Branching
+
+    @property
+    def _variant(self) -> str:
+        return self._conduct
 
     def _save(self) -> Payload:
         sampler = None if self._sampler is None else self._sampler.getstate()

@@ -110,6 +110,15 @@ def test_a_restored_state_goes_on_as_the_first_time(seed, before, size):
     assert walk(env) == walk(env) == walk(other)
 
 
+def test_a_state_of_the_other_wording_or_of_other_houses_is_refused():
+    env = ALFWorldEnv(size="small", wording="old")
+    env.reset(seed=0)
+    with pytest.raises(TaskError, match="of the variant 'old wording, fast engine', this environment of 'new wording, fast engine'"):
+        ALFWorldEnv(size="small").restore(env.snapshot())
+    with pytest.raises(TaskError, match="is not in split"):
+        ALFWorldEnv(wording="old").restore(env.snapshot())
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200) | st.sampled_from(["", " ", "\n", "\x00\x1b[31m", "x" * 100_000, "去 冰箱", "اذهب", "go to \ud800"]))
 def test_any_text_is_answered(text):

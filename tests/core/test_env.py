@@ -135,6 +135,10 @@ def test_a_foreign_snapshot_is_refused():
     env.reset(seed=1)
     with pytest.raises(TaskError, match="split"):
         DoorsEnv(split="test").restore(env.snapshot())
+    with pytest.raises(TaskError, match=r"of other data \(doors-3-4\) than this environment has \(doors-5-4\)"):
+        DoorsEnv(length=5).restore(env.snapshot())
+    with pytest.raises(TaskError, match="restore takes a State as snapshot\\(\\) returns it, not dict"):
+        env.restore({})
 
 
 @given(st.text())
