@@ -154,7 +154,11 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @abstractmethod
     def expert(self) -> str | None:
-        """An action on a way to success from the present state, or None if there is none."""
+        """Return an action on a way to success from the present state, or None if there is none.
+
+        Raises:
+            TaskError: before the first reset.
+        """
 
     @property
     @abstractmethod

@@ -162,6 +162,7 @@ class ALFWorldEnv(TextEnv):
         return self._loaded.game.goal.task_type
 
     def expert(self) -> str | None:
+        _ = self.task  # raises before the first reset
         return Expert(self._engine.full(), search=self._search).act()
 
     @property

@@ -325,7 +325,8 @@ class DeepSearchEnv(TextEnv):
         return self._episode.verdict.score if self._episode.verdict is not None else 0.0
 
     def expert(self) -> str | None:
-        if self._task is None or self._episode.verdict is not None:
+        _ = self.task  # raises before the first reset
+        if self._episode.verdict is not None:
             return None
         left = self.max_steps - self._step
         can_search = left > 1 and (self.max_searches is None or len(self._episode.asked) < self.max_searches)

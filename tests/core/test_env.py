@@ -117,6 +117,20 @@ def test_step_before_reset_says_so():
         DoorsEnv().step("open door 1")
 
 
+@pytest.mark.parametrize(
+    ("name", "small"),
+    [
+        ("EMPG/ALFWorld-v0", {"size": "small"}),
+        ("EMPG/WebShop-v0", {"num_products": 100, "split": "all"}),
+        ("EMPG/DeepSearch-v0", {"world_size": 240}),
+    ],
+)
+def test_the_expert_before_reset_says_so(name, small, tmp_path, monkeypatch):
+    monkeypatch.setenv("EMPG_GYM_CACHE", str(tmp_path))
+    with pytest.raises(TaskError, match=r"no task yet: call reset\(\) first"):
+        gym.make(name, **small).unwrapped.expert()
+
+
 @given(st.lists(st.sampled_from(["open door 1", "open door 2", "open door 3", "open door 4", "?"]), max_size=8), st.integers(0, 8))
 def test_a_restored_snapshot_goes_on_as_the_original(actions, cut):
     env, other = DoorsEnv(), DoorsEnv()
