@@ -1,7 +1,7 @@
 """Agents from somebody's own Python module: `python:pkg.module:object`.
 
-The object may be an agent (`act` or `session`), a class of agents (called with the options), or a function `f(messages, tools)`, with or
-without `async`, that returns the response. The current folder is looked in first, as `python -m` does.
+The object may be an agent (`act` or `session`), a class of agents (called with the options), or a function `f(messages)` or
+`f(messages, tools)`, with or without `async`, that returns the response. The current folder is looked in first, as `python -m` does.
 """
 
 from __future__ import annotations
@@ -16,15 +16,29 @@ from empg_gym.userobject import find_object
 
 
 class FunctionAgent:
-    """A function as an agent."""
+    """A function as an agent.
+
+    Raises:
+        ConfigError: it can be called neither as `f(messages)` nor as `f(messages, tools=…)`.
+    """
 
     def __init__(self, function: Callable[..., Reply | Awaitable[Reply]]) -> None:
         self._function = function
-        parameters = inspect.signature(function).parameters.values()
-        self._takes_tools = len(parameters) > 1 or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        self._takes_tools = _can_be_called(function, None, tools=None)
+        if not self._takes_tools and not _can_be_called(function, None):
+            name = getattr(function, "__qualname__", repr(function))
+            raise ConfigError(f"the function {name} can't be called as an agent: expected f(messages) or f(messages, tools)")
 
     def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Reply | Awaitable[Reply]:
         return self._function(messages, tools=tools) if self._takes_tools else self._function(messages)
+
+
+def _can_be_called(function: Callable[..., Any], *arguments: None, **named: None) -> bool:
+    try:
+        inspect.signature(function).bind(*arguments, **named)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def load_agent(target: str, options: Mapping[str, Any]) -> Agent | SessionAgent:
@@ -41,8 +55,22 @@ def load_agent(target: str, options: Mapping[str, Any]) -> Agent | SessionAgent:
             raise ConfigError(f"can't make an agent of {target}: {error}") from None
     elif options:
         raise ConfigError(f"{target} is no class, so it takes no options; given: {', '.join(sorted(options))}")
+    return as_agent(found, target)
+
+
+def as_agent(found: object, name: str | None = None) -> Agent | SessionAgent:
+    """Return an object as the agent that it is: itself, or a function wrapped.
+
+    Raises:
+        ConfigError: it is none; the text calls it `name`.
+    """
+    if inspect.isclass(found):
+        raise ConfigError(f"{name or found.__qualname__} is a class, not an agent: give an object of it, {found.__name__}(…)")
     if callable(getattr(found, "act", None)) or callable(getattr(found, "session", None)):
         return cast(Agent | SessionAgent, found)
     if callable(found):
         return FunctionAgent(found)
-    raise ConfigError(f"{target} is no agent: it needs act(messages, *, tools=None), session(env, seed), or to be a function")
+    raise ConfigError(
+        f"{name or repr(found)} is no agent: expected the name of one, an object with act(messages, *, tools=None) or session(env, seed), "
+        "or a function f(messages)"
+    )

@@ -6,11 +6,12 @@ How episodes are run and counted is in `pool`, which ones in `plan`, what is wri
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from empg_gym.agents import Agent, SessionAgent, make_agent
+from empg_gym.agents import Agent, Reply, SessionAgent, make_agent
+from empg_gym.agents.python_object import as_agent
 from empg_gym.agents.training_run import TrainingRun
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError
@@ -26,7 +27,7 @@ _SHOWN = 60
 
 def evaluate(
     envs: str | Sequence[str],
-    agent: str | Agent | SessionAgent,
+    agent: str | Agent | SessionAgent | Callable[..., Reply | Awaitable[Reply]],
     *,
     split: str | None = None,
     episodes: int | None = None,
@@ -54,7 +55,8 @@ def evaluate(
 
     Args:
         envs: ids such as "EMPG/ALFWorld-v0" or "alfworld", each with a split behind "@" if wanted ("alfworld@valid_seen").
-        agent: the name of an agent (see `make_agent`), or an agent.
+        agent: the name of an agent (see `make_agent`), an agent, or a function `f(messages)` or `f(messages, tools)` that returns the
+            response, with or without `async`.
         split: split of all environments that name none; None takes the held-out one.
         episodes: tasks to draw from the split, without replacement; None runs all of them, or 500 drawn ones of a larger split.
         tasks: ids or indices of the tasks to run.
@@ -77,7 +79,7 @@ def evaluate(
     """
     if repeats < 1 or retries < 0 or (concurrency is not None and concurrency < 1):
         raise ConfigError(f"repeats and concurrency must be at least 1, retries at least 0; got {repeats}, {concurrency} and {retries}")
-    player = make_agent(agent, **(agent_options or {})) if isinstance(agent, str) else agent
+    player = make_agent(agent, **(agent_options or {})) if isinstance(agent, str) else as_agent(agent)
     concurrency = concurrency or int(getattr(player, "preferred_concurrency", _CONCURRENCY))
     if concurrency < 1:
         raise ConfigError(f"the agent's preferred_concurrency must be at least 1, not {concurrency}")
@@ -93,7 +95,7 @@ def evaluate(
     limits = limits or Limits(end_on_cut_response=bool(getattr(player, "end_on_cut_response", True)))
     run = Run(
         player=player,
-        label=agent_name or (agent if isinstance(agent, str) else type(agent).__qualname__),
+        label=agent_name or (agent if isinstance(agent, str) else str(getattr(agent, "__qualname__", type(agent).__qualname__))),
         options=dict(agent_options or {}),
         repeats=repeats,
         seed=seed,

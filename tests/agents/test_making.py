@@ -76,6 +76,33 @@ def test_python_objects(module, name):
     assert success(f"python:{module}:{name}") == 1.0
 
 
+def answer_door(messages):
+    return f"<think></think><action>open door {messages[-1]['content'].split('says ')[1][:-1]}</action>"
+
+
+async def answer_later(messages, tools):
+    return answer_door(messages)
+
+
+@pytest.mark.parametrize("agent", [answer_door, answer_later, lambda messages, again=False: answer_door(messages)])
+def test_functions_are_agents(agent):
+    assert success(agent) == 1.0
+
+
+@pytest.mark.parametrize(
+    "agent, sign",
+    [
+        (3, "3 is no agent: expected the name of one, an object with act"),
+        (None, "None is no agent"),
+        (HumanAgent, r"HumanAgent is a class, not an agent: give an object of it, HumanAgent\(…\)"),
+        (lambda: "look", r"<lambda> can't be called as an agent: expected f\(messages\)"),
+    ],
+)
+def test_an_object_that_is_no_agent_is_told_before_the_first_episode(agent, sign):
+    with pytest.raises(ConfigError, match=sign):
+        evaluate(TOY_ID, agent, episodes=1)
+
+
 def test_options_reach_a_python_class(module):
     assert success(f"python:{module}:Player", agent_options={"offset": 4}) == 0.0
 
