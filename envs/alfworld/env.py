@@ -21,6 +21,7 @@ from empg_gym.envs.alfworld.goals import resolve_task_types
 from empg_gym.envs.alfworld.source import GameSource, LoadedGame
 from empg_gym.envs.alfworld.texts import WORDINGS
 from empg_gym.envs.alfworld.world.source import EmbeddedWorld
+from empg_gym.envs.fetched import fetched
 from empg_gym.errors import ConfigError, nearest
 
 _RULES = """\
@@ -219,12 +220,9 @@ def _source(split: str, data: str | Path | None, human: bool, task_types: tuple[
 
 
 def _fetched(human: bool) -> Path:
-    """Return the folder of the newest release in the data store; human goals come with the older one only."""
-    from empg_gym.data.registry import find_set
-    from empg_gym.data.store import DataStore
-
+    """Return the folder of the newest release that is here; human goals come with the older one only."""
     names = ("alfworld-2.1.1",) if human else ("alfworld-2.1.3", "alfworld-2.1.1")
-    folder = next((folder for name in names if (folder := DataStore().path(find_set(name))) is not None), None)
+    folder = next(iter(fetched(names).values()), None)
     if folder is None:
         raise ConfigError(
             f"data='official' found no released games; run `empg-gym data get {names[0]}`, set ALFWORLD_DATA to their folder, "

@@ -85,6 +85,11 @@ def open_tasks(
 
         questions, passages = open_world(world_size, world_seed)
         return _tasks(questions, (), split, kinds), open_library(passages, backend, visit, web)
+    if data == "official":
+        raise ConfigError(
+            "Deep Search has no one official set: `empg-gym data list` names them; after `empg-gym data get NAME` give data=PATH, "
+            "as `empg-gym data path NAME` tells it"
+        )
     path = Path(data).expanduser()
     loaded = _load(path, mix, _stamp(path))
     if corpus is not None:

@@ -20,6 +20,7 @@ from empg_gym.envs.webshop.expert import KNOWLEDGE, Expert
 from empg_gym.envs.webshop.goal import Goal
 from empg_gym.envs.webshop.goal_build import KINDS
 from empg_gym.envs.webshop.nouns import choose_nouns
+from empg_gym.envs.webshop.official import official_folder
 from empg_gym.envs.webshop.progress import Progress
 from empg_gym.envs.webshop.rules import RULES, TOOLS
 from empg_gym.envs.webshop.session import SessionState, ShopSession
@@ -55,7 +56,7 @@ class WebShopEnv(TextEnv):
 
     Args:
         split: "train", "valid", "test" or "all" (goal number = task number).
-        data: folder of the official files; None = the embedded world.
+        data: folder of the official files, or "official" for the set that `empg-gym data get` brought; None = the embedded world.
         max_steps: actions until the episode is truncated.
         observation: "text", "text_rich", "html" or "url".
         goals: "synthetic" (made from attributes and options) or "human" (written by people; in the embedded world, like people).
@@ -111,8 +112,8 @@ class WebShopEnv(TextEnv):
         _check_number("num_prev_actions", num_prev_actions, 0)
         _check_number("num_products", 100 if num_products is None else num_products, 1)
         if not isinstance(data, str | Path | None):
-            raise ConfigError(f"data must be a folder, or None for the embedded world, not {data!r}")
-        folder = None if data is None else Path(data).expanduser()
+            raise ConfigError(f"data must be a folder, 'official', or None for the embedded world, not {data!r}")
+        folder = official_folder() if data == "official" else None if data is None else Path(data).expanduser()
         store = open_store(folder, num_products, progress)
         self.shop = Shop(store, open_goals(store, goals, price_seed), goals, choose_nouns(nouns, folder))
         self.goals = split_range(split, len(self.shop.goals))

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from empg_gym.envs.fetched import fetched
 from empg_gym.envs.webshop.jsonstream import read_array, read_object
 from empg_gym.envs.webshop.product import Product, parse_product
-from empg_gym.errors import DataError
+from empg_gym.errors import ConfigError, DataError
 
 LONGEST_ASIN = 10
 
@@ -35,6 +36,21 @@ class OfficialFiles:
     def all(self) -> list[Path]:
         """The files that exist."""
         return [path for path in (self.products, self.mined, self.human) if path is not None]
+
+
+def official_folder() -> Path:
+    """Return the folder of the set that was fetched.
+
+    Raises:
+        ConfigError: none is here, or both are: a result must not depend on which.
+    """
+    sets = fetched(("webshop-small", "webshop-full"))
+    if len(sets) == 1:
+        return next(iter(sets.values()))
+    if sets:
+        known = ", ".join(f"data={str(folder)!r} ({name})" for name, folder in sets.items())
+        raise ConfigError(f"data='official' could be any of {len(sets)} sets that are here; say which: {known}")
+    raise ConfigError("data='official' found no WebShop; run `empg-gym data get webshop-small` (or webshop-full), or give data=PATH")
 
 
 def find_files(folder: Path) -> OfficialFiles:

@@ -387,6 +387,7 @@ def test_tool_calls_become_actions() -> None:
         ({"invalid_penalty": -1}, "invalid_penalty must be"),
         ({"world_size": 10}, "world_size must be"),
         ({"world_seed": "x"}, "world_seed must be"),
+        ({"data": "official"}, "no one official set.*empg-gym data path NAME"),
         ({"corpus": "corpus.jsonl"}, "go with data"),
         ({"mix": "paper"}, "go with data"),
         ({"backend": "bm26"}, "backend"),

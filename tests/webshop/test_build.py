@@ -9,7 +9,7 @@ import pytest
 from empg_gym.envs.webshop import build
 from empg_gym.envs.webshop.env import WebShopEnv
 from empg_gym.envs.webshop.store import ProductStore
-from empg_gym.errors import DataError
+from empg_gym.errors import ConfigError, DataError
 from tests.webshop.records import codes, official, record, write_official
 
 
@@ -38,6 +38,21 @@ def test_records_become_products(tmp_path):
     assert one.document == f"plain mug {first.lower()} a mug of stoneware. holds 12 oz color: red | blue, green"
     assert (two.price, two.pricing, two.bullets, two.attributes) == ("$9.99 to $24.99", (9.99, 24.99), ("one line",), ("DUMMY_ATTR",))
     assert (three.price, three.pricing, three.instruction) == ("$100.0", (100.0,), None)
+
+
+def test_official_is_the_set_that_was_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("EMPG_GYM_CACHE", str(tmp_path))
+    with pytest.raises(ConfigError, match="found no WebShop; run `empg-gym data get webshop-small`"):
+        WebShopEnv(data="official")
+    root = tmp_path / "data"
+    write_official(root / "webshop-full", [record(f"B{number:09}") for number in range(30)])
+    (root / "lock.json").write_text(json.dumps({"webshop-full": {}}))
+    env = WebShopEnv("all", data="official")
+    assert env.fingerprint == WebShopEnv("all", data=root / "webshop-full").fingerprint
+    write_official(root / "webshop-small", [record("B000000000")])
+    (root / "lock.json").write_text(json.dumps({"webshop-full": {}, "webshop-small": {}}))
+    with pytest.raises(ConfigError, match=r"say which: data='.*webshop-small' \(webshop-small\), data='.*webshop-full'"):
+        WebShopEnv(data="official")
 
 
 @pytest.mark.parametrize("goals", ["synthetic", "human"])
