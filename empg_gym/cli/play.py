@@ -2,6 +2,7 @@
 
 Rules:
     - What is typed is the action, as an agent would write it. A line that begins with a colon speaks to the game instead (`:help`).
+    - A person gets the form that is easiest to read and type (`READABLE`), unless `--set` names another.
     - Leaving (`:quit`, the end of the input, Ctrl-C) ends the episode as `agent_stopped` and the command with exit code 0.
     - `--save FILE` appends the episode as a line of trajectories, however it ended, once an action was taken.
 """
@@ -27,6 +28,11 @@ HELP = """:help      this list
 :quit      leave; so do Ctrl-D and Ctrl-C"""
 LISTED = 60
 """Actions that `:actions` shows."""
+READABLE: dict[str, dict[str, Any]] = {
+    "EMPG/WebShop-v0": {"observation": "text_rich"},  # shows what is a button
+    "EMPG/DeepSearch-v0": {"protocol": "plain"},  # takes an action without tags around it
+}
+"""Arguments of `gym.make` for a person, by id."""
 
 
 def play(
@@ -40,18 +46,19 @@ def play(
 ) -> None:
     """Play a task yourself."""
     from empg_gym.dialogue import get_dialogue
-    from empg_gym.evaluation.environments import Conversation, find_source
+    from empg_gym.evaluation.environments import Conversation, find_id, find_source
 
     console = Console(highlight=False, soft_wrap=True)
     _check_writable(save)
     drawn = int.from_bytes(_entropy(), "big") if seed is None else seed
-    source = find_source(env, split=split, kwargs=_settings(set_ or ()), conversation=Conversation(preferred=get_dialogue("plain")))
+    kwargs = {**READABLE.get(find_id(env.partition("@")[0]), {}), **_settings(set_ or ())}
+    source = find_source(env, split=split, kwargs=kwargs, conversation=Conversation(preferred=get_dialogue("plain")))
     game = source.make()
     try:
         message, info = game.reset(seed=drawn, options=None if task is None else {"task": task})
         trajectory = game.trajectory
         trajectory.agent = "human"
-        _introduce(game, drawn, console)
+        _introduce(game, drawn, console, typed=not browser)
         try:
             if browser:
                 _in_browser(game, console)
@@ -90,6 +97,8 @@ def _in_terminal(game: LLMAgentEnv, message: str, actions: list[str], console: C
         game.trajectory.steps[-1].model_seconds = time.monotonic() - asked
         actions = list(info["admissible_actions"])
         console.print(_clean(message))
+        if not info["valid_action"]:
+            console.print("not a valid action (:actions lists them)", style="dim")
         if reward:
             console.print(f"reward {float(reward):+g}", style="green" if float(reward) > 0 else "red")
         if terminated or truncated:
@@ -140,10 +149,10 @@ def _in_browser(game: LLMAgentEnv, console: Console) -> None:
     play_in_browser(game, announce)
 
 
-def _introduce(game: LLMAgentEnv, seed: int, console: Console) -> None:
+def _introduce(game: LLMAgentEnv, seed: int, console: Console, *, typed: bool) -> None:
     inner = game.text_env
     console.rule(Text(f"{inner.benchmark}, {inner.split}, task {_clean(inner.task).plain}"), align="left")
-    console.print(f"seed {seed}, at most {inner.max_steps} steps; :help for help", style="dim")
+    console.print(f"seed {seed}, at most {inner.max_steps} steps{'; :help for help' if typed else ''}", style="dim")
 
 
 def _conclude(game: LLMAgentEnv, console: Console) -> None:

@@ -82,6 +82,15 @@ def test_the_game_answers_lines_with_a_colon():
 def test_every_environment_can_be_played(name):
     result = run(name, "--seed", "5", typed=":actions\nanything at all\n:quit\n")
     assert result.exit_code == 0 and "left after 1 step" in result.output
+    assert "not a valid action (:actions lists them)" in result.output
+
+
+def test_a_person_gets_the_readable_form_unless_another_is_named():
+    assert "[button] Search [button_]" in run("webshop", "--seed", "5", typed=":quit\n").output
+    assert "[button]" not in run("webshop", "--seed", "5", "--set", "observation=text", typed=":quit\n").output
+    typed = "search[river]\n:quit\n"
+    assert "not a valid action" not in run("EMPG/DeepSearch-v0@ood", "--seed", "5", typed=typed).output
+    assert "not a valid action" in run("deepsearch", "--seed", "5", "--set", "protocol=search-r1", typed=typed).output
 
 
 def test_control_characters_of_a_game_do_not_reach_the_terminal():
@@ -113,7 +122,7 @@ def test_webshop_is_played_on_its_pages(tmp_path):
 
     saved = tmp_path / "mine.jsonl"
     with Terminal("webshop", "--browser", "--seed", "1", "--save", str(saved)) as terminal:
-        terminal.expect("open ")
+        assert ":help" not in terminal.expect("open ")
         address = terminal.expect(" in your browser")
         page = httpx.get(address, follow_redirects=True)
         assert page.status_code == 200 and "Instruction" in page.text
