@@ -1,7 +1,7 @@
 """The command line, `empg-gym`. One module a command; nothing here or there imports torch before it is needed.
 
-Exit codes: 0 done, 1 done with failures that the command was asked to report, 2 wrong use or wrong input (one sentence says what and
-what to do, never a traceback), 130 interrupted.
+Exit codes: 0 done, 1 done with failures that the command was asked to report or with nothing but failures, 2 wrong use or wrong input
+(one sentence says what and what to do, never a traceback), 130 interrupted.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 WIDE = 140
 """Columns of a table that goes to a file or a pipe."""
+_MESSAGES = 3
+"""Different errors that are shown of an environment."""
+_SECRET = re.compile(r"(agent\.[\w.]*(?:key|secret|password|token|header)\w*=).*", re.IGNORECASE | re.DOTALL)
 
 
 def evaluate(
@@ -121,16 +126,22 @@ def evaluate(
             watch=None if agent == "human" else LiveTable(console),
         )
     except KeyboardInterrupt:
-        Console(stderr=True, soft_wrap=True).print(
-            f"interrupted; the same command with --out {folder} goes on", highlight=False, markup=False
-        )
+        Console(stderr=True, soft_wrap=True).print(f"interrupted; to go on: {_again(folder, out)}", highlight=False, markup=False)
         raise typer.Exit(130) from None
     _show(summary, folder, console)
+    if summary.errors:
+        console.print(f"to run only what failed again: {_again(folder, out)}", style="yellow", highlight=False, markup=False)
     if report:
         from empg_gym.report import write_report
 
         console.print(f"report: {write_report(folder)}", highlight=False, markup=False)
-    return 1 if fail_on_error and summary.errors else 0
+    return 1 if summary.errors and (fail_on_error or summary.errors == len(summary.records)) else 0
+
+
+def _again(folder: Path, out: Path | None) -> str:
+    """Return this command as it goes on in its run folder; a key is not repeated."""
+    arguments = [_SECRET.sub(r"\1…", argument) for argument in sys.argv[1:]]
+    return shlex.join(["empg-gym", *arguments, *(() if out is not None else ("--out", str(folder)))])
 
 
 def _rescore(run: Path, out: Path | None, prices: str | None, console: Console) -> int:
@@ -162,10 +173,10 @@ def _show(summary: Summary, folder: Path, console: Console) -> None:
     console.print(results_table(summary.results))
     for env, entry in summary.results.items():
         if entry["errors"]:
-            kinds = ", ".join(f"{count} {kind}" for kind, count in entry["errors_by_kind"].items())
-            console.print(
-                f"{env}: {entry['errors']} episodes failed ({kinds}); the same command runs them again", style="yellow", markup=False
-            )
+            said = "1 episode failed" if entry["errors"] == 1 else f"{entry['errors']} episodes failed"
+            messages = [f"{one['episodes']} × {one['message']}" for one in entry["error_messages"]]
+            more = [f"and {len(messages) - _MESSAGES} more in summary.json"] if len(messages) > _MESSAGES else []
+            console.print("\n  ".join([f"{env}: {said}:", *messages[:_MESSAGES], *more]), style="yellow", highlight=False, markup=False)
         if entry["cost"] is not None:
             console.print(f"{env}: cost {entry['cost']['total']:.4f}, {entry['cost']['per_episode']:.6f} an episode", highlight=False)
     console.print(f"results: {folder}", highlight=False, markup=False)

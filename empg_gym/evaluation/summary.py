@@ -24,6 +24,10 @@ from empg_gym.evaluation.intervals import mean, mean_interval, pass_at_k, share_
 from empg_gym.evaluation.record import EpisodeRecord
 
 PRICES_EXPECTED = "prices are two numbers of at least 0, of a million prompt and completion tokens"
+_MESSAGE = 500
+"""Characters of an error's text that are kept."""
+_MESSAGES = 10
+"""Different texts of errors that are kept."""
 _PACKAGES = ("gymnasium", "numpy", "httpx")
 
 
@@ -96,6 +100,7 @@ def summarise(records: Sequence[EpisodeRecord], *, prices: Prices | None = None)
         "entropy": _entropy(records),
         "stop_reasons": dict(sorted(Counter(record.stop_reason for record in records).items())),
         "errors_by_kind": dict(sorted(Counter(record.error_kind for record in records if record.failed).items())),
+        "error_messages": _messages(records),
         "retried": sum(record.attempts > 1 for record in records),
     }
 
@@ -162,6 +167,12 @@ def _tokens(records: Sequence[EpisodeRecord]) -> dict[str, int | None]:
         "completion": _total(record.completion_tokens for record in records),
         "uncounted_steps": sum(record.uncounted_steps for record in records),
     }
+
+
+def _messages(records: Sequence[EpisodeRecord]) -> list[dict[str, Any]]:
+    """Return what the failed episodes say, the most frequent first."""
+    messages = Counter((record.error or "unknown")[:_MESSAGE] for record in records if record.failed)
+    return [{"message": message, "episodes": count} for message, count in messages.most_common(_MESSAGES)]
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

@@ -14,6 +14,7 @@ import base64
 import json
 import math
 import zlib
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ CHUNK = 25
 """Episodes of one chunk."""
 INSTRUCTION_SHOWN = 200
 """Characters of an instruction that the table holds."""
+ERROR_SHOWN = 500
+"""Characters of an error that the overview holds."""
 _LABELS = ("env", "split", "type", "phase", "stop", "agent")
 
 OUTCOMES = ("success", "failure", "error", "unfinished")
@@ -50,12 +53,14 @@ class EpisodeStore:
 
     Attributes:
         rows: one dictionary an episode, with the values of the table.
+        errors: text of the error to the number of episodes that failed with it.
         token_ids: every generated token id that an episode shows, for the vocabulary.
         token_entropies: a bounded sample of token entropies, for the range of the colour scale.
     """
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
+        self.errors: Counter[str] = Counter()
         self.token_ids: set[int] = set()
         self.step_entropies: list[tuple[float, int]] = []
         self.token_entropies: list[float] = []
@@ -70,6 +75,8 @@ class EpisodeStore:
         self.rows.append(index_row(trajectory))
         self._open.append(detail(trajectory))
         result = outcome(trajectory)
+        if OUTCOMES[result] == "error":
+            self.errors[(trajectory.error or "unknown")[:ERROR_SHOWN]] += 1
         for step in trajectory.steps:
             if step.response_token_ids is not None:
                 self.token_ids.update(np.unique(step.response_token_ids).tolist())

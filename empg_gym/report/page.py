@@ -26,6 +26,9 @@ from empg_gym.report.tokens import token_texts
 _SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
 """In the order in which they build on each other; they share one scope."""
 
+_ERRORS = 5
+"""Different errors that the overview shows."""
+
 
 @lru_cache(maxsize=1)
 def _templates() -> jinja2.Environment:
@@ -116,6 +119,10 @@ def _overview(run: RunFolder) -> dict[str, Any]:
         "with_entropy": any(group.entropies[0] or group.entropies[1] for group in groups),
         "agents": sorted({row["agent"] for row in rows if row["agent"]}),
         "episodes": len(rows),
+        "failed": run.episodes.errors.total(),
+        "errors": run.episodes.errors.most_common(_ERRORS),
+        "more_errors": max(0, len(run.episodes.errors) - _ERRORS),
+        "is_training": run.is_training,
         "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
         "tiles": tiles(run.summary, run.metrics, groups),
         "groups": groups,

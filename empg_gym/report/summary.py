@@ -54,13 +54,15 @@ def tiles(summary: dict[str, Any], metrics: Sequence[Line], groups: Sequence[Gro
 def _of_result(env: str, entry: dict[str, Any], several: bool) -> Iterator[Tile]:
     success = Tile("Success", percent(_number(entry.get("success_rate"))), _bounds(entry.get("success_interval"), percent))
     score = Tile("Score", decimal(_number(entry.get("score_mean"))), _bounds(entry.get("score_interval"), decimal))
-    count = f"{text(entry.get('episodes', 0))} episodes, {text(entry.get('errors', 0))} errors"
+    errors = _counted(entry.get("errors", 0), "error")
     if several:
-        yield Tile(short_env(env), success.value, f"solved; {success.note}; score {score.value}; {count}")
+        rates = ["solved", success.note, f"score {score.value}"] if _number(entry.get("success_rate")) is not None else []
+        notes = [*rates, f"{_counted(entry.get('episodes', 0), 'episode')}, {errors}"]
+        yield Tile(short_env(env), success.value, "; ".join(filter(None, notes)))
         return
     yield success
     yield score
-    yield Tile("Episodes", text(entry.get("episodes", 0)), f"{text(entry.get('errors', 0))} errors")
+    yield Tile("Episodes", text(entry.get("episodes", 0)), errors)
     steps = entry.get("steps")
     if isinstance(steps, dict) and _number(steps.get("mean")) is not None:
         yield Tile("Steps", f"{steps['mean']:.1f}", "mean of an episode")
@@ -206,6 +208,10 @@ def decimal(value: float | None) -> str:
 def short_env(name: str) -> str:
     """Return an environment's id without its namespace and version."""
     return name.removeprefix("EMPG/").removesuffix("-v0")
+
+
+def _counted(count: object, noun: str) -> str:
+    return f"{text(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def _number(value: object) -> float | None:

@@ -1,4 +1,4 @@
-"""An agent for the tests of killed runs: plays well, slowly, and fails in some tasks while a marker file exists."""
+"""Agents for the tests of killed and failing runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 
 class SlowPlayer:
+    """Plays well, slowly, and fails in some tasks while a marker file exists."""
+
     def __init__(self, seconds: float = 0.0, marker: str = "") -> None:
         self.seconds, self.marker = seconds, marker
 
@@ -17,3 +19,13 @@ class SlowPlayer:
         if self.marker and Path(self.marker).exists() and doors[-1] == ["2"]:
             raise RuntimeError("the marker is there")
         return f"<think></think><action>open door {[door for found in doors for door in found][-1]}</action>"
+
+
+class Broken:
+    """Never answers."""
+
+    def __init__(self, api_key: str = "") -> None:
+        pass
+
+    def act(self, messages, *, tools=None):
+        raise RuntimeError("no power")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from empg_gym.evaluation.live import LiveTable, compact, results_table, with_int
 from empg_gym.evaluation.settings import read_limits, read_prices, read_settings, read_tasks
 from empg_gym.evaluation.summary import Prices
 from empg_gym.rollout import Limits
+from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, serving
 from tests.toy import TOY_ID
 
@@ -34,14 +37,18 @@ main()
 """
 
 
-def start(*arguments, **options):
+def start(*arguments, cwd=ROOT, **options):
     command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def empg_gym(*arguments):
-    process = start(*arguments)
+    return run_in(ROOT, *arguments)
+
+
+def run_in(folder, *arguments):
+    process = start(*arguments, cwd=folder)
     out, err = process.communicate(timeout=120)
     return process.returncode, out, err
 
@@ -110,6 +117,38 @@ def test_exit_codes(tmp_path, arguments, code, said):
     numbers = [] if "--tasks" in arguments else ["-n", "10"]
     found, out, err = empg_gym("eval", TOY_ID, "-a", "expert", *numbers, "--out", tmp_path / "run", "--no-report", *arguments)
     assert (found, err) == (code, "") and said in out
+
+
+def test_errors_say_why_and_how_to_go_on(tmp_path):
+    """The command that is printed goes on in the same folder."""
+    marker, folder = tmp_path / "marker", tmp_path / "run with a space"
+    marker.touch()
+    agent = ["-a", "python:tests.evaluation.player:SlowPlayer", "--set", f"agent.marker={marker}"]
+    code, out, err = empg_gym("eval", TOY_ID, *agent, "--tasks", "0,1", "--retries", "0", "--no-report", "--out", folder)
+    assert (code, err) == (0, "") and f"{TOY_ID}: 1 episode failed:\n  1 × RuntimeError: the marker is there\n" in out
+    (again,) = re.findall(r"to run only what failed again: empg-gym (.*)", out)
+    marker.unlink()
+    code, out, _ = empg_gym(*shlex.split(again))
+    assert code == 0 and "going on: 1 of 2 episodes are done" in out and "failed" not in out
+
+
+def test_nothing_but_errors_is_an_exit_code(tmp_path):
+    (tmp_path / "broken.py").write_text("def act(messages):\n    raise KeyError(messages[0]['role'])\n")
+    code, out, err = run_in(tmp_path, "eval", "tests.toy:" + TOY_ID, "-a", "python:broken:act", "-n", "3", "--no-report")
+    assert (code, err) == (1, "") and "3 episodes failed:\n  3 × KeyError: 'system'" in out
+    (again,) = re.findall(r"to run only what failed again: empg-gym (.*)", out)
+    assert "--out runs/eval/python-" in again
+    code, out, _ = run_in(tmp_path, *shlex.split(again))
+    assert code == 1 and len(list((tmp_path / "runs" / "eval").iterdir())) == 1
+    (episode, *_) = read_trajectories(next(tmp_path.glob("runs/eval/*/trajectories.jsonl")))
+    trace = episode.info["traceback"].splitlines()
+    assert trace[1].endswith('broken.py", line 2, in act') and trace[-1] == "KeyError: 'system'"
+
+
+def test_a_key_on_the_command_line_is_not_repeated(tmp_path):
+    agent = ["-a", "python:tests.evaluation.player:Broken", "--set", "agent.api_key=sk-of-mine"]
+    code, out, _ = empg_gym("eval", TOY_ID, *agent, "-n", "1", "--no-report", "--out", tmp_path / "run")
+    assert code == 1 and "sk-of-mine" not in out and "agent.api_key=…" in out
 
 
 @pytest.mark.parametrize("given", ["", "Open doors."])

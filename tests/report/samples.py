@@ -96,7 +96,7 @@ def hostile_trajectory() -> Trajectory:
         steps=[step, Step(observation="o", response="r", thought="", action="", valid_action=False, reward=0.0, malformed=True)],
         stop_reason=StopReason.ERROR,
         error=HOSTILE,
-        info={HOSTILE: HOSTILE},
+        info={HOSTILE: HOSTILE, "traceback": HOSTILE},
     )
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from empg_gym.evaluation import evaluate
 from empg_gym.report import write_report
 from tests.report.browser import chromium, text_of, visit
 from tests.report.samples import WORDS, evaluation_run, hostile_run, training_run
+from tests.toy import TOY_ID
 
 pytestmark = pytest.mark.browser
 
@@ -187,6 +189,25 @@ def test_hostile_texts_are_shown_and_not_run(browser, pages):
     wait(browser, lambda d: "onerror" in (text_of(d, "#step-1") or ""))
     assert "</script>" in text_of(browser, "#step-1") and "≥" in text_of(browser, "#step-1"), "bounds are marked"
     assert browser.get_log("browser") == []
+
+
+def test_errors_say_why_on_the_overview_and_at_the_episode(browser, tmp_path):
+    def broken(messages):
+        raise ValueError(f"turn {len(messages)} broke")
+
+    evaluate(TOY_ID, broken, episodes=3, out=tmp_path / "run")
+    page = write_report(tmp_path / "run")
+    visit(browser, page)
+    told = text_of(browser, "#errors")
+    assert told.startswith("3 episodes failed and count in no rate. Show them") and "3 × ValueError: turn 2 broke" in told
+    assert "with this folder as --out runs only these again" in told
+    browser.find_element("css selector", "#errors a").click()
+    wait(browser, lambda d: (text_of(d, "#episodes-status") or "").startswith("1 to 3 of 3"))
+    align = "return [...document.querySelectorAll('.episodes tr > :nth-child(2)')].map(e => getComputedStyle(e).textAlign)"
+    assert set(browser.execute_script(align)) == {"left"}, "outcomes stand below their heading"
+    visit(browser, page, "#/episode/2")
+    assert 'raise ValueError(f"turn {len(messages)} broke")' in text_of(browser, ".notice pre")
+    assert "traceback" not in browser.execute_script("return document.querySelector('.episode-facts').textContent")
 
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")

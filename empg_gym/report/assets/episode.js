@@ -24,7 +24,7 @@ async function showEpisode(position) {
     neighbours(position),
     h("h1", { id: "episode-title", tabindex: "-1" }, episode.instruction || labelOf("env", position)),
     facts(position, episode),
-    episode.error ? h("p", { class: "notice" }, h("strong", {}, "Error: "), episode.error) : null,
+    episode.error ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "Error: "), episode.error), episode.info.traceback ? h("pre", { class: "text", tabindex: "0", "aria-label": "Traceback" }, episode.info.traceback) : null) : null,
     profile(episode),
     hasTokens ? overlayControls(() => repaints.forEach((paint) => paint()), hasLogprobs) : null,
     h("ol", { class: "steps", "aria-label": "Steps" }, episode.system ? h("li", { class: "system" }, h("details", {}, h("summary", {}, "System prompt"), h("div", { class: "text" }, episode.system))) : null, episode.steps.map((step, i) => stepItem(step, i, episode))),
@@ -54,7 +54,7 @@ function facts(position, episode) {
   const names = [
     ["Environment", labelOf("env", position)], ["Split", labelOf("split", position)], ["Task", value("task")], ["Task type", labelOf("type", position)], ["Agent", labelOf("agent", position)],
     ["Phase", labelOf("phase", position)], ["Update", value("update")], ["Seed", episode.seed], ["Group", value("group")], ["Repeat", value("repeat")], ["Attempts", value("attempts") > 1 ? value("attempts") : null], ["Dialogue", episode.dialogue],
-    ["Environment version", episode.version], ["Data", episode.fingerprint], ...Object.entries(episode.info).filter(([name]) => name !== "phase" && name !== "step").map(([name, item]) => [name, typeof item === "object" ? JSON.stringify(item) : String(item)]),
+    ["Environment version", episode.version], ["Data", episode.fingerprint], ...Object.entries(episode.info).filter(([name]) => !["phase", "step", "traceback"].includes(name)).map(([name, item]) => [name, typeof item === "object" ? JSON.stringify(item) : String(item)]),
   ].filter(([, item]) => item !== null && item !== undefined && item !== "");
   const pair = ([name, item]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(item)));
   return h("div", { class: "episode-facts" }, h("p", { class: "outcome" }, outcomeBadge(value("outcome"))), h("dl", { class: "facts-row" }, pairs.filter(Boolean).map(pair)), h("details", {}, h("summary", {}, "Task, data and seed"), h("dl", { class: "facts-list" }, names.map(pair))));

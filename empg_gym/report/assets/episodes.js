@@ -6,7 +6,7 @@ const OUTCOME_SIGNS = ["✓", "✗", "!", "…"];
 
 const COLUMNS = [
   { key: "position", name: "#", cell: (i) => String(i + 1), value: (i) => i },
-  { key: "outcome", name: "Outcome", cell: (i) => outcomeBadge(table.index.outcome[i]) },
+  { key: "outcome", name: "Outcome", word: true, cell: (i) => outcomeBadge(table.index.outcome[i]) },
   { key: "instruction", name: "Task", wide: true, cell: (i) => taskCell(i) },
   { key: "phase", name: "Phase", label: true },
   { key: "update", name: "Update", fresh: true },
@@ -20,6 +20,7 @@ const COLUMNS = [
 ];
 const FILTERS = [["env", "Environment"], ["agent", "Agent"], ["split", "Split"], ["phase", "Phase"], ["type", "Task type"], ["stop", "Ended by"]];
 
+const cellClass = (column) => (column.wide ? "wide" : column.label || column.word ? "word" : null);
 const labelOf = (key, i) => table.index[key].labels[table.index[key].codes[i]];
 const outcomeBadge = (code) => h("span", { class: "badge " + table.index.outcomes[code] }, h("span", { "aria-hidden": "true" }, OUTCOME_SIGNS[code] + " "), table.index.outcomes[code]);
 
@@ -121,13 +122,13 @@ function fillTable(view, query) {
     const active = sort.replace("-", "") === column.key;
     const down = active && sort.startsWith("-");
     const button = h("button", { type: "button", "data-sort": column.key, title: column.title, onclick: () => go({ sort: active && !down ? "-" + column.key : active ? column.key : column.key === "instruction" || column.label ? column.key : "-" + column.key, page: "" }) }, column.name, h("span", { class: "arrow", "aria-hidden": "true" }, active ? (down ? " ↓" : " ↑") : ""));
-    return h("th", { scope: "col", class: column.wide ? "wide" : column.label ? "word" : null, "aria-sort": active ? (down ? "descending" : "ascending") : null }, button);
+    return h("th", { scope: "col", class: cellClass(column), "aria-sort": active ? (down ? "descending" : "ascending") : null }, button);
   })));
   if (refocus) { const again = view.querySelector(`[data-sort="${refocus}"]`); if (again) again.focus(); }
   const start = (page - 1) * PAGE;
   const shown = table.order.slice(start, start + PAGE);
   view.querySelector("tbody").replaceChildren(...shown.map((i) => h("tr", { onclick: (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "#/episode/" + (i + 1); } },
-    columns.map((column) => h("td", { class: column.wide ? "wide" : column.label || column.key === "outcome" ? "word" : null }, column.cell ? column.cell(i) : column.label ? labelOf(column.key, i) : number(table.index[column.key][i]))))));
+    columns.map((column) => h("td", { class: cellClass(column) }, column.cell ? column.cell(i) : column.label ? labelOf(column.key, i) : number(table.index[column.key][i]))))));
   const total = table.index.count;
   const solved = table.order.filter((i) => table.index.outcome[i] === 0).length;
   const judged = table.order.filter((i) => table.index.outcome[i] < 2).length;
