@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -23,6 +25,7 @@ from empg_gym.registration import env_creator, make
 
 HELD_OUT = ("test", "valid_unseen", "valid", "validation", "dev", "eval")
 """Splits to evaluate on where none is named, in this order."""
+EMBEDDED = "embedded world"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,7 @@ class Source:
         return {
             "env_id": self.env_id,
             "env_version": inner.version,
+            "data": data_name(self.kwargs.get("data")) if _takes_data(self.env_id) else None,
             "data_fingerprint": inner.fingerprint,
             "split": inner.split,
             "split_tasks": inner.num_tasks,
@@ -120,6 +124,16 @@ def find_source(name: str, *, split: str | None, kwargs: Mapping[str, Any], conv
     return Source(env_id, dict(kwargs) if held_out is None else {"split": held_out, **kwargs}, conversation)
 
 
+def data_name(data: object) -> str:
+    """Return what results call the argument `data` of an environment: an embedded world is no benchmark, and must not be taken for one."""
+    return EMBEDDED if data is None else Path(str(data)).name or str(data)
+
+
+def with_data(name: str, data: object) -> str:
+    """Return an environment's name with what it was played on, where that is known: "ALFWorld (embedded world)"."""
+    return f"{name} ({data})" if data else name
+
+
 def find_id(name: str) -> str:
     """Return the registered id that `name` stands for.
 
@@ -143,6 +157,11 @@ def find_id(name: str) -> str:
 
 def _short(env_id: str) -> str:
     return env_id.rpartition("/")[2].partition("-v")[0].lower().replace("-", "").replace("_", "")
+
+
+def _takes_data(env_id: str) -> bool:
+    creator = env_creator(env_id)
+    return creator is not None and "data" in inspect.signature(creator).parameters
 
 
 def _splits(env_id: str) -> Sequence[str]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from empg_gym.evaluation.environments import with_data
 from empg_gym.evaluation.intervals import mean, share_interval
 from empg_gym.evaluation.record import EpisodeRecord
 from empg_gym.evaluation.summary import by_task
@@ -120,7 +121,7 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
         tokens = entry["tokens"]
         steps, invalid = entry["steps"], entry["invalid_actions"]["rate"]
         table.add_row(
-            env,
+            with_data(env, entry.get("data")),
             *_headline(entry),
             "–" if steps is None else f"{steps['mean']:.1f}",
             "–" if invalid is None else f"{invalid:.1%}",

@@ -16,6 +16,7 @@ from typing import Any
 
 import jinja2
 
+from empg_gym.evaluation.environments import data_name, with_data
 from empg_gym.report.breakdown import break_down, histogram
 from empg_gym.report.episodes import pack
 from empg_gym.report.metrics import layout
@@ -108,12 +109,13 @@ def page(run: RunFolder, *, live: bool = False) -> Iterator[str]:
 
 def _overview(run: RunFolder) -> dict[str, Any]:
     rows = run.episodes.rows
+    data = _data(run)
     groups = break_down(rows)
     last = run.metrics[-1] if run.metrics else None
     return {
         "title": run.path.resolve().name,
         "kind": "Training run" if run.is_training else "Evaluation",
-        "environments": sorted({short_env(row["env"]) for row in rows}),
+        "environments": [with_data(short_env(env), data.get(env)) for env in sorted({row["env"] for row in rows})],
         "method": _method(run.summary),
         "comparison": comparison(run.summary),
         "with_entropy": any(group.entropies[0] or group.entropies[1] for group in groups),
@@ -129,6 +131,18 @@ def _overview(run: RunFolder) -> dict[str, Any]:
         "tables": tables(run.summary),
         "config": flatten(run.config),
     }
+
+
+def _data(run: RunFolder) -> dict[str, str]:
+    """Return what each environment was played on, as far as the configuration says."""
+    if run.is_training:
+        env = run.config.get("env")
+        if not isinstance(env, dict) or "data" not in env or not str(env.get("id")).startswith("EMPG/"):
+            return {}
+        return {str(env["id"]): data_name(env["data"])}
+    found = run.config.get("environments")
+    entries = found.values() if isinstance(found, dict) else ()
+    return {str(entry.get("env_id")): str(entry["data"]) for entry in entries if isinstance(entry, dict) and entry.get("data")}
 
 
 def _method(summary: dict[str, Any]) -> str:

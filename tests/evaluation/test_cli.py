@@ -58,11 +58,14 @@ def test_the_three_benchmarks_in_one_command_and_compared(tmp_path):
     for agent in ("expert", "random"):
         code, out, err = empg_gym("eval", *environments, "--agent", agent, "-n", "2", "--out", tmp_path / agent)
         assert (code, err) == (0, "") and "report.html" in out
+    page = (tmp_path / "random" / "report.html").read_text()
     summary = json.loads((tmp_path / "expert" / "summary.json").read_text())
     assert set(summary["results"]) == {"EMPG/ALFWorld-v0", "EMPG/WebShop-v0", "EMPG/DeepSearch-v0"}
     for entry in summary["results"].values():
         assert (entry["episodes"], entry["errors"], entry["success_rate"], entry["score_mean"]) == (2, 0, 1.0, 1.0)
         assert entry["split_rule"] and entry["data_fingerprint"] and entry["prompt_hash"]
+        assert entry["data"] == "embedded world" and f"{entry['env_id']} (embedded world)" in out
+    assert "Evaluation in ALFWorld (embedded world), DeepSearch (embedded world), WebShop (embedded world)" in page
     assert summary["results"]["EMPG/ALFWorld-v0"]["wording"] == "new"
     assert set(summary["results"]["EMPG/ALFWorld-v0"]["by_domain"]) == {"in_domain"}
     assert {path.name for path in (tmp_path / "expert").iterdir()} == {"config.json", "trajectories.jsonl", "summary.json", "report.html"}

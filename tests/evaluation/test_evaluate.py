@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.errors import ConfigError, EnvironmentFailure, TaskError
 from empg_gym.evaluation import Prices, Source, compare, evaluate, plan, rescore
+from empg_gym.evaluation.environments import data_name
 from empg_gym.evaluation.plan import episode_seed
 from empg_gym.rollout import Limits
 from empg_gym.trajectory import Completion, read_trajectories
@@ -119,6 +121,11 @@ def test_entries_have_what_a_reader_needs():
     for name in ("env_version", "data_fingerprint", "split", "split_rule", "wording", "prompt_hash", "seed", "dialogue"):
         assert name in entry
     assert set(summary.data["versions"]) >= {"empg_gym", "python", "gymnasium", "numpy", "httpx"}
+
+
+def test_the_data_has_a_name():
+    assert (data_name(None), data_name("official"), data_name(Path("games") / "json_2.1.1")) == ("embedded world", "official", "json_2.1.1")
+    assert run("expert").results[TOY_ID]["data"] is None, "an environment that takes no data"
 
 
 class Counted:
