@@ -35,6 +35,9 @@ CONFIG, TRAJECTORIES, FAILURES, SUMMARY = "config.json", "trajectories.jsonl", "
 _FREE = frozenset({"versions", "concurrency", "retries", "prices"})
 """Entries of a configuration that may change between the runs of a folder."""
 _NAMED = 4
+"""Differences that are named."""
+_SHOWN = 80
+"""Characters of a value that are shown."""
 
 
 class RunFolder:
@@ -97,7 +100,7 @@ class RunFolder:
         now = json.loads(json.dumps(config, default=str))
         different = list(_differences(_bound(before), _bound(now)))
         if different:
-            named = "; ".join(f"{name} is {_shown(old)} there and {_shown(new)} now" for name, old, new in different[:_NAMED])
+            named = "; ".join(_difference(*one) for one in different[:_NAMED])
             more = f"; and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
             raise OutputExistsError(
                 f"{self.path} holds a run with another configuration: {named}{more}. "
@@ -205,6 +208,19 @@ def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any,
         yield name, old, new
 
 
+def _difference(name: str, old: Any, new: Any) -> str:
+    """Return in words how a value differs; of lists, whose beginnings are often alike, what differs first."""
+    if not isinstance(old, list) or not isinstance(new, list):
+        return f"{name} is {_shown(old)} there and {_shown(new)} now"
+    place = next((index for index, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), min(len(old), len(new)))
+    there, now = (_shown(value[place]) if place < len(value) else "nothing" for value in (old, new))
+    return f"{name} has {_entries(old)} there and {_entries(new)} now, the first difference is entry {place + 1}: {there} there, {now} now"
+
+
+def _entries(values: list[Any]) -> str:
+    return "1 entry" if len(values) == 1 else f"{len(values)} entries"
+
+
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "…"
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

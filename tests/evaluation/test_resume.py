@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -173,6 +174,23 @@ def test_another_configuration_is_refused(tmp_path, change, sign):
     with pytest.raises(OutputExistsError, match=sign):
         run(tmp_path / "run", **change)
     assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "tasks, said",
+    [
+        (
+            ["test-1", "test-2", "test-9"],
+            'has 3 entries there and 3 entries now, the first difference is entry 3: "test-3" there, "test-9"',
+        ),
+        (["test-1"], 'has 3 entries there and 1 entry now, the first difference is entry 2: "test-2" there, nothing'),
+        ([1, 2, 3, 4], 'has 3 entries there and 4 entries now, the first difference is entry 4: nothing there, "test-4"'),
+    ],
+)
+def test_other_tasks_are_told_apart(tmp_path, tasks, said):
+    run(tmp_path / "run", episodes=None, tasks=[1, 2, 3])
+    with pytest.raises(OutputExistsError, match=re.escape(f"environments.{TOY_ID}.tasks {said} now. Give")):
+        run(tmp_path / "run", episodes=None, tasks=tasks)
 
 
 def test_concurrency_retries_and_prices_may_change(tmp_path):
