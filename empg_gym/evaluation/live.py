@@ -114,15 +114,19 @@ def _duration(seconds: float) -> str:
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the results of a run as a table; groups stand below their environment."""
-    columns = ("environment", "episodes", "errors", "success % [95 %]", "score [95 %]", "steps", "invalid", "tokens")
-    table = Table(*columns, box=None, pad_edge=False)
+    """Return the results of a run as a table; groups stand below their environment. Of pass@k it has that of all repeats."""
+    repeats = max((len(entry["pass_at_k"]) for entry in results.values()), default=0)
+    several = (f"pass@{repeats} %",) if repeats > 1 else ()
+    table = Table("environment", "episodes", "errors", "success % [95 %]", "score [95 %]", box=None, pad_edge=False)
+    for column in (*several, "steps", "invalid", "tokens"):
+        table.add_column(column)
     for env, entry in results.items():
         tokens = entry["tokens"]
         steps, invalid = entry["steps"], entry["invalid_actions"]["rate"]
         table.add_row(
             with_data(env, entry.get("data")),
             *_headline(entry),
+            *(with_interval(entry["pass_at_k"].get(str(repeats)), None) for _ in several),
             "–" if steps is None else f"{steps['mean']:.1f}",
             "–" if invalid is None else f"{invalid:.1%}",
             compact((tokens["prompt"] or 0) + (tokens["completion"] or 0)),

@@ -74,7 +74,9 @@ def _rescore(run: Path, config: dict[str, Any], folder: Path, prices: Prices | N
         for key in environments
     }
     data = {**saved, "agent": config["agent"]["name"], "results": results, "rescored_from": run.name, "versions": versions()}
-    write_json(folder / CONFIG, {**config, "environments": {key: {**facts, **judges[key].facts} for key, facts in environments.items()}})
+    played_on = {key: {**facts, **judges[key].facts} for key, facts in environments.items()}
+    priced = None if prices is None else dataclasses.asdict(prices)
+    write_json(folder / CONFIG, {**config, "environments": played_on, "prices": priced})
     write_json(folder / SUMMARY, data)
     write_json(folder / REPORT, {"episodes": len(records), **dict(sorted(outcomes.items())), "notes": notes, "changed": changes})
     return Summary(data, tuple(records))

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from empg_gym.evaluation.intervals import share_interval
+from empg_gym.evaluation.intervals import pass_at_k, share_interval
+from empg_gym.evaluation.summary import Prices
 
 
 @dataclass(slots=True)
@@ -29,6 +30,11 @@ class Group:
     """Outcomes of each task; repeats of a task are no independent evidence."""
     scores: list[float] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
+    invalid: int = 0
+    """Steps whose action could not be carried out."""
+    prompt_tokens: int = 0
+    """As billed, those of failed episodes included, as all tokens here."""
+    generated_tokens: int = 0
     entropies: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     """Mean step entropies of successful and of failed episodes, nats."""
 
@@ -57,6 +63,25 @@ class Group:
         """Mean number of steps."""
         return sum(self.steps) / len(self.steps) if self.steps else None
 
+    @property
+    def invalid_share(self) -> float | None:
+        """Share of the steps whose action could not be carried out."""
+        return self.invalid / sum(self.steps) if sum(self.steps) else None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all prompts and responses, as far as they are known."""
+        return self.prompt_tokens + self.generated_tokens
+
+    def pass_at(self, k: int) -> float | None:
+        """Chance that one of `k` episodes of a task succeeds, over the tasks that have as many."""
+        enough = [outcomes for outcomes in self.tasks.values() if len(outcomes) >= k]
+        return sum(pass_at_k(len(outcomes), sum(outcomes), k) for outcomes in enough) / len(enough) if enough else None
+
+    def cost(self, prices: Prices) -> float:
+        """Price of the tokens."""
+        return (self.prompt_tokens * prices.prompt + self.generated_tokens * prices.completion) / 1e6
+
     def entropy(self, failed: bool) -> float | None:
         """Mean of the step entropies of successful or of failed episodes."""
         values = self.entropies[failed]
@@ -65,6 +90,8 @@ class Group:
     def add(self, row: dict[str, Any]) -> None:
         """Count one index row."""
         self.episodes += 1
+        self.prompt_tokens += row["prompt"]
+        self.generated_tokens += row["tokens"]
         if row["outcome"] == 2:
             self.errors += 1
             return
@@ -75,6 +102,7 @@ class Group:
         self.tasks.setdefault(row["task"], []).append(row["outcome"] == 0)
         self.scores.append(row["score"] or 0.0)
         self.steps.append(row["steps"])
+        self.invalid += row["invalid"]
         if row["entropy"] is not None:
             self.entropies[row["outcome"]].append(row["entropy"])
 

@@ -155,6 +155,7 @@ def index_row(trajectory: Trajectory) -> dict[str, Any]:
         "steps": len(steps),
         "invalid": sum(not step.valid_action for step in steps),
         "tokens": trajectory.num_tokens or sum(step.completion_tokens or 0 for step in steps),
+        "prompt": sum(step.prompt_tokens or 0 for step in steps),
         "entropy": _rounded(mean_entropy(trajectory)),
         "bound": int(any(step.entropy_is_bound for step in steps)),
         "seconds": _rounded(sum(step.model_seconds + step.env_seconds for step in steps)),

@@ -16,7 +16,10 @@ from typing import Any
 
 import jinja2
 
+from empg_gym.errors import ConfigError
 from empg_gym.evaluation.environments import data_name, with_data
+from empg_gym.evaluation.live import compact
+from empg_gym.evaluation.summary import Prices
 from empg_gym.report.breakdown import break_down, histogram
 from empg_gym.report.episodes import pack
 from empg_gym.report.metrics import layout
@@ -36,6 +39,7 @@ def _templates() -> jinja2.Environment:
     loader = jinja2.PackageLoader("empg_gym.report", "assets")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = percent
+    environment.filters["compact"] = compact
     return environment
 
 
@@ -118,6 +122,9 @@ def _overview(run: RunFolder) -> dict[str, Any]:
         "environments": [with_data(short_env(env), data.get(env)) for env in sorted({row["env"] for row in rows})],
         "method": _method(run.summary),
         "comparison": comparison(run.summary),
+        "repeats": 1 if run.is_training else max((row["repeat"] + 1 for row in rows), default=1),
+        "with_tokens": any(group.tokens for group in groups),
+        "prices": _prices(run),
         "with_entropy": any(group.entropies[0] or group.entropies[1] for group in groups),
         "agents": sorted({row["agent"] for row in rows if row["agent"]}),
         "episodes": len(rows),
@@ -143,6 +150,14 @@ def _data(run: RunFolder) -> dict[str, str]:
     found = run.config.get("environments")
     entries = found.values() if isinstance(found, dict) else ()
     return {str(entry.get("env_id")): str(entry["data"]) for entry in entries if isinstance(entry, dict) and entry.get("data")}
+
+
+def _prices(run: RunFolder) -> Prices | None:
+    prices = run.config.get("prices")
+    try:
+        return Prices(**prices) if isinstance(prices, dict) else None
+    except (TypeError, ConfigError):
+        return None
 
 
 def _method(summary: dict[str, Any]) -> str:

@@ -230,6 +230,17 @@ def test_results_without_a_scored_episode_can_be_shown():
     assert "–" in console.file.getvalue()
 
 
+def test_the_table_has_pass_at_k_where_tasks_are_repeated():
+    console = Console(file=io.StringIO(), width=140)
+    summary = evaluate(TOY_ID, "random", episodes=10, repeats=3)
+    console.print(results_table(summary.results))
+    head, row, *_ = console.file.getvalue().splitlines()
+    place = head.index("pass@3 %")
+    assert row[place:].split()[0] == f"{100 * summary.results[TOY_ID]['pass_at_k']['3']:.1f}"
+    console.print(results_table(evaluate(TOY_ID, "random", episodes=10).results))
+    assert console.file.getvalue().count("pass@") == 1
+
+
 def test_numbers_for_people():
     assert with_interval(0.5, (0.25, 0.75)) == "50.0 [25.0, 75.0]"
     assert with_interval(None, None) == "–"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empg_gym.evaluation.intervals import wilson
+from empg_gym.evaluation.summary import Prices
 from empg_gym.report.breakdown import break_down, histogram
 from empg_gym.report.episodes import EpisodeStore, index_row
 from empg_gym.report.metrics import MAX_POINTS, Line, layout, read_metrics, thin
@@ -45,6 +46,21 @@ def test_groups_count_every_episode_once_and_errors_apart():
 def test_a_group_of_errors_has_no_rate():
     [group] = [each for each in break_down(map(index_row, rows(3, stop_reason=StopReason.ERROR, split="s"))) if each.level == 0]
     assert group.rate is None and group.interval is None and group.score is None and group.errors == 3
+
+
+def test_groups_have_invalid_actions_tokens_cost_and_pass_at_k():
+    made = rows(4, task="one", split="s", task_type="")
+    for episode, success in zip(made, (True, False, False, False), strict=True):
+        episode.success = success
+        for step in episode.steps:
+            step.prompt_tokens, step.valid_action = 1000, success
+    made[3].stop_reason = StopReason.ERROR
+    [group] = break_down(map(index_row, made))
+    steps = [len(episode.steps) for episode in made]
+    assert group.invalid_share == pytest.approx((steps[1] + steps[2]) / sum(steps[:3]))
+    assert (group.prompt_tokens, group.generated_tokens) == (1000 * sum(steps), 24 * sum(steps)), "failed episodes were paid for"
+    assert group.cost(Prices(2.0, 10.0)) == pytest.approx(sum(steps) * (1000 * 2 + 24 * 10) / 1e6)
+    assert group.pass_at(1) == pytest.approx(1 / 3) and group.pass_at(2) == pytest.approx(2 / 3) and group.pass_at(4) is None
 
 
 def test_step_entropies_by_outcome_are_shares():

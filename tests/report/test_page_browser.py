@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from empg_gym.evaluation import evaluate
 from empg_gym.report import write_report
+from empg_gym.trajectory import Completion
 from tests.report.browser import chromium, text_of, visit
 from tests.report.samples import WORDS, evaluation_run, hostile_run, training_run
 from tests.toy import TOY_ID
@@ -208,6 +210,22 @@ def test_errors_say_why_on_the_overview_and_at_the_episode(browser, tmp_path):
     visit(browser, page, "#/episode/2")
     assert 'raise ValueError(f"turn {len(messages)} broke")' in text_of(browser, ".notice pre")
     assert "traceback" not in browser.execute_script("return document.querySelector('.episode-facts').textContent")
+
+
+def test_the_overview_has_columns_for_what_there_is(browser, pages, tmp_path):
+    def answer(messages):
+        return Completion(text="<think></think><action>open door 9</action>", prompt_tokens=900, completion_tokens=100)
+
+    evaluate(TOY_ID, answer, episodes=3, repeats=2, out=tmp_path / "run", prices=(1.0, 2.0), env_kwargs={"max_steps": 5})
+    visit(browser, write_report(tmp_path / "run"))
+    head = "return [...document.querySelectorAll('#tables thead')[0].querySelectorAll('th')].map(e => e.textContent)"
+    row = "return [...document.querySelectorAll('#tables tbody')[0].querySelectorAll('tr')[0].children].map(e => e.innerText)"
+    cells = dict(zip(browser.execute_script(head), browser.execute_script(row), strict=True))
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())["results"][TOY_ID]
+    assert (cells["pass@2"], cells["Invalid"], cells["Tokens"]) == ("0.0 %", "100.0 %", "30k")
+    assert cells["Cost"] == f"{summary['cost']['total']:.4f}" == "0.0330"
+    visit(browser, pages["training"])
+    assert not {"pass@1", "Cost"} & set(browser.execute_script(head))
 
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
