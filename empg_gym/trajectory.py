@@ -224,17 +224,17 @@ def _decode(value: Any) -> Any:
     return value
 
 
-def write_trajectories(path: Path, trajectories: Iterable[Trajectory]) -> int:
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> int:
     """Append trajectories to a JSON-lines file and return how many."""
     count = 0
-    with path.open("a", encoding="utf-8") as lines:
+    with Path(path).open("a", encoding="utf-8") as lines:
         for trajectory in trajectories:
             lines.write(trajectory.to_json() + "\n")
             count += 1
     return count
 
 
-def read_trajectories(path: Path) -> Iterator[Trajectory]:
+def read_trajectories(path: str | Path) -> Iterator[Trajectory]:
     """Yield the trajectories of a JSON-lines file.
 
     A last line without its line break is what a killed writer leaves behind: it is skipped.
@@ -242,6 +242,7 @@ def read_trajectories(path: Path) -> Iterator[Trajectory]:
     Raises:
         DataError: the file is missing, or a complete line is damaged (the error names the line).
     """
+    path = Path(path)
     if not path.is_file():
         raise DataError(f"no trajectories at {path}: expected a JSON-lines file")
     with path.open("rb") as lines:

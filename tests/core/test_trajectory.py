@@ -60,6 +60,14 @@ def test_a_file_is_appended_to_and_read_back(tmp_path):
     assert [trajectory.task for trajectory in read_trajectories(path)] == ["a", "b", "c"]
 
 
+def test_a_path_may_be_a_text(tmp_path):
+    path = str(tmp_path / "t.jsonl")
+    assert write_trajectories(path, [make(task="a")]) == 1
+    assert [trajectory.task for trajectory in read_trajectories(path)] == ["a"]
+    with pytest.raises(DataError, match="no trajectories at none"):
+        next(read_trajectories("none.jsonl"))
+
+
 def test_a_lone_surrogate_survives_the_file(tmp_path):
     write_trajectories(tmp_path / "t.jsonl", [make(error="\ud800")])
     assert next(read_trajectories(tmp_path / "t.jsonl")).error == "\ud800"
