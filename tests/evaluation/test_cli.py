@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from empg_gym import __version__
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.evaluation import evaluate
 from empg_gym.evaluation.live import LiveTable, compact, results_table, with_interval
@@ -120,6 +121,10 @@ def test_exit_codes(tmp_path, arguments, code, said):
     numbers = [] if "--tasks" in arguments else ["-n", "10"]
     found, out, err = empg_gym("eval", TOY_ID, "-a", "expert", *numbers, "--out", tmp_path / "run", "--no-report", *arguments)
     assert (found, err) == (code, "") and said in out
+
+
+def test_the_version():
+    assert empg_gym("--version") == (0, f"empg-gym {__version__}\n", "")
 
 
 def test_errors_say_why_and_how_to_go_on(tmp_path):
