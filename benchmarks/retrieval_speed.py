@@ -218,8 +218,7 @@ def main() -> None:
 def save(sizes: dict[str, Any], agreement: Any) -> None:
     result = {
         "what": "BM25 over generated Zipf passages (about 85 words); k = 10; one core for queries; see the module's docstring",
-        "notes": "Other work ran on the same two cores: medians and CPU means are firmer than tails and wall times of builds. "
-        "An engine that is missing at a size was not measured there for want of time.",
+        "notes": "Other work ran on the same two cores: medians and CPU means are firmer than tails and wall times of builds.",
         "machine": machine("numpy", "regex", "bm25s", "tantivy"),
         "targets": {"p50_ms_100000": 2.0, "p50_ms_1000000": 20.0},
         "sizes": sizes,
