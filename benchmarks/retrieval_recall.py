@@ -1,8 +1,8 @@
 """Measures how many gold passages BM25 finds on the Deep Search reference corpus (9,002 passages).
 
 Queries are the questions, and then the titles of their gold passages. The specification's table was measured on 100 questions of each
-set; where the reference data holds 60 of them the two can't be equal, and stand side by side. That the ranking is Lucene's, so that the
-100 give the table, `benchmarks.retrieval_lucene` shows.
+set with a Lucene-equivalent BM25; where the reference data holds 60 of them the two can't be equal, and stand side by side. That our
+ranking is Lucene's on all queries at hand, `benchmarks.retrieval_lucene` shows.
 Writes benchmarks/results/retrieval_recall.json; `tests/conformance/test_retrieval_recall.py` holds it against a new measurement.
 """
 
@@ -82,7 +82,8 @@ def main() -> None:
             "the question being the query; share of gold passages at 1, 3, 5, their title being the query",
             "notes": "The table is the specification's, for 100 questions of each set; the reference data has 60 of them. "
             "The 40 others can make up every difference in recall and in complete questions (tests/conformance/test_retrieval_recall.py); "
-            "on every query at hand our lists are those of Lucene, by which the table was measured (retrieval_lucene.json).",
+            "the table was measured with a Lucene-equivalent BM25, and on every query at hand our lists are Lucene's "
+            "(retrieval_lucene.json).",
             "machine": machine("numpy", "regex"),
             "passages": len(corpus),
             "recall_at": RECALL_AT,

@@ -2,7 +2,7 @@
 
 Rules:
     - A turn is one response and steps the environment: a well-formed one with its action, a malformed one with the empty action, which
-      counts as a step that did nothing, and the dialogue's corrective message stands in the place of the observation.
+      counts and leaves the task as it is, and the dialogue's corrective message stands in the place of the observation.
     - `messages` is what the model is to answer: the system prompt, then the whole conversation, or its last `history` turns behind a
       message that repeats the instruction.
     - `trajectory` is the record of the running episode; a new reset begins a new one.

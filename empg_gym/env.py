@@ -9,7 +9,7 @@ Vocabulary:
 Rules:
     - `reset(seed=s)` draws the task from `self.np_random` alone: the same seed gives the same episode in every process.
     - `step` answers any string; text that a benchmark can't parse yields its own answer and `info["valid_action"] = False`.
-    - The empty action is such a text and does nothing: with it passes a turn whose response could not be read.
+    - The empty action is such a text and leaves the task as it is: with it passes a turn whose response could not be read.
     - A task that ends sets `terminated`; the step limit sets `truncated`; both may hold at the same step.
     - After the end a benchmark answers as its upstream does; `terminated` and `truncated` stay as they are.
     - `info` has the same keys in all benchmarks; nothing in it gives the answer away.

@@ -52,6 +52,7 @@ class Optimizer:
         Raises:
             TrainingError: this is the `MAX_SKIPPED`-th update running that is thrown away.
         """
+        self.adamw.zero_grad(set_to_none=True)  # of an update that was broken off
         total = 0.0
         for batch in batches:
             part = loss(batch, self.policy.score(batch))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ from empg_gym.errors import ConfigError
 from empg_gym.trainers.rows import MicroBatch, TokenRow, micro_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedModel
 
@@ -76,14 +76,18 @@ class Policy:
         self._recomputed: list[nn.Module] = []
         if recompute_layers:
             model.gradient_checkpointing_enable({"use_reentrant": False})
-            self._recomputed = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+            layers: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+            for layer in layers:
+                layer._gradient_checkpointing_func = _in_evaluation_mode(layer, layer._gradient_checkpointing_func)
+            self._recomputed = layers
+        model.eval()
         self._check_head()
 
     def score(self, batch: MicroBatch) -> TokenScores:
         """Return log-probabilities and entropies of the generated tokens of a micro-batch."""
         batch = batch.to(self.device)
         self.model.eval()
-        for layer in self._recomputed:  # they are computed again only in training mode, which their parts must not have
+        for layer in self._recomputed:  # they are computed again only in training mode; `_in_evaluation_mode` ends it when they run
             layer.training = torch.is_grad_enabled()
         with self._precision():
             hidden = self._decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
@@ -137,3 +141,16 @@ class Policy:
                 f"models of type {self.model.config.model_type!r} scale or shift their logits in a way that is not known here; "
                 "train a model whose logits are a linear layer of its last hidden state (Qwen, Llama, Mistral, Gemma, …)"
             )
+
+
+def _in_evaluation_mode(layer: nn.Module, run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the checkpointing function `run` with the layer in evaluation mode inside, in the first pass and in the second."""
+
+    def checkpointed(forward: Callable[..., Any], *args: Any) -> Any:
+        def quiet(*args: Any) -> Any:
+            layer.training = False
+            return forward(*args)
+
+        return run(quiet, *args)
+
+    return checkpointed

@@ -19,7 +19,7 @@ from typing import Any
 
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.folderlock import FolderLock
-from empg_gym.trainers.checkpoint import LATEST, TrainerState, latest_checkpoint, load_state
+from empg_gym.trainers.checkpoint import TrainerState, latest_checkpoint, load_state
 from empg_gym.trainers.config import TrainConfig
 from empg_gym.trainers.metrics import BOARD, METRICS, keep_until
 from empg_gym.wholefile import write_whole
@@ -49,7 +49,7 @@ def find_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
         raise _unusable(folder, error) from None
     if not used:
         return None
-    if not (folder / CONFIG).exists() and not (folder / CHECKPOINTS / LATEST).exists():
+    if not _holds_run(folder):
         raise OutputExistsError(f"the output folder {folder} is not empty and holds no training run; name another one with --out")
     if not resume:
         raise OutputExistsError(
@@ -58,6 +58,19 @@ def find_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
     checkpoint = latest_checkpoint(folder / CHECKPOINTS)
     _check_same(_read_config(folder / CONFIG), config.model_dump(mode="json"))
     return checkpoint
+
+
+def _holds_run(folder: Path) -> bool:
+    """Whether the folder is a training run's; a damaged configuration may be one."""
+    if (folder / CHECKPOINTS).exists():
+        return True
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError:
+        return False
+    except ValueError:
+        return True
+    return isinstance(config, dict) and {"model", "rl"} <= config.keys()
 
 
 def is_finished(config: TrainConfig) -> bool:

@@ -27,7 +27,7 @@ def train(
         typer.Option("--resume", help="Go on from the latest checkpoint in the output folder; without one, start from the beginning."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved configuration, check that a run could start with it, and stop.")
+        bool, typer.Option("--dry-run", help="Print the resolved configuration, check its environments, splits and algorithms, and stop.")
     ] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""

@@ -11,6 +11,7 @@ from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 
+import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import ConfigError
 from empg_gym.trajectory import Completion, StopReason
@@ -81,6 +82,21 @@ def test_a_malformed_reply_is_corrected_and_does_nothing():
     assert env.text_env.snapshot().payload[1] == before.payload[1]
     assert env.trajectory.steps[0].malformed
     assert env.trajectory.steps[0].action == ""
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options"),
+    [("EMPG/ALFWorld-v0", {}), ("EMPG/WebShop-v0", {}), ("EMPG/DeepSearch-v0", {"protocol": "plain", "world_size": 200})],
+)
+def test_a_malformed_reply_leaves_every_benchmark_as_it_is(env_id, options):
+    env = LLMAgentEnv(gym.make(env_id, **options), dialogue="think-action")
+    env.reset(seed=0)
+    env.step(f"<think>so</think><action>{env.text_env.expert()}</action>")
+    inner = env.text_env
+    before = (inner.expert(), env.admissible_actions, inner.score, inner.success)
+    _, reward, terminated, truncated, info = env.step("no tags at all")
+    assert (reward, terminated, truncated, info["valid_action"]) == (0.0, False, False, False)
+    assert (inner.expert(), env.admissible_actions, inner.score, inner.success) == before
 
 
 def test_malformed_replies_count_as_turns():

@@ -147,5 +147,5 @@ def test_full_memory_in_a_rollout_ends_the_run_instead_of_thinning_the_batch(tmp
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. More")
 
     monkeypatch.setattr(Engine, "step", full)
-    with pytest.raises(ConfigError, match=r"no memory for .* \(rollout\.concurrency"):
+    with pytest.raises(ConfigError, match=r"no memory for .* \(rollout\.concurrency in"):
         run.run()

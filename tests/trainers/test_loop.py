@@ -139,10 +139,14 @@ def read_without_time(path):
 
 
 def test_a_folder_in_use_is_left_alone(tmp_path):
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(OutputExistsError, match="is not empty and holds no training run; name another one with --out"):
-        train(corridor_config(str(tmp_path)))
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    for name, text in (("notes.txt", "mine"), ("config.json", '{"agent": {"name": "expert"}}')):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text(text)
+        for resume in (False, True):
+            with pytest.raises(OutputExistsError, match="is not empty and holds no training run; name another one with --out"):
+                train(corridor_config(str(folder)), resume=resume)
+        assert [path.read_text() for path in folder.iterdir()] == [text]
 
 
 def test_nothing_is_written_where_the_configuration_cannot_be_used(tmp_path):

@@ -2,9 +2,12 @@
 
 import pytest
 import torch
+from transformers import OPTConfig, OPTForCausalLM
 
 from empg_gym.errors import ConfigError
+from empg_gym.trainers.config import OptimizerConfig
 from empg_gym.trainers.models import FromScratch, load_model
+from empg_gym.trainers.optimizer import Optimizer
 from empg_gym.trainers.policy import Policy
 from empg_gym.trainers.rows import TokenRow, micro_batches
 
@@ -89,6 +92,33 @@ def test_dropout_is_off_also_where_layers_are_computed_again(model, rows):
         for module in model.modules():
             if hasattr(module, "attention_dropout"):
                 module.attention_dropout = dropout
+
+
+def test_dropout_of_the_layer_itself_is_off_where_it_is_computed_again(rows):
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "word_embed_proj_dim": 32}
+    model = OPTForCausalLM(OPTConfig(vocab_size=512, dropout=0.5, max_position_embeddings=256, **shape))
+    batch = micro_batches(rows, 10_000)[0]
+    wanted = Policy(model).score(batch).logprobs
+    again = Policy(model, recompute_layers=True).score(batch).logprobs
+    torch.testing.assert_close(again, wanted)
+    (slopes,) = torch.autograd.grad(wanted.sum(), [model.lm_head.weight])
+    (recomputed,) = torch.autograd.grad(again.sum(), [model.lm_head.weight])
+    torch.testing.assert_close(recomputed, slopes, atol=2e-5, rtol=1e-4)
+
+
+def test_an_update_that_was_broken_off_leaves_nothing(model, rows):
+    optimizer = Optimizer(Policy(model), OptimizerConfig(lr=1e-9), 3)
+    batches = micro_batches(rows, 10_000)
+    _, norm = optimizer.update(batches, lambda batch, scores: scores.logprobs.sum())
+
+    def stopped():
+        yield from batches
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.update(stopped(), lambda batch, scores: 100 * scores.logprobs.sum())
+    assert optimizer.update(batches, lambda batch, scores: scores.logprobs.sum())[1] == pytest.approx(norm, rel=1e-3)
 
 
 def test_entropies_carry_no_gradient(model, rows):

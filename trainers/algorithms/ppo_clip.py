@@ -26,7 +26,7 @@ def ppo_clip(tokens: PolicyTokens, *, clip_low: float = 0.2, clip_high: float = 
     if not 0 <= clip_low < 1 or clip_high < 0 or (dual_clip is not None and dual_clip <= 1):
         raise ConfigError(f"expected 0 <= clip_low < 1, clip_high >= 0 and dual_clip > 1, not {clip_low}, {clip_high}, {dual_clip}")
     A = tokens.advantages
-    # Beyond e**20 nothing differs but that products with it overflow.
+    # Larger ratios overflow. A token beyond e**20 gets no gradient, which it would have had only where A < 0 and dual_clip is None.
     ratio = torch.exp((tokens.logprobs - tokens.old_logprobs).clamp(-20, 20))
     free = -ratio * A
     bound = -ratio.clamp(1 - clip_low, 1 + clip_high) * A

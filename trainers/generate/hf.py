@@ -167,7 +167,7 @@ class HFGenerator:
             self._engine.fail(
                 ConfigError(
                     f"the device has no memory for {self._engine.live} rows ({str(error).split('. ', 1)[0]}): lower max_batch "
-                    "(rollout.concurrency of a training run) or max_row_tokens"
+                    "(rollout.concurrency in training, agent.concurrency in an evaluation) or max_row_tokens"
                 )
             )
         except BaseException as error:
