@@ -52,6 +52,7 @@ def figures(rows: list[dict[str, Any]], found: Mapping[str, list[str]], titles: 
     passages = [wanted for names in gold for wanted in names]
     return {
         "questions": len(rows),
+        "passages": len(passages),
         "recall": [round(sum(share) / len(share), 3) for share in shares],
         "complete": [share.count(1.0) for share in shares],
         "title": [round(sum(wanted in found[titles[wanted]][:k] for wanted in passages) / len(passages), 3) for k in TITLE_AT],
