@@ -21,7 +21,7 @@ WIDE = 140
 """Columns of a table that goes to a file or a pipe."""
 _MESSAGES = 3
 """Different errors that are shown of an environment."""
-_SECRET = re.compile(r"(agent\.[\w.]*(?:key|secret|password|token|header)\w*=).*", re.IGNORECASE | re.DOTALL)
+_SETTING = re.compile(r"(?:--set=)?\s*(?:agent|env|limits)\.[^=]+=")
 
 
 def evaluate(
@@ -139,9 +139,15 @@ def evaluate(
 
 
 def _again(folder: Path, out: Path | None) -> str:
-    """Return this command as it goes on in its run folder; a key is not repeated."""
-    arguments = [_SECRET.sub(r"\1…", argument) for argument in sys.argv[1:]]
-    return shlex.join(["empg-gym", *arguments, *(() if out is not None else ("--out", str(folder)))])
+    """Return this command as it goes on in its run folder; a secret is not repeated."""
+    return shlex.join(["empg-gym", *map(_without_secret, sys.argv[1:]), *(() if out is not None else ("--out", str(folder)))])
+
+
+def _without_secret(argument: str) -> str:
+    from empg_gym.evaluation.settings import is_secret
+
+    setting = _SETTING.match(argument)
+    return f"{setting[0]}…" if setting and is_secret(setting[0].removesuffix("=")) else argument
 
 
 def _rescore(run: Path, out: Path | None, prices: str | None, console: Console) -> int:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -24,13 +23,13 @@ from empg_gym.evaluation.environments import Source
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.evaluation.plan import choose_tasks, episode_specs
 from empg_gym.evaluation.record import EpisodeRecord, record_of
+from empg_gym.evaluation.settings import is_secret
 from empg_gym.evaluation.summary import Prices, Summary, merge, summarise, versions
 from empg_gym.evaluation.witness import Witness
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
 from empg_gym.trajectory import StopReason, Trajectory
 
 FORMAT = "empg-gym/evaluation"
-_SECRET = re.compile(r"key|secret|password|^token$|^env$|header", re.IGNORECASE)
 
 
 class Watcher(Protocol):
@@ -242,5 +241,5 @@ def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: value if value is None or isinstance(value, str | int | float | bool) else repr(value)
         for name, value in options.items()
-        if not _SECRET.search(name)
+        if not is_secret(name)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from empg_gym.evaluation.summary import PRICES_EXPECTED, Prices
 from empg_gym.rollout import Limits
 
 _GROUPS = ("env", "agent", "limits")
+_SECRET = re.compile(r"key(?!_env$)|secret|password|header|token$|^env$", re.IGNORECASE)
+"""A name that ends in `key_env` says in which variable the key is; `tokens` are counted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +51,11 @@ def read_settings(texts: Iterable[str]) -> Settings:
                 raise ConfigError(f"--set {text!r}: env.{name} has a value already")
         place[key] = _value(raw.strip())
     return Settings(**groups)
+
+
+def is_secret(option: str) -> bool:
+    """Whether the value of an option ("api_key", "agent.env") may hold a secret, by the last part of its name: no output repeats it."""
+    return _SECRET.search(option.rpartition(".")[2].strip()) is not None
 
 
 def read_limits(values: dict[str, Any], *, end_on_cut_response: bool) -> Limits:

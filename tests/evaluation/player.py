@@ -24,7 +24,7 @@ class SlowPlayer:
 class Broken:
     """Never answers."""
 
-    def __init__(self, api_key: str = "") -> None:
+    def __init__(self, **options) -> None:
         pass
 
     def act(self, messages, *, tools=None):

@@ -20,7 +20,7 @@ from empg_gym import __version__
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.evaluation import evaluate
 from empg_gym.evaluation.live import LiveTable, compact, results_table, with_interval
-from empg_gym.evaluation.settings import read_limits, read_prices, read_settings, read_tasks
+from empg_gym.evaluation.settings import is_secret, read_limits, read_prices, read_settings, read_tasks
 from empg_gym.evaluation.summary import Prices
 from empg_gym.rollout import Limits
 from empg_gym.trajectory import read_trajectories
@@ -153,10 +153,28 @@ def test_nothing_but_errors_is_an_exit_code(tmp_path):
     assert trace[1].endswith('broken.py", line 2, in act') and trace[-1] == "KeyError: 'system'"
 
 
-def test_a_key_on_the_command_line_is_not_repeated(tmp_path):
-    agent = ["-a", "python:tests.evaluation.player:Broken", "--set", "agent.api_key=sk-of-mine"]
+def test_a_key_on_the_command_line_is_not_repeated_and_the_rest_is(tmp_path):
+    secret = ["--set", "agent.api_key=sk-of-mine", "--set=agent.Token=sk-of-mine", "--set", "agent.env={A='sk-of-mine\n'}"]
+    kept = ["--set", "agent.max_tokens=5", "--set=agent.max_row_tokens=9", "--set", "agent.api_key_env=MINE", "--set", "env.doors=2"]
+    agent = ["-a", "python:tests.evaluation.player:Broken", *secret, *kept]
     code, out, _ = empg_gym("eval", TOY_ID, *agent, "-n", "1", "--no-report", "--out", tmp_path / "run")
-    assert code == 1 and "sk-of-mine" not in out and "agent.api_key=…" in out
+    (again,) = re.findall(r"to run only what failed again: empg-gym (.*)", out)
+    masked = ["--set", "agent.api_key=…", "--set=agent.Token=…", "--set", "agent.env=…", *kept]
+    assert code == 1 and shlex.split(again)[4 : 4 + len(masked)] == masked
+    config = (tmp_path / "run" / "config.json").read_text()
+    assert "sk-of-mine" not in out + config and '"max_tokens": 5' in config and '"api_key_env": "MINE"' in config
+
+
+@pytest.mark.parametrize(
+    "name", ["api_key", "agent.OPENAI_API_KEY", "agent.env", "hf_token", "token", "client_secret", "extra_headers", "password"]
+)
+def test_options_that_may_hold_a_secret(name):
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["agent.max_tokens", "max_response_tokens", "token_ids", "api_key_env", "env.doors", "agent.environment"])
+def test_options_that_hold_none(name):
+    assert not is_secret(name)
 
 
 @pytest.mark.parametrize("given", ["", "Open doors."])
