@@ -72,14 +72,23 @@ class Source:
         )
 
     def played_as(self, run: TrainingRun) -> Source:
-        """Return the source as a training run played it, in all that nobody else has decided; itself where that run had another one."""
+        """Return the source as a training run played it, in all that nobody else has decided; itself where that run had another one.
+
+        A system prompt explains one dialogue, and both suit one protocol: with another dialogue the run's prompt is not taken, with another
+        protocol neither is its dialogue.
+        """
         if run.env_id != self.env_id:
             return self
         kwargs = run.env_kwargs(self.kwargs)
+        unsuited: tuple[str, ...] = ()
+        if _protocol(self.env_id, kwargs) != _protocol(self.env_id, run.env_kwargs({})):
+            unsuited = ("dialogue", "system_prompt")
+        elif self.conversation.dialogue is not None:
+            unsuited = ("system_prompt",)
         talk = {
             name: value
             for name, value in run.conversation.items()
-            if value is not None and value is not False and getattr(self.conversation, name) is None
+            if name not in unsuited and value is not None and value is not False and getattr(self.conversation, name) is None
         }
         taken = {f"env.{name}": value for name, value in kwargs.items() if name not in self.kwargs}
         return replace(self, kwargs=kwargs, conversation=replace(self.conversation, **talk), as_trained={**talk, **taken})
@@ -160,8 +169,18 @@ def _short(env_id: str) -> str:
 
 
 def _takes_data(env_id: str) -> bool:
+    return "data" in _parameters(env_id)
+
+
+def _protocol(env_id: str, kwargs: Mapping[str, Any]) -> object:
+    """Return the protocol that an environment with these arguments reads; None where it has no choice of them."""
+    parameter = _parameters(env_id).get("protocol")
+    return None if parameter is None else kwargs.get("protocol", parameter.default)
+
+
+def _parameters(env_id: str) -> Mapping[str, inspect.Parameter]:
     creator = env_creator(env_id)
-    return creator is not None and "data" in inspect.signature(creator).parameters
+    return {} if creator is None else inspect.signature(creator).parameters
 
 
 def _splits(env_id: str) -> Sequence[str]:

@@ -52,6 +52,7 @@ def evaluate(
 
     A checkpoint of a training run plays the run's own environment as in training: what is left out here of the conversation (`dialogue`,
     `history`, `show_admissible`, `system_prompt`) and of `env_kwargs` comes from the run. `as_trained` in the results says what that was.
+    With a dialogue given here, the run's system prompt is left out, which explains another; with another protocol, its dialogue too.
 
     Args:
         envs: ids such as "EMPG/ALFWorld-v0" or "alfworld", each with a split behind "@" if wanted ("alfworld@valid_seen").
