@@ -34,6 +34,9 @@ from empg_gym.wholefile import write_whole
 CONFIG, TRAJECTORIES, FAILURES, SUMMARY = "config.json", "trajectories.jsonl", "failures.jsonl", "summary.json"
 _FREE = frozenset({"versions", "concurrency", "retries", "prices"})
 """Entries of a configuration that may change between the runs of a folder."""
+_AS_TRAINED = frozenset({"as_trained"})
+_DERIVED = frozenset({"data"}) | _AS_TRAINED
+"""Entries of an environment that only say where others come from: the folder of a version without them can be gone on with."""
 _NAMED = 4
 """Differences that are named."""
 _SHOWN = 80
@@ -196,7 +199,15 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _bound(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in _FREE}
+    """Return the entries that must be alike in all runs of a folder."""
+    bound = _without(config, _FREE)
+    if isinstance(environments := bound.get("environments"), dict):
+        bound["environments"] = {key: _without(facts, _DERIVED) for key, facts in environments.items()}
+    return {**bound, "agent": _without(bound.get("agent"), _AS_TRAINED)}
+
+
+def _without(value: Any, names: frozenset[str]) -> Any:
+    return {name: entry for name, entry in value.items() if name not in names} if isinstance(value, dict) else value
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:

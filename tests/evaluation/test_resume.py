@@ -199,6 +199,25 @@ def test_concurrency_retries_and_prices_may_change(tmp_path):
     assert summary.results[TOY_ID]["cost"] is not None
 
 
+def test_the_folder_of_a_version_that_told_less_is_gone_on_with(tmp_path):
+    """Where the data and the options come from is said besides; what was played is in the arguments and the fingerprint."""
+
+    def play(**options):
+        return evaluate("alfworld", "expert", tasks=[0], out=tmp_path / "run", env_kwargs={"size": "small"}, **options)
+
+    play()
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    facts = config["environments"]["EMPG/ALFWorld-v0"]
+    assert facts.pop("data") == "embedded world"
+    path.write_text(json.dumps(config))
+    assert play().data["complete"] is True and lines(tmp_path / "run") == 1
+    for environments in (["alfworld"], {"EMPG/ALFWorld-v0": {**facts, "kwargs": {**facts["kwargs"], "data": "games"}}}):
+        path.write_text(json.dumps({**config, "environments": environments}))
+        with pytest.raises(OutputExistsError, match="environments"):
+            play()
+
+
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputExistsError, match="holds no evaluation"):
