@@ -33,11 +33,10 @@ FORMAT = "empg-gym/evaluation"
 
 
 class Watcher(Protocol):
-    """Is told how an evaluation goes, as the live table of the command line is."""
+    """Is told how an evaluation goes, as the live table of the command line is.
 
-    def note(self, text: str) -> None:
-        """Called before the start with what was decided on the user's behalf: that a training run decided options."""
-        ...
+    One that has `note(text)` is told before the start what was decided on the user's behalf: which options a training run decided.
+    """
 
     def begin(self, totals: Mapping[str, int], done: Sequence[EpisodeRecord]) -> None:
         """Called once, with the episodes of each environment and those that an earlier run has done."""

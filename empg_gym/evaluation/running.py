@@ -110,8 +110,8 @@ def evaluate(
         sources = list(_sources(names, split, env_kwargs or {}, talk))
         if trained is not None:
             sources = [source.played_as(trained) for source in sources]
-            if watch is not None:
-                watch.note(_as_trained(trained, sources, getattr(player, "as_trained", {})))
+            if callable(note := getattr(watch, "note", None)):
+                note(_as_trained(trained, sources, getattr(player, "as_trained", {})))
         for source in sources:
             run.add(source, tasks, episodes)
         return run_sync(run.play(None if out is None else Path(out), watch))

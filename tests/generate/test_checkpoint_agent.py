@@ -166,6 +166,26 @@ def test_another_environment_is_played_by_its_own_defaults(trained, tmp_path):
     assert "in EMPG/ALFWorld-v0, where it was not trained, only agent.…" in notes[0]
 
 
+def test_a_watcher_need_not_take_notes(trained):
+    folder, _ = trained
+
+    class Watcher:
+        seen = 0
+
+        def begin(self, totals, done):
+            pass
+
+        def episode(self, record):
+            self.seen += 1
+
+        def end(self):
+            pass
+
+    watcher = Watcher()
+    evaluate("alfworld@valid_seen", f"checkpoint:{folder}", tasks=[0], agent_options={"device": "cpu"}, watch=watcher)
+    assert watcher.seen == 1
+
+
 def test_options_of_the_embedded_world_are_left_out_where_there_is_data(trained):
     folder, _ = trained
     run = make_agent(f"checkpoint:{folder}", device="cpu").training_run
