@@ -84,6 +84,35 @@ async def answer_later(messages, tools):
     return answer_door(messages)
 
 
+class Static:
+    """An agent that needs no object."""
+
+    @staticmethod
+    def act(messages, *, tools=None):
+        return answer_door(messages)
+
+
+class PerEpisode:
+    @classmethod
+    def session(cls, env, seed):
+        return Static()
+
+    def act(self, messages, *, tools=None):
+        raise AssertionError("the session is asked")
+
+
+class Unbound:
+    act = staticmethod(answer_door)
+
+    def session(self, env, seed):
+        raise AssertionError("needs an object")
+
+
+@pytest.mark.parametrize("agent", [Static, Static(), PerEpisode, PerEpisode()])
+def test_a_class_whose_methods_need_no_object_is_an_agent(agent):
+    assert success(agent) == 1.0
+
+
 @pytest.mark.parametrize("agent", [answer_door, answer_later, lambda messages, again=False: answer_door(messages)])
 def test_functions_are_agents(agent):
     assert success(agent) == 1.0
@@ -95,6 +124,8 @@ def test_functions_are_agents(agent):
         (3, "3 is no agent: expected the name of one, an object with act"),
         (None, "None is no agent"),
         (HumanAgent, r"HumanAgent is a class, not an agent: give an object of it, HumanAgent\(…\)"),
+        (Unbound, r"Unbound is a class, not an agent: give an object of it, Unbound\(…\)"),
+        (lambda messages, tool_list: "look", r"expected f\(messages\) or f\(messages, tools\); the second parameter must be named tools"),
         (lambda: "look", r"<lambda> can't be called as an agent: expected f\(messages\)"),
     ],
 )
