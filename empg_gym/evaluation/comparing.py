@@ -17,9 +17,9 @@ from typing import Any
 from rich.table import Table
 
 from empg_gym.errors import ConfigError
+from empg_gym.evaluation.figures import with_interval
 from empg_gym.evaluation.folder import TRAJECTORIES, read_config
 from empg_gym.evaluation.intervals import Interval, difference_interval, mean, mean_interval, share_interval
-from empg_gym.evaluation.live import with_interval
 from empg_gym.evaluation.record import EpisodeRecord, record_of
 from empg_gym.trajectory import read_trajectories
 

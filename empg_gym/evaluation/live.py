@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from empg_gym.evaluation.environments import with_data
+from empg_gym.evaluation.figures import compact, with_interval
 from empg_gym.evaluation.intervals import mean, share_interval
 from empg_gym.evaluation.record import EpisodeRecord
 from empg_gym.evaluation.summary import by_task
@@ -88,23 +89,6 @@ class LiveTable:
         missing = self._totals[env] - len(records)
         left = "–" if rate == 0.0 else _duration(missing / rate)
         return f"{len(records)}/{self._totals[env]}", success, score, compact(tokens), str(errors), f"{rate:.2f}", left
-
-
-def with_interval(value: float | None, interval: Sequence[float] | None, digits: int = 1, *, percent: bool = True) -> str:
-    """Return "62.5 [45.3, 77.1]", times a hundred where `percent` is set."""
-    if value is None:
-        return "–"
-    scale = 100.0 if percent else 1.0
-    text = f"{value * scale:.{digits}f}"
-    return text if not interval else f"{text} [{interval[0] * scale:.{digits}f}, {interval[1] * scale:.{digits}f}]"
-
-
-def compact(number: float) -> str:
-    """Return a count in at most four figures: 950, 12.3k, 4.56M."""
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= limit:
-            return f"{number / limit:.3g}{suffix}"
-    return f"{number:.0f}"
 
 
 def _duration(seconds: float) -> str:

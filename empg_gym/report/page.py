@@ -18,7 +18,7 @@ import jinja2
 
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.environments import data_name, with_data
-from empg_gym.evaluation.live import compact
+from empg_gym.evaluation.figures import compact
 from empg_gym.evaluation.summary import Prices
 from empg_gym.report.breakdown import break_down, histogram
 from empg_gym.report.episodes import pack

@@ -19,7 +19,8 @@ from rich.console import Console
 from empg_gym import __version__
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.evaluation import evaluate
-from empg_gym.evaluation.live import LiveTable, compact, results_table, with_interval
+from empg_gym.evaluation.figures import compact, with_interval
+from empg_gym.evaluation.live import LiveTable, results_table
 from empg_gym.evaluation.settings import is_secret, read_limits, read_prices, read_settings, read_tasks
 from empg_gym.evaluation.summary import Prices
 from empg_gym.rollout import Limits
