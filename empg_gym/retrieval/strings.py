@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import mmap
+import threading
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empg_gym.errors import DataError
+
+_LOADING = threading.Lock()
+"""numpy reads the header of an array with Python's parser, in which threads of Python 3.11 count each other's depth and fail now and then
+(SystemError, python/cpython#106905)."""
 
 
 class StringWriter:
@@ -156,7 +161,8 @@ def load_array(folder: Path, name: str) -> NDArray[np.generic]:
     """
     path = folder / f"{name}.npy"
     try:
-        return np.asarray(np.load(path, mmap_mode="r"))
+        with _LOADING:
+            return np.asarray(np.load(path, mmap_mode="r"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing; remove the folder {folder.name} and build it again") from None
     except (OSError, ValueError) as error:
