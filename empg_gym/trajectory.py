@@ -160,8 +160,8 @@ class Trajectory:
     """Runs that it took, with failures."""
     error: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
-    """The benchmark's own entries of the last `info` that JSON can hold (parts of a reward, a domain). An evaluation adds "traceback" where
-    the agent's own code failed."""
+    """The benchmark's own entries of the last `info` that JSON can hold (parts of a reward, a domain). Where code
+    failed that is not of this package's making, "traceback" has the place."""
 
     @property
     def num_tokens(self) -> int:

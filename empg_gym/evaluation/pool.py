@@ -25,7 +25,6 @@ from empg_gym.evaluation.plan import choose_tasks, episode_specs
 from empg_gym.evaluation.record import EpisodeRecord, record_of
 from empg_gym.evaluation.settings import is_secret
 from empg_gym.evaluation.summary import Prices, Summary, merge, summarise, versions
-from empg_gym.evaluation.witness import Witness
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
 from empg_gym.trajectory import StopReason, Trajectory
 
@@ -94,7 +93,7 @@ class Run:
         key = f"{source.env_id}@{facts['split']}"
         if key in self.works:
             raise ConfigError(f"{key} is named twice; use repeats to run tasks more than once")
-        rollout = Rollout(source.make, Witness(self.player), limits=self.limits, retries=self.retries)
+        rollout = Rollout(source.make, self.player, limits=self.limits, retries=self.retries)
         self.works[key] = _Work(source, chosen, facts, rollout)
 
     def close(self, *, made_here: bool) -> None:

@@ -13,18 +13,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Agent, SessionAgent
-from empg_gym.errors import ConfigError, DataError, MissingDependencyError, TaskError
+from empg_gym.errors import ConfigError, DataError, EMPGGymError, MissingDependencyError, TaskError
 from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, close_quietly, run_episode
 from empg_gym.rollout.limits import Limits
 from empg_gym.trajectory import StopReason, Trajectory
 
 Result = TypeVar("Result")
+_FRAMES = 5
+"""Innermost calls of an error that are kept."""
 _USER_ERRORS = (ConfigError, DataError, MissingDependencyError, TaskError)
 
 
@@ -91,7 +94,7 @@ class Rollout:
             try:
                 await asyncio.gather(*running, *finished, return_exceptions=True)
             finally:
-                # A step that was cancelled goes on in its thread, as long as it takes; nobody waits for its answer.
+                # A step that was cancelled goes on in its thread, as long as it takes; only the interpreter waits for it, at its end.
                 threads.shutdown(wait=False)
 
     def close(self) -> None:
@@ -128,8 +131,22 @@ def _failed(env: LLMAgentEnv | None, spec: EpisodeSpec, error: Exception) -> Tra
     trajectory.group, trajectory.repeat = spec.group, spec.repeat
     trajectory.stop_reason = StopReason.ERROR
     trajectory.error = f"{type(error).__name__}: {error}"
+    if not isinstance(error, EMPGGymError):  # one of those says what to do; of any other, its author needs the place
+        trajectory.info["traceback"] = _place(error)
     trajectory.success, trajectory.score = False, 0.0
     return trajectory
+
+
+def _place(error: Exception) -> str:
+    """Return the last lines of the error's traceback, without the calls of this package that lead there."""
+    entry = error.__traceback__
+    while entry is not None and entry.tb_next is not None and _is_ours(str(entry.tb_frame.f_globals.get("__name__", ""))):
+        entry = entry.tb_next
+    return "".join(traceback.TracebackException(type(error), error, entry, limit=-_FRAMES).format(chain=False)).rstrip()
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] in ("empg_gym", "asyncio", "concurrent")
 
 
 def _unstarted(env: LLMAgentEnv | None, spec: EpisodeSpec) -> Trajectory:
