@@ -18,13 +18,11 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from empg_gym.dialogue import Dialogue, Native, get_dialogue
+from empg_gym.dialogue import Dialogue, get_dialogue
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError
 from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 
-_TOOL_CALLS = "tool-calls"
-"""Name of the dialogue of agents that call tools, whose responses are read before any dialogue; importing it here would be a circle."""
 _COMMON_INFO = frozenset({"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step", "task_type"})
 
 
@@ -72,7 +70,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
             raise ConfigError(f"history must be None (all turns) or a number of at least 0, not {history}")
         self.text_env: TextEnv = env.unwrapped
         self.dialogue = get_dialogue(dialogue or ("native" if self.text_env.native_protocol else "think-action"))
-        if self.text_env.native_protocol and not (isinstance(self.dialogue, Native) or self.dialogue.name == _TOOL_CALLS):
+        if self.text_env.native_protocol and not self.dialogue.suits_native:
             raise ConfigError(
                 f"{self.text_env.benchmark} reads a protocol of its own here, which the dialogue {self.dialogue.name!r} contradicts; "
                 'leave the dialogue out, or make the environment with protocol="plain"'

@@ -9,6 +9,7 @@ class ToolDialogue(Dialogue):
     """Actions come as tool calls, which the agent wrapper reads before any text; the text beside a call is the thought."""
 
     name = "tool-calls"
+    suits_native = True
 
     def format_rules(self) -> str:
         return "Think first, then act by calling exactly one of the given tools."

@@ -24,6 +24,8 @@ class Dialogue(ABC):
     """Base class of the dialogue formats."""
 
     name: ClassVar[str]
+    suits_native: ClassVar[bool] = False
+    """Whether it leaves responses to an environment that reads a protocol of its own, so that no second format contradicts that."""
 
     @abstractmethod
     def format_rules(self) -> str:

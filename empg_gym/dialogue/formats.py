@@ -97,6 +97,7 @@ class Native(Plain):
     """The environment reads the whole response in a protocol of its own, which its rules describe."""
 
     name = "native"
+    suits_native = True
 
     def format_rules(self) -> str:
         return ""
