@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -20,6 +21,7 @@ from empg_gym.agents.scripted import RandomAgent, fill
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation import evaluate
 from empg_gym.rollout import EpisodeSpec, Rollout
+from empg_gym.userobject import find_object
 from tests.toy import TOY_ID
 
 MODULE = """
@@ -74,6 +76,13 @@ def success(agent, **options):
 @pytest.mark.parametrize("name", ["sync", "with_tools", "coroutine", "Player", "PerEpisode", "Nested.inner", "instance"])
 def test_python_objects(module, name):
     assert success(f"python:{module}:{name}") == 1.0
+
+
+@pytest.mark.parametrize(("text", "reason"), [("def f(:", "SyntaxError"), ("1 / 0", "ZeroDivisionError"), ("import no_such", "no_such")])
+def test_a_module_that_cannot_be_imported_is_told_with_its_place(module, text, reason):
+    Path("fails_when_imported.py").write_text("\n" + text)
+    with pytest.raises(ConfigError, match=f"can't be imported: .*{reason}.*line 2"):
+        find_object("fails_when_imported:f")
 
 
 def answer_door(messages):

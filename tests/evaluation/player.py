@@ -1,4 +1,4 @@
-"""Agents for the tests of killed and failing runs."""
+"""Agents for the tests of killed and failing runs, and who watches them."""
 
 from __future__ import annotations
 
@@ -29,3 +29,18 @@ class Broken:
 
     def act(self, messages, *, tools=None):
         raise RuntimeError("no power")
+
+
+class Watcher:
+    """Counts the episodes that it is told of; it has no `note`."""
+
+    seen = 0
+
+    def begin(self, totals, done):
+        pass
+
+    def episode(self, record):
+        self.seen += 1
+
+    def end(self):
+        pass

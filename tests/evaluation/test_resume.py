@@ -18,6 +18,7 @@ from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.evaluation import evaluate
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.trajectory import read_trajectories
+from tests.evaluation.player import Watcher
 from tests.toy import TOY_ID
 
 SCRIPT = """
@@ -71,20 +72,12 @@ def test_killed_twice_and_gone_on_with(tmp_path):
 
 
 def test_an_episode_is_on_disk_as_soon_as_it_ends(tmp_path):
-    class Watcher:
-        seen = 0
-
-        def begin(self, totals, done):
-            pass
-
+    class OnDisk(Watcher):
         def episode(self, record):
-            self.seen += 1
+            super().episode(record)
             assert lines(tmp_path / "run") == self.seen
 
-        def end(self):
-            pass
-
-    watcher = Watcher()
+    watcher = OnDisk()
     run(tmp_path / "run", watch=watcher)
     assert watcher.seen == 12
 

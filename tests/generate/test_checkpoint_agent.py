@@ -21,6 +21,7 @@ from empg_gym.trainers.environments import environment_maker
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.models import FromScratch, load_model
 from empg_gym.trajectory import read_trajectories
+from tests.evaluation.player import Watcher
 from tests.generate.worlds import assert_equals_forward, play, texts, tokens_of
 
 
@@ -168,18 +169,6 @@ def test_another_environment_is_played_by_its_own_defaults(trained, tmp_path):
 
 def test_a_watcher_need_not_take_notes(trained):
     folder, _ = trained
-
-    class Watcher:
-        seen = 0
-
-        def begin(self, totals, done):
-            pass
-
-        def episode(self, record):
-            self.seen += 1
-
-        def end(self):
-            pass
 
     watcher = Watcher()
     evaluate("alfworld@valid_seen", f"checkpoint:{folder}", tasks=[0], agent_options={"device": "cpu"}, watch=watcher)
