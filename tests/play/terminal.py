@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 COMMAND = "import typer; from empg_gym.cli.play import play; a = typer.Typer(pretty_exceptions_enable=False); a.command()(play); a()"
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -55,7 +56,13 @@ class Terminal:
         os.write(self._main, text.encode() + b"\r")
 
     def press(self, key: bytes) -> None:
-        """Press a key, such as Ctrl-C (3) or Ctrl-D (4)."""
+        """Press a key, such as Ctrl-C (3) or Ctrl-D (4), when the program waits for one, as a person does.
+
+        Python loses an interrupt that comes between its last look for signals and its read from the terminal until the next key.
+        """
+        stat, until = Path(f"/proc/{self._process.pid}/stat"), time.monotonic() + 60.0
+        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "S" and time.monotonic() < until:
+            time.sleep(0.01)
         os.write(self._main, key)
 
     def ended(self, seconds: float = 60.0) -> int:
