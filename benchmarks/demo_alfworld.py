@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.machine import machine
-from empg_gym.trainers.configfile import load_config
+from empg_gym.trainers.config.file import load_config
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "alfworld-tiny.toml"
@@ -28,8 +28,8 @@ T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
 def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
     from transformers.utils import logging
 
-    from empg_gym.trainers.loop import Trainer
-    from empg_gym.trainers.progress import ProgressView
+    from empg_gym.trainers.run.progress import ProgressView
+    from empg_gym.trainers.run.trainer import Trainer
 
     logging.disable_progress_bar()
     if not (folder / "summary.json").is_file():

@@ -21,7 +21,7 @@ import torch
 
 from benchmarks.machine import machine
 from empg_gym.trainers.generate.hf import HFGenerator
-from empg_gym.trainers.models import FromScratch, load_model
+from empg_gym.trainers.policy.models import FromScratch, load_model
 
 RESULT = Path(__file__).parent / "results" / "generation.json"
 MAX_RESPONSE, REPEATS = 24, 2

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.demo_alfworld import CONFIG, ROOT, run
 from benchmarks.machine import machine
-from empg_gym.trainers.configfile import load_config
+from empg_gym.trainers.config.file import load_config
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.machine import machine
-from empg_gym.trainers.configfile import load_config
-from empg_gym.trainers.loop import Trainer
-from empg_gym.trainers.progress import ProgressView
+from empg_gym.trainers.config.file import load_config
+from empg_gym.trainers.run.progress import ProgressView
+from empg_gym.trainers.run.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results"
 

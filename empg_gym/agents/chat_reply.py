@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from empg_gym.agents.http import UnreadableReply
+from empg_gym.net.json_client import UnreadableReply
 from empg_gym.trajectory import Completion, FloatArray, IntArray
 
 _FINISHED = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}

@@ -61,7 +61,7 @@ class CheckpointAgent:
         torch: Any = require("torch", "train", _PURPOSE)
         require("transformers", "train", _PURPOSE)
         from empg_gym.trainers.generate.hf import HFGenerator
-        from empg_gym.trainers.models import load_model, resolve_device
+        from empg_gym.trainers.policy.models import load_model, resolve_device
 
         chosen, natural = resolve_device(device)
         types = {"auto": natural, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -24,10 +24,10 @@ import numpy as np
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Message
 from empg_gym.agents.chat_reply import read_reply
-from empg_gym.agents.http import JSONClient, RejectedRequest, bearer_key
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError, RowOverflowError, nearest
+from empg_gym.net.json_client import JSONClient, RejectedRequest, bearer_key
 from empg_gym.trajectory import Completion, IntArray
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"

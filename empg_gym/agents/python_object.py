@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from empg_gym.agents.base import Agent, Message, Reply, SessionAgent
 from empg_gym.errors import ConfigError
-from empg_gym.userobject import find_object
+from empg_gym.import_object import import_object
 
 
 class FunctionAgent:
@@ -51,7 +51,7 @@ def load_agent(target: str, options: Mapping[str, Any]) -> Agent | SessionAgent:
     Raises:
         ConfigError: no such module or object, options for something that takes none, or an object that is no agent.
     """
-    found = find_object(target)
+    found = import_object(target)
     if inspect.isclass(found):
         try:
             found = found(**options)

@@ -19,7 +19,7 @@ _SECTIONS = ("env", "rollout", "eval")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRun:
-    """What a run played with; the meaning of each is that of the configuration's key (`empg_gym.trainers.config`)."""
+    """What a run played with; the meaning of each is that of the configuration's key (`empg_gym.trainers.config.sections`)."""
 
     folder: Path
     env_id: str
@@ -56,7 +56,7 @@ def run_of(model: Path) -> TrainingRun | None:
         return None
     from pydantic import ValidationError
 
-    from empg_gym.trainers.config import EnvConfig, EvalConfig, RolloutConfig
+    from empg_gym.trainers.config.sections import EnvConfig, EvalConfig, RolloutConfig
 
     try:
         config = json.loads(path.read_text(encoding="utf-8"))

@@ -13,7 +13,7 @@ from rich.console import Console
 from empg_gym.errors import require
 
 if TYPE_CHECKING:
-    from empg_gym.trainers.config import TrainConfig
+    from empg_gym.trainers.config.sections import TrainConfig
 
 
 def train(
@@ -31,7 +31,7 @@ def train(
     ] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
-    from empg_gym.trainers.configfile import load_config
+    from empg_gym.trainers.config.file import load_config
 
     # A text of JSON is one of TOML too.
     overrides = list(set_ or []) + ([f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else [])
@@ -45,7 +45,7 @@ def train(
 
 def _check(config: TrainConfig) -> None:
     """Raise what a run would raise for its names: environments and splits, and algorithms where torch is installed."""
-    from empg_gym.trainers.environments import check_environments
+    from empg_gym.trainers.collect.environments import check_environments
 
     check_environments(config)
     if importlib.util.find_spec("torch") is not None:
@@ -61,9 +61,9 @@ def _run(config: TrainConfig, *, resume: bool) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    from empg_gym.trainers.loop import Trainer
-    from empg_gym.trainers.progress import ProgressView
-    from empg_gym.trainers.runfolder import is_finished
+    from empg_gym.trainers.run.folder import is_finished
+    from empg_gym.trainers.run.progress import ProgressView
+    from empg_gym.trainers.run.trainer import Trainer
 
     console = Console(soft_wrap=False)
     if resume and is_finished(config):

@@ -22,7 +22,7 @@ import httpx
 
 from empg_gym.data.registry import DataFile
 from empg_gym.errors import DataError
-from empg_gym.retryafter import retry_after
+from empg_gym.net.retry_after import retry_after
 
 LONGEST_WAIT = 120.0
 """Seconds that a server's wish to wait is followed."""

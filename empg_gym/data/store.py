@@ -29,7 +29,7 @@ from empg_gym.data.download import fetch, sha256
 from empg_gym.data.registry import DataFile, DataSet, set_folder
 from empg_gym.data.unpack import unpack
 from empg_gym.errors import DataError
-from empg_gym.wholefile import write_whole
+from empg_gym.runs.atomic_write import atomic_write
 
 Report = Callable[[str, int, int | None], None]
 """Called with the file's name, the bytes that are there and the bytes that there will be."""
@@ -217,7 +217,7 @@ class DataStore:
         # Two processes may bring different sets at once.
         with (self.root / ".downloads" / "lock.json.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            write_whole(path, json.dumps({**self._lock(), name: entry}, indent=1))
+            atomic_write(path, json.dumps({**self._lock(), name: entry}, indent=1))
 
 
 def _given(file: DataFile, sources: Sequence[Path]) -> Path:

@@ -1,12 +1,12 @@
 """Evaluation: episodes of any agent, their numbers with intervals, and comparisons of runs."""
 
-from empg_gym.evaluation.comparing import Comparison, compare
+from empg_gym.evaluation.api import evaluate
+from empg_gym.evaluation.comparison import Comparison, compare
 from empg_gym.evaluation.environments import Conversation, Source, find_id, find_source
-from empg_gym.evaluation.pool import Watcher
-from empg_gym.evaluation.record import EpisodeRecord
 from empg_gym.evaluation.rescoring import rescore
-from empg_gym.evaluation.running import evaluate
-from empg_gym.evaluation.summary import Prices, Summary
+from empg_gym.evaluation.run import Watcher
+from empg_gym.scoring.record import EpisodeRecord
+from empg_gym.scoring.summary import Prices, Summary
 
 __all__ = [
     "Comparison",

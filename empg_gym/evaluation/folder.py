@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from empg_gym.errors import DataError, OutputExistsError
-from empg_gym.folderlock import FolderLock
+from empg_gym.runs.atomic_write import atomic_write
+from empg_gym.runs.lock import FolderLock
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
-from empg_gym.wholefile import write_whole
 
 CONFIG, TRAJECTORIES, FAILURES, SUMMARY = "config.json", "trajectories.jsonl", "failures.jsonl", "summary.json"
 _FREE = frozenset({"versions", "concurrency", "retries", "prices"})
@@ -122,7 +122,7 @@ class RunFolder:
             if failed:
                 moved = failures.read_text(encoding="utf-8") if failures.exists() else ""
                 self._moving.write_text(moved[: moved.rfind("\n") + 1] + "".join(failed), encoding="utf-8")
-            write_whole(lines, "".join(kept))
+            atomic_write(lines, "".join(kept))
             if self._moving.exists():
                 self._moving.replace(failures)
         write_json(self.path / CONFIG, config)
@@ -130,7 +130,7 @@ class RunFolder:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    write_whole(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+    atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.table import Table
 
 from empg_gym.evaluation.environments import with_data
-from empg_gym.evaluation.figures import compact, with_interval
-from empg_gym.evaluation.intervals import mean, share_interval
-from empg_gym.evaluation.record import EpisodeRecord
-from empg_gym.evaluation.summary import by_task
+from empg_gym.scoring.format import compact, with_interval
+from empg_gym.scoring.intervals import mean, share_interval
+from empg_gym.scoring.record import EpisodeRecord
+from empg_gym.scoring.summary import by_task
 
 QUIET_SECONDS = 15.0
 

@@ -21,8 +21,8 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError, EMPGGymError
 from empg_gym.evaluation.environments import Conversation, Source, find_id
 from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder, read_config, read_json, write_json
-from empg_gym.evaluation.record import EpisodeRecord, record_of
-from empg_gym.evaluation.summary import Prices, Summary, merge, summarise, versions
+from empg_gym.scoring.record import EpisodeRecord, record_of
+from empg_gym.scoring.summary import Prices, Summary, merge, summarise, versions
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 REPORT = "rescore.json"

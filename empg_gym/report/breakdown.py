@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from empg_gym.evaluation.intervals import pass_at_k, share_interval
-from empg_gym.evaluation.summary import Prices
+from empg_gym.scoring.intervals import pass_at_k, share_interval
+from empg_gym.scoring.summary import Prices
 
 
 @dataclass(slots=True)

@@ -18,14 +18,14 @@ import jinja2
 
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.environments import data_name, with_data
-from empg_gym.evaluation.figures import compact
-from empg_gym.evaluation.summary import Prices
 from empg_gym.report.breakdown import break_down, histogram
 from empg_gym.report.episodes import pack
 from empg_gym.report.metrics import layout
 from empg_gym.report.run import RunFolder
 from empg_gym.report.summary import comparison, duration, flatten, percent, short_env, tables, tiles
 from empg_gym.report.tokens import token_texts
+from empg_gym.scoring.format import compact
+from empg_gym.scoring.summary import Prices
 
 _SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
 """In the order in which they build on each other; they share one scope."""

@@ -29,7 +29,7 @@ from empg_gym.retrieval.bm25 import BM25Index
 from empg_gym.retrieval.documents import DocumentStore
 from empg_gym.retrieval.folders import build_once
 from empg_gym.retrieval.strings import StringTable, write_order, write_strings
-from empg_gym.wholefile import write_whole
+from empg_gym.runs.atomic_write import atomic_write
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ def _content_hash(path: Path, root: Path) -> str:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(memo, json.dumps({"state": state, "sha256": digest}))
+        atomic_write(memo, json.dumps({"state": state, "sha256": digest}))
     except OSError as error:
         raise DataError(f"can't write to the cache {root}: {error.strerror}; set EMPG_GYM_CACHE to a folder that is writable") from error
     return digest

@@ -23,7 +23,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from empg_gym.retryafter import retry_after
+from empg_gym.net.retry_after import retry_after
 
 CONNECT_SECONDS = 5.0
 RETRY_STATUSES = frozenset({429, 500, 502, 503, 504})

@@ -19,7 +19,7 @@ from typing import Any
 from empg_gym.cache import cache_root
 from empg_gym.envs.alfworld.goals import SENTENCES, parse_goal
 from empg_gym.errors import DataError, MissingSplitError
-from empg_gym.wholefile import write_whole
+from empg_gym.runs.atomic_write import atomic_write
 
 GAME_FILE = "game.tw-pddl"
 HUMAN_FILE = "traj_data.json"
@@ -173,6 +173,6 @@ def _keep(path: Path, entries: tuple[Entry, ...]) -> None:
     """Write the list whole or not at all; without a writable cache folder it is made again next time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps([asdict(entry) for entry in entries]))
+        atomic_write(path, json.dumps([asdict(entry) for entry in entries]))
     except OSError:
         return

@@ -28,7 +28,7 @@ from empg_gym.envs.alfworld.logic import GOAL_PLACEHOLDER, domain, grammar
 from empg_gym.envs.alfworld.names import demangle
 from empg_gym.envs.alfworld.texts import Wording
 from empg_gym.errors import require
-from empg_gym.wholefile import write_whole
+from empg_gym.runs.atomic_write import atomic_write
 
 
 class TextWorldEngine:
@@ -160,7 +160,7 @@ def _translated(domain: str, problem: str) -> tuple[Any, str]:
         made: tuple[Any, str] = pddl2sas(domain, problem)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, pickle.dumps(made))
+        atomic_write(path, pickle.dumps(made))
     except OSError:
         pass  # Without a writable cache folder it is made again next time.
     return made

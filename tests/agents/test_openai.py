@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from empg_gym.agents import backoff, http, make_agent
+, http, make_agent
 from empg_gym.agents.openai import OpenAIAgent
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.evaluation import evaluate
@@ -19,7 +19,7 @@ from tests.toy import TOY_ID
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(backoff, "FIRST_WAIT", 0.005)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.005)
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
         monkeypatch.delenv(name, raising=False)
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from empg_gym.agents.backoff import LONGEST_BACKOFF, LONGEST_WAIT, wait_seconds
 from empg_gym.agents.chat_reply import entropy_bound, read_reply
-from empg_gym.agents.http import UnreadableReply
+from empg_gym.net.json_client import UnreadableReply
+from empg_gym.net.retry import LONGEST_BACKOFF, LONGEST_WAIT, wait_seconds
 
 
 @st.composite

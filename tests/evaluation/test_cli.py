@@ -19,11 +19,11 @@ from rich.console import Console
 from empg_gym import __version__
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.evaluation import evaluate
-from empg_gym.evaluation.figures import compact, with_interval
 from empg_gym.evaluation.live import LiveTable, results_table
 from empg_gym.evaluation.settings import is_secret, read_limits, read_prices, read_settings, read_tasks
-from empg_gym.evaluation.summary import Prices
 from empg_gym.rollout import Limits
+from empg_gym.scoring.format import compact, with_interval
+from empg_gym.scoring.summary import Prices
 from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, serving
 from tests.toy import TOY_ID

@@ -10,7 +10,7 @@ import pytest
 
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.evaluation import compare, evaluate, rescore
-from empg_gym.evaluation.intervals import difference_interval
+from empg_gym.scoring.intervals import difference_interval
 from empg_gym.trajectory import read_trajectories
 from tests.toy import TOY_ID, DoorsEnv
 

@@ -7,8 +7,8 @@ from typing import Any
 import gymnasium as gym
 
 from empg_gym.env import Outcome, TextEnv
-from empg_gym.trainers.config import TrainConfig
-from empg_gym.trainers.configfile import parse_config
+from empg_gym.trainers.config.file import parse_config
+from empg_gym.trainers.config.sections import TrainConfig
 
 COLOURS = ("amber", "black", "coral", "denim")
 DOORS = 2

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from empg_gym.errors import ConfigError, nearest
+from empg_gym.import_object import import_object
 from empg_gym.trainers.algorithms.base import Advantages, PolicyLoss, PolicyTokens, RolloutSteps
-from empg_gym.userobject import find_object
 
 AdvantageFunction = Callable[..., Advantages]
 """`(RolloutSteps, *, options) -> Advantages`"""
@@ -71,7 +71,7 @@ def _register(registry: dict[str, Callable[..., Any]], name: str) -> Callable[[F
 
 def _bound(registry: dict[str, Callable[..., Any]], kind: str, name: str, options: Mapping[str, Any]) -> Callable[[Any], Any]:
     if ":" in name:
-        function = find_object(name)
+        function = import_object(name)
         if not callable(function):
             raise ConfigError(f"the {kind} {name!r} is no function but {type(function).__name__}")
     elif name in registry:

@@ -23,8 +23,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from empg_gym.errors import ConfigError, RowOverflowError
-from empg_gym.trainers.chat import ChatCodec, ChatRow
 from empg_gym.trainers.generate.base import Usage
+from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
 from empg_gym.trainers.generate.engine import Engine, Request, Response, Row
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trajectory import Completion

@@ -1,0 +1,176 @@
+"""Compares evaluation runs on the tasks that they share.
+
+Rules:
+    - The first run is the reference; each other is compared with it, environment by environment.
+    - Pairs are tasks: the mean over a task's repeats in one run against that in the other, scored episodes only. A difference and its
+      interval are over the tasks that both runs have scored, so they need not equal the difference of the two means.
+    - What makes numbers not comparable (other data, other prompts, another version) is said, not corrected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from empg_gym.errors import ConfigError
+from empg_gym.evaluation.folder import TRAJECTORIES, read_config
+from empg_gym.scoring.format import with_interval
+from empg_gym.scoring.intervals import Interval, difference_interval, mean, mean_interval, share_interval
+from empg_gym.scoring.record import EpisodeRecord, record_of
+from empg_gym.trajectory import read_trajectories
+
+METRICS = ("success", "score")
+_MUST_AGREE = ("env_version", "data_fingerprint", "split", "wording", "max_steps", "dialogue", "history", "show_admissible", "prompt_hash")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One run's number in one environment, and how it differs from the reference."""
+
+    run: str
+    environment: str
+    metric: str
+    episodes: int
+    errors: int
+    value: float | None
+    interval: Interval | None
+    pairs: int = 0
+    """Tasks that both runs have scored."""
+    difference: float | None = None
+    """Mean over the pairs of this run minus the reference; None for the reference itself."""
+    difference_interval: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A table of runs."""
+
+    runs: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    warnings: tuple[str, ...]
+    """What makes numbers not comparable."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """Return the comparison for a console."""
+        table = Table(
+            "environment", "metric", "run", "episodes", "errors", "value [95 %]", "difference [95 %]", "tasks", box=None, pad_edge=False
+        )
+        before: tuple[str, str] | None = None
+        for cell in self.cells:
+            here = (cell.environment, cell.metric)
+            percent = cell.metric == "success"
+            digits = 1 if percent else 3
+            table.add_row(
+                *((cell.environment, "success %" if percent else cell.metric) if here != before else ("", "")),
+                cell.run,
+                str(cell.episodes),
+                str(cell.errors),
+                with_interval(cell.value, cell.interval, digits, percent=percent),
+                "" if cell.difference is None else with_interval(cell.difference, cell.difference_interval, digits, percent=percent),
+                str(cell.pairs) if cell.difference is not None else "",
+            )
+            before = here
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    name: str
+    config: dict[str, Any]
+    records: dict[str, list[EpisodeRecord]]
+
+
+def compare(folders: Sequence[str | Path]) -> Comparison:
+    """Compare the runs in `folders`; the first is the reference.
+
+    Raises:
+        ConfigError: fewer than two folders, or no environment that all runs have.
+        DataError: a folder holds no evaluation.
+    """
+    if len(folders) < 2:
+        raise ConfigError("compare takes at least two run folders; the first is what the others are compared with")
+    runs = [_load(Path(folder), name) for folder, name in zip(folders, _names(folders), strict=True)]
+    shared = [key for key in runs[0].records if all(key in run.records for run in runs)]
+    if not shared:
+        raise ConfigError("the runs share no environment: " + "; ".join(f"{run.name} has {', '.join(run.records)}" for run in runs))
+    cells = [_cell(run, runs[0], key, metric) for key in shared for metric in METRICS for run in runs]
+    return Comparison(runs=tuple(run.name for run in runs), cells=tuple(cells), warnings=tuple(_warnings(runs, shared)))
+
+
+def _names(folders: Sequence[str | Path]) -> list[str]:
+    """Return the shortest ends of the paths that tell the folders apart."""
+    parts = [Path(folder).resolve().parts for folder in folders]
+    longest = max(len(part) for part in parts)
+    for length in range(1, longest + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise ConfigError(f"the same folder is named twice: {folders[0]}")
+
+
+def _load(folder: Path, name: str) -> _Run:
+    config = read_config(folder)
+    records: dict[str, list[EpisodeRecord]] = {key: [] for key in config["environments"]}
+    for trajectory in read_trajectories(folder / TRAJECTORIES):
+        both = f"{trajectory.env_id}@{trajectory.split}"
+        key = both if both in records else trajectory.env_id
+        records.setdefault(key, []).append(record_of(trajectory, key))
+    return _Run(name, config, records)
+
+
+def _values(records: Sequence[EpisodeRecord], metric: str) -> dict[str, list[float]]:
+    tasks: dict[str, list[float]] = {}
+    for record in records:
+        if not record.failed:
+            tasks.setdefault(record.task, []).append(float(record.success) if metric == "success" else record.score)
+    return tasks
+
+
+def _cell(run: _Run, reference: _Run, key: str, metric: str) -> Cell:
+    records = run.records[key]
+    tasks = _values(records, metric)
+    clusters = list(tasks.values())
+    value = mean(clusters) if clusters else None
+    interval = None
+    if clusters:
+        interval = share_interval([[bool(one) for one in cluster] for cluster in clusters]) if metric == "success" else None
+        interval = interval or mean_interval(clusters, unit=True)
+    difference, bounds, pairs = None, None, 0
+    if run is not reference:
+        other = _values(reference.records[key], metric)
+        differences = [sum(tasks[task]) / len(tasks[task]) - sum(other[task]) / len(other[task]) for task in tasks if task in other]
+        pairs = len(differences)
+        if differences:
+            difference, bounds = sum(differences) / pairs, difference_interval(differences)
+    return Cell(
+        run=run.name,
+        environment=key,
+        metric=metric,
+        episodes=len(records),
+        errors=sum(record.failed for record in records),
+        value=value,
+        interval=interval,
+        pairs=pairs,
+        difference=difference,
+        difference_interval=bounds,
+    )
+
+
+def _warnings(runs: Sequence[_Run], shared: Sequence[str]) -> list[str]:
+    warnings = []
+    for key in shared:
+        first = runs[0].config["environments"][key]
+        for run in runs[1:]:
+            facts = run.config["environments"][key]
+            different = [name for name in _MUST_AGREE if facts.get(name) != first.get(name)]
+            if different:
+                warnings.append(f"{key}: {run.name} and {runs[0].name} differ in {', '.join(different)}")
+    return warnings

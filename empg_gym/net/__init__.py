@@ -1,0 +1,1 @@
+"""HTTP: one client, one retry policy, one set of retryable statuses."""

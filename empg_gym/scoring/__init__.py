@@ -1,0 +1,1 @@
+"""Scores of episodes: digest, aggregation and intervals, shared by evaluation, trainer and report."""

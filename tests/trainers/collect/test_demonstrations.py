@@ -1,0 +1,97 @@
+"""Expert episodes as rows: the expert's tokens are learned, detours are seen and not learned."""
+
+import numpy as np
+import pytest
+import torch
+
+from empg_gym.errors import DataError
+from empg_gym.trainers.collect.demonstrations import DETOUR, demonstrate, demonstrations, supervised_rows, tokenizer_texts
+from empg_gym.trainers.collect.environments import environment_maker, evaluation_specs, training_specs
+from empg_gym.trainers.generate.chat import ChatCodec
+from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trainers.run.evaluation import summarise
+from tests.trainers.corridor import Corridor, corridor_config
+
+CONFIG = corridor_config("unused", warmstart={"detours": 0.3, "episodes": 40, "only_solved": False})
+
+
+@pytest.fixture(scope="module")
+def env():
+    return environment_maker(CONFIG.env)()
+
+
+@pytest.fixture(scope="module")
+def codec(env):
+    texts = tokenizer_texts(env, 20, seed=0, detours=0.0)
+    return ChatCodec(load_model(from_scratch=FromScratch(layers=1, width=32, heads=2), tokenizer_texts=texts)[1])
+
+
+def test_an_episode_depends_on_its_index_alone(env, codec):
+    one, other = (demonstrate(env, 5, seed=1, detours=0.3, tokenizer=codec) for _ in range(2))
+    demonstrate(env, 6, seed=1, detours=0.3)
+    assert [step.action for step in one.steps] == [step.action for step in other.steps]
+    assert [step.response_token_ids.tolist() for step in one.steps] == [step.response_token_ids.tolist() for step in other.steps]
+
+
+def test_rows_hold_what_was_said(env, codec):
+    trajectory = demonstrate(env, 0, seed=0, detours=0.0, tokenizer=codec)
+    assert trajectory.success
+    for step in trajectory.steps:
+        assert codec.decode(step.response_token_ids[:-1].tolist()) == step.response
+        assert step.response_token_ids[-1] == codec.end_of_turn
+
+
+def test_detours_stand_in_the_row_and_not_in_the_loss(env, codec):
+    episodes = list(demonstrations(env, codec.tokenizer, CONFIG.warmstart, seed=0))
+    steps = [step for item in episodes for step in item.steps]
+    share = np.mean([DETOUR in step.diagnostics for step in steps])
+    assert 0.15 < share < 0.45
+    rows, weights = supervised_rows(episodes)
+    expected = torch.cat([torch.full((len(step.response_token_ids),), float(DETOUR not in step.diagnostics)) for step in steps])
+    torch.testing.assert_close(weights, expected / expected.sum())
+    assert len(weights) == sum(int(row.generated.sum()) for row in rows)
+
+
+def test_observations_can_be_learned_too(env, codec):
+    episodes = [demonstrate(env, index, seed=0, detours=0.5, tokenizer=codec) for index in range(6)]
+    rows, weights = supervised_rows(episodes, observation_weight=0.5)
+    assert all(row.generated.tolist() == [False] + [True] * (len(row) - 1) for row in rows)
+    assert len(weights) == sum(len(row) - 1 for row in rows)
+    assert float(weights.sum()) == pytest.approx(1.0)
+    values = (weights / weights.max()).unique().tolist()
+    assert values == pytest.approx([0.0, 0.5, 1.0])
+
+
+def test_an_expert_that_knows_no_way_is_no_teacher(env, codec, monkeypatch):
+    monkeypatch.setattr(Corridor, "expert", lambda self: None)
+    solved_only = CONFIG.warmstart.model_copy(update={"only_solved": True, "episodes": 3})
+    with pytest.raises(DataError, match="solved none of 3 episodes of Corridor"):
+        list(demonstrations(env, codec.tokenizer, solved_only, seed=0))
+
+
+def test_tasks_of_a_step_are_a_function_of_seed_and_step():
+    specs = training_specs(3, 7, 4, 2, 100)
+    assert specs == training_specs(3, 7, 4, 2, 100)
+    assert specs != training_specs(3, 8, 4, 2, 100)
+    assert [(item.group, item.repeat) for item in specs] == [(group, repeat) for group in range(4) for repeat in range(2)]
+    for group in range(4):
+        first, second = specs[2 * group : 2 * group + 2]
+        assert (first.task, first.seed) == (second.task, second.seed)
+        assert first.agent_seed != second.agent_seed
+
+
+def test_evaluation_tasks_are_fixed_and_nested():
+    long, short = evaluation_specs(0, 50, 80), evaluation_specs(0, 20, 80)
+    assert long[:20] == short
+    assert len({item.task for item in long}) == 50
+    assert len({item.agent_seed for item in long}) == 50
+    assert len(evaluation_specs(0, 128, 100)) == 100
+
+
+def test_a_summary_counts_failed_episodes_as_lost(env):
+    episodes = [demonstrate(env, index, seed=0, detours=0.0) for index in range(3)]
+    lost = demonstrate(env, 3, seed=0, detours=0.0)
+    lost.success, lost.task_type = False, "odd"
+    result = summarise("test", [*episodes, lost])
+    assert (result.success, result.tasks, result.turns) == (0.75, 4, 2.0)
+    assert result.by_type == {"odd": {"tasks": 1, "success": 0.0}}

@@ -1,0 +1,218 @@
+"""The agent `checkpoint:DIR`."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import shutil
+import sys
+
+import pytest
+from transformers.utils import logging
+
+from empg_gym.agents import make_agent
+from empg_gym.agents.checkpoint import latest
+from empg_gym.errors import ConfigError, DataError, MissingDependencyError
+from empg_gym.evaluation import evaluate
+from empg_gym.rollout import Limits
+from empg_gym.trainers.collect.environments import environment_maker
+from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trainers.generate.hf import HFGenerator
+from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trajectory import read_trajectories
+from tests.evaluation.player import Watcher
+from tests.trainers.generate.worlds import assert_equals_forward, play, texts, tokens_of
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run's folder with two checkpoints."""
+    folder = tmp_path_factory.mktemp("run")
+    for seed in (0, 1):
+        model, tokenizer = load_model(from_scratch=FromScratch(width=32), tokenizer_texts=texts(), seed=seed)
+        model.save_pretrained(folder / "checkpoints" / f"rl-{seed}")
+        tokenizer.save_pretrained(folder / "checkpoints" / f"rl-{seed}")
+    (folder / "checkpoints" / "latest").write_text("rl-1\n")
+    (folder / "config.json").write_text("{}")
+    return folder
+
+
+def test_plays_the_model_of_the_folder(run):
+    folder = run / "checkpoints" / "rl-0"
+    agent = make_agent(f"checkpoint:{folder}", device="cpu", temperature=1.0, max_response_tokens=6)
+    trajectories = play(agent, 4)
+    model, _ = load_model(str(folder))
+    assert assert_equals_forward(model, trajectories) > 10
+    assert agent.describe()["temperature"] == 1.0
+    assert agent.preferred_concurrency == 64
+
+
+def test_greedy_episodes_do_not_depend_on_the_agents_seed(run):
+    agent = make_agent(f"checkpoint:{run / 'checkpoints' / 'rl-0'}", device="cpu", temperature=0.0, max_response_tokens=6)
+    assert tokens_of(play(agent, 3)) == tokens_of(play(agent, 3))
+
+
+def test_a_run_stands_for_its_latest_checkpoint(run):
+    newest = str(run / "checkpoints" / "rl-1")
+    assert latest(run) == latest(run / "checkpoints") == latest(newest) == newest
+    assert latest("organisation/model") == "organisation/model"
+
+
+TRAINED = {
+    "env": {
+        "max_steps": 3,
+        "options": {"strip_intro": True},
+        "embedded_options": {"size": "small"},
+        "dialogue": "plain",
+        "history": 1,
+        "show_admissible": True,
+        "system_prompt": "",
+    },
+    "model": {"name": "unused"},
+    "rollout": {"max_response_tokens": 5, "max_row_tokens": 900},
+    "eval": {"temperature": 0.7},
+}
+
+
+@pytest.fixture
+def trained(run, tmp_path):
+    """A run's folder as `empg-gym train` leaves it."""
+    folder = tmp_path / "trained"
+    shutil.copytree(run, folder)
+    config = TrainConfig.model_validate(TRAINED)
+    (folder / "config.json").write_text(config.model_dump_json())
+    return folder, config
+
+
+class Notes:
+    """Keeps what an evaluation says."""
+
+    def __init__(self):
+        self.lines = []
+
+    def note(self, text):
+        self.lines.append(text)
+
+    def begin(self, totals, done):
+        pass
+
+    episode = end = lambda self, *_: None
+
+
+def evaluated(folder, out, **options):
+    watch = Notes()
+    agent_options = {"device": "cpu", **options.pop("agent_options", {})}
+    evaluate(
+        options.pop("envs", "alfworld@valid_seen"),
+        f"checkpoint:{folder}",
+        tasks=[0, 1],
+        out=out,
+        watch=watch,
+        agent_options=agent_options,
+        **options,
+    )
+    return list(read_trajectories(out / "trajectories.jsonl")), json.loads((out / "config.json").read_text()), watch.lines
+
+
+def test_an_evaluation_plays_as_the_run_was_trained(trained, tmp_path):
+    """Every message and every prompt token is what the run's own evaluation gives for the same responses."""
+    folder, config = trained
+    played, written, notes = evaluated(folder / "checkpoints" / "rl-0", tmp_path / "out")
+    env = environment_maker(config.env, "valid_seen")()
+    generator = HFGenerator(*load_model(str(folder / "checkpoints" / "rl-0")), max_response_tokens=5, max_row_tokens=900)
+    for episode in played:
+        env.reset(seed=episode.seed, options={"task": episode.task})
+        first = asyncio.run(generator.session(env, 0).act(env.messages))
+        assert first.prompt_token_ids.tolist() == episode.steps[0].prompt_token_ids.tolist()
+        for step in episode.steps:
+            assert step.observation == env.messages[-1]["content"]
+            env.step(step.response)
+        assert (episode.system_prompt, episode.dialogue) == (env.system_prompt, env.dialogue.name) == ("", "plain")
+        assert len(episode.steps) <= 3 and all(len(step.response_token_ids) <= 5 for step in episode.steps)
+    facts = written["environments"]["EMPG/ALFWorld-v0"]
+    assert facts["kwargs"] == {"split": "valid_seen", "strip_intro": True, "size": "small", "max_steps": 3}
+    assert facts["as_trained"]["env.strip_intro"] is True and facts["as_trained"]["system_prompt"] == ""
+    assert (facts["history"], facts["show_admissible"]) == (1, True)
+    assert (written["agent"]["temperature"], written["agent"]["max_row_tokens"]) == (0.7, 900)
+    (note,) = notes
+    assert f'as in the training run {folder}: dialogue="plain" history=1 show_admissible=true system_prompt="" env.' in note
+    assert "agent.temperature=0.7 agent.max_response_tokens=5 agent.max_row_tokens=900" in note
+
+
+def test_what_is_given_goes_before_what_the_run_had(trained, tmp_path):
+    folder, _ = trained
+    played, written, notes = evaluated(
+        folder,
+        tmp_path / "out",
+        system_prompt="Play.",
+        history=100,
+        show_admissible=False,
+        env_kwargs={"max_steps": 1},
+        agent_options={"max_response_tokens": 2, "temperature": 0.0},
+    )
+    facts = written["environments"]["EMPG/ALFWorld-v0"]
+    assert {one.system_prompt for one in played} == {"Play."} and {len(one.steps) for one in played} == {1}
+    assert (facts["history"], facts["show_admissible"], facts["dialogue"]) == (100, False, "plain")
+    assert (written["agent"]["max_response_tokens"], written["agent"]["temperature"]) == (2, 0.0)
+    assert set(facts["as_trained"]) == {"dialogue", "env.strip_intro", "env.size"} and "temperature" not in notes[0]
+
+
+def test_another_environment_is_played_by_its_own_defaults(trained, tmp_path):
+    folder, _ = trained
+    (folder / "config.json").write_text(TrainConfig.model_validate({**TRAINED, "env": {"id": "EMPG/WebShop-v0"}}).model_dump_json())
+    played, written, notes = evaluated(folder, tmp_path / "out", limits=Limits(max_turns=1))
+    assert {one.dialogue for one in played} == {"think-action"} and all(one.system_prompt for one in played)
+    assert "as_trained" not in written["environments"]["EMPG/ALFWorld-v0"]
+    assert "in EMPG/ALFWorld-v0, where it was not trained, only agent.…" in notes[0]
+
+
+def test_a_watcher_need_not_take_notes(trained):
+    folder, _ = trained
+
+    watcher = Watcher()
+    evaluate("alfworld@valid_seen", f"checkpoint:{folder}", tasks=[0], agent_options={"device": "cpu"}, watch=watcher)
+    assert watcher.seen == 1
+
+
+def test_options_of_the_embedded_world_are_left_out_where_there_is_data(trained):
+    folder, _ = trained
+    run = make_agent(f"checkpoint:{folder}", device="cpu").training_run
+    assert run.env_kwargs({"data": "games"}) == {"strip_intro": True, "max_steps": 3, "data": "games"}
+    assert dataclasses.replace(run, data="games").env_kwargs({"data": None})["size"] == "small"
+
+
+def test_a_damaged_configuration_of_the_run_is_named(trained):
+    folder, _ = trained
+    (folder / "config.json").write_text(json.dumps({**TRAINED, "rollout": {"max_row_tokens": -1}}))
+    with pytest.raises(DataError, match=r"config.json is damaged or of another version \(.*greater than 0"):
+        make_agent(f"checkpoint:{folder}", device="cpu")
+
+
+def test_loading_draws_nothing(run, capfd):
+    make_agent(f"checkpoint:{run}", device="cpu")
+    assert capfd.readouterr().err == ""
+    assert logging.is_progress_bar_enabled(), "the user's setting is as it was"
+
+
+def test_a_run_without_checkpoint(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ConfigError, match="no checkpoint yet"):
+        make_agent(f"checkpoint:{tmp_path}")
+
+
+def test_mistakes_are_named(run, tmp_path):
+    with pytest.raises(ConfigError, match="no model folder"):
+        make_agent(f"checkpoint:{tmp_path / 'none'}")
+    with pytest.raises(ConfigError, match="bfloat16"):
+        make_agent(f"checkpoint:{run}", dtype="float64")
+    with pytest.raises(ConfigError, match="temperature"):
+        make_agent(f"checkpoint:{run}", device="cpu", temperature=-1.0)
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers"])
+def test_without_the_extra(monkeypatch, run, package):
+    """The module imports without torch; making the agent says what to install."""
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=r"checkpoint:DIR needs the package.*empg-gym\[train\]"):
+        make_agent(f"checkpoint:{run}")

@@ -1,0 +1,82 @@
+"""The tokenizer made of an environment's text."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from empg_gym.errors import ConfigError
+from empg_gym.trainers.generate.chat import render_messages
+from empg_gym.trainers.generate.tokenizer import END, train_tokenizer
+from tests.trainers.generate.worlds import NOUNS, texts
+
+TOKENIZER = train_tokenizer(texts())
+TAGS = ("<think>", "</think>", "<action>", "</action>")
+TAGGED = train_tokenizer([*texts(), "<think>apple</think><action>go</action>"] * 2, whole=TAGS)
+ROLES = st.sampled_from(["system", "user", "assistant", "tool", "critic"])
+PIECES = st.sampled_from([END, "<|user|>", "<think>", "apple", " bench", "\n", "é", "👍🏽", "\x00"])
+
+
+@given(st.lists(st.text() | PIECES).map("".join))
+def test_any_text_comes_back(text):
+    for tokenizer in (TOKENIZER, TAGGED):
+        assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_frequent_words_are_one_token_with_their_space():
+    for noun in NOUNS:
+        assert len(TOKENIZER.encode(f" {noun}")) == 1
+    line = " ".join(NOUNS)
+    assert len(TOKENIZER.encode(f" {line}")) == len(NOUNS)
+
+
+def test_rare_words_are_spelled_in_pieces_or_bytes():
+    assert 1 < len(TOKENIZER.encode(" drawers")) <= len("drawers") + 1
+    assert len(TOKENIZER.encode("日")) == 3
+
+
+def test_whole_strings_are_one_token_and_stay_in_the_text():
+    ids = TAGGED.encode("<think>apple</think><action>go</action>")
+    assert len(ids) == 6
+    assert TAGGED.decode(ids, skip_special_tokens=True) == "<think>apple</think><action>go</action>"
+
+
+def test_the_same_texts_give_the_same_tokenizer_in_any_order():
+    lines = texts()
+    random.Random(1).shuffle(lines)
+    assert train_tokenizer(lines).backend_tokenizer.to_str() == TOKENIZER.backend_tokenizer.to_str()
+
+
+def test_a_turn_costs_three_tokens_beside_its_text():
+    talk = [{"role": "user", "content": "apple"}, {"role": "assistant", "content": "bench"}, {"role": "user", "content": "jar"}]
+    text = TOKENIZER.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
+    words = sum(len(TOKENIZER.encode(message["content"])) for message in talk)
+    assert len(TOKENIZER.encode(text)) == words + 3 + 2
+
+
+@given(st.lists(st.fixed_dictionaries({"role": ROLES, "content": st.text() | PIECES}), min_size=1))
+def test_rendering_without_jinja_equals_the_template(messages):
+    assert render_messages(messages) == TOKENIZER.apply_chat_template(messages, tokenize=False)
+    assert render_messages(messages) + "<|assistant|>" == TOKENIZER.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=True
+    )
+
+
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    TAGGED.save_pretrained(tmp_path)
+    loaded = AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded.chat_template == TAGGED.chat_template
+    assert (loaded.eos_token, loaded.pad_token) == (TAGGED.eos_token, TAGGED.pad_token)
+    for text in [*texts()[:10], "<think>apple</think>", "  zebra\t日本 🎈 , . !", END]:
+        assert loaded.encode(text) == TAGGED.encode(text)
+        assert loaded.decode(loaded.encode(text)) == text
+
+
+def test_no_text_is_an_error():
+    with pytest.raises(ConfigError, match="no text"):
+        train_tokenizer([])

@@ -1,0 +1,97 @@
+"""Metrics of an update: what the losses were, how far the policy went, whether old values had to be computed."""
+
+import dataclasses
+import io
+import json
+import math
+
+import pytest
+import torch
+from rich.console import Console
+
+from empg_gym.trainers.algorithms import PolicyLoss, PolicyTokens
+from empg_gym.trainers.run import reinforce
+from empg_gym.trainers.run.progress import ProgressView
+from empg_gym.trainers.run.trainer import Trainer
+from tests.trainers.corridor import corridor_config
+
+
+def train(folder, **rl):
+    shown = io.StringIO()
+    rl = {"steps": 2, "minibatches": 1, "reward": "score", "optimizer": {"lr": 1e-2}, **rl}
+    config = corridor_config(str(folder), rl=rl, eval={"splits": []})
+    Trainer(config, ProgressView(Console(file=shown, width=200))).run()
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["phase"] == "rl" and line["step"]], shown.getvalue()
+
+
+def test_the_policy_loss_is_told_without_the_kl_term(tmp_path, monkeypatch):
+    made = []
+
+    def recorded(name, options):
+        loss = get(name, options)
+
+        def call(tokens):
+            result = loss(tokens)
+            made.append(float(result.loss.detach()))
+            return result
+
+        return call
+
+    get = reinforce.get_policy_loss
+    monkeypatch.setattr(reinforce, "get_policy_loss", recorded)
+    lines, _ = train(tmp_path / "run", kl_coef=0.5, epochs=2)
+    first, second = made[-4:-2], made[-2:]
+    told = [line["loss/policy"] for line in lines]
+    assert told == pytest.approx([sum(first) / 2, sum(second) / 2], abs=1e-12), "one micro-batch an epoch"
+    assert max(map(abs, told)) > 1e-6
+    for line in lines:
+        assert line["loss/kl"] == pytest.approx(0.5 * line["loss/kl_reference"], rel=1e-4), "token-mean"
+        assert line["loss/kl"] > 1e-6
+
+
+def test_kl_old_is_the_divergence_of_the_old_policy_from_the_new():
+    """Two tokens that the old policy draws with probability 1/2 each: the mean over them is the divergence itself."""
+    old, new = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.2, 0.8]).log()
+    tokens = PolicyTokens(
+        logprobs=new, old_logprobs=old, advantages=torch.zeros(2), weights=torch.ones(2), row=torch.zeros(2), entropies=torch.zeros(2)
+    )
+    tally = reinforce._Tally()
+    tally.add(tokens, PolicyLoss(loss=torch.tensor(0.0), clipped=torch.tensor([True, False])))
+    expected = 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.8)
+    assert tally.metrics(1, False) == {"loss/policy": 0.0, "loss/clip_share": 0.5, "loss/kl_old": pytest.approx(expected, abs=1e-6)}
+
+
+def test_values_that_the_generator_leaves_out_are_counted_and_told_once(tmp_path, monkeypatch):
+    whole, shown = train(tmp_path / "whole", old_logprobs="rollout")
+    assert [line["rollout/unscored_tokens"] for line in whole] == [0, 0]
+    assert "left values out" not in shown
+
+    def holes(trajectories):
+        batch = make_batch(trajectories)
+        batch.rollout_logprobs[0] = math.nan
+        entropies = batch.rollout_entropies.clone()
+        entropies[:2] = math.nan
+        return dataclasses.replace(batch, rollout_entropies=entropies)
+
+    make_batch = reinforce.make_batch
+    monkeypatch.setattr(reinforce, "make_batch", holes)
+    lines, shown = train(tmp_path / "holes", old_logprobs="rollout")
+    assert [line["rollout/unscored_tokens"] for line in lines] == [2, 2]
+    assert shown.count("the generator left values out") == 1
+    assert lines[0]["entropy/token_mean"] == pytest.approx(whole[0]["entropy/token_mean"], abs=1e-4)
+    monkeypatch.undo()
+    recomputed, _ = train(tmp_path / "recomputed")
+    assert "rollout/unscored_tokens" not in recomputed[0]
+
+
+def test_the_reference_is_the_policy_itself_as_long_as_the_weights_are_equal(tmp_path):
+    config = corridor_config(
+        str(tmp_path / "run"),
+        run={"dtype": "bfloat16"},
+        rl={"steps": 1, "minibatches": 1, "kl_coef": 0.1, "reward": "score"},
+        eval={"splits": []},
+    )
+    Trainer(config, ProgressView(Console(file=io.StringIO()))).run()
+    last = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["loss/kl_reference"] == 0

@@ -1,0 +1,1 @@
+"""Which episodes a training step needs, and how they are played."""

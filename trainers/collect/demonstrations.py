@@ -1,0 +1,114 @@
+"""Expert episodes as token rows, written by the same code that writes the rows of rollouts.
+
+Rules:
+    - Episode i is a function of (configuration, i): its task, its detours and its row never depend on the others.
+    - A detour is a random action in the expert's place, drawn from all that were admissible so far in the episode, so that some can't
+      be carried out any more: a policy has to know how to go on after its mistakes. It stands in the row, for the model has to see what
+      came of it, and is marked in the step's diagnostics: `supervised_rows` leaves it out of the loss.
+    - An expert that knows no way on ends the episode, unsolved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.errors import DataError
+from empg_gym.trainers.config.sections import WarmStartConfig
+from empg_gym.trainers.data.rows import TokenRow, rows_of
+from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
+from empg_gym.trajectory import Completion, Trajectory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+DETOUR = "detour"
+"""Key in `Step.diagnostics` of a step whose action was not the expert's."""
+
+
+def demonstrate(
+    env: LLMAgentEnv, index: int, *, seed: int, detours: float, tokenizer: PreTrainedTokenizerBase | ChatCodec | None = None
+) -> Trajectory:
+    """Play expert episode `index`; with a tokenizer its steps have token ids."""
+    rng = np.random.default_rng([seed, 3, index])
+    _, info = env.reset(seed=int(rng.integers(2**31)), options={"task": int(rng.integers(env.text_env.num_tasks))})
+    row = None if tokenizer is None else ChatRow(tokenizer)
+    known: dict[str, None] = {}
+    over = False
+    while not over:
+        action = env.text_env.expert()
+        if action is None:
+            break
+        known |= dict.fromkeys(info["admissible_actions"])
+        detour = bool(known) and rng.random() < detours
+        if detour:
+            action = str(rng.choice(list(known)))
+        text = env.dialogue.render("", action)
+        _, _, terminated, truncated, info = env.step(_completion(row, env, text))
+        if detour:
+            env.trajectory.steps[-1].diagnostics[DETOUR] = 1.0
+        over = terminated or truncated
+    return env.trajectory
+
+
+def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config: WarmStartConfig, seed: int) -> Iterator[Trajectory]:
+    """Yield the expert episodes of a warm start, those that it leaves out excepted.
+
+    Raises:
+        DataError: the expert solved none of them.
+    """
+    codec = ChatCodec(tokenizer)
+    found = False
+    for index in range(config.episodes):
+        trajectory = demonstrate(env, index, seed=seed, detours=config.detours, tokenizer=codec)
+        if trajectory.steps and (trajectory.success or not config.only_solved):
+            found = True
+            yield trajectory
+    if not found:
+        raise DataError(
+            f"the expert solved none of {config.episodes} episodes of {env.text_env.benchmark}; raise env.max_steps, or check env.data"
+        )
+
+
+def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: float) -> Iterator[str]:
+    """Yield what is said in expert episodes, for training a tokenizer: prompts, observations, responses and admissible actions."""
+    for index in range(episodes):
+        trajectory = demonstrate(env, index, seed=seed, detours=detours)
+        yield from (trajectory.system_prompt, trajectory.final_observation)
+        for step in trajectory.steps:
+            yield step.observation
+            yield step.response
+            yield from step.admissible_actions
+
+
+def supervised_rows(trajectories: Sequence[Trajectory], observation_weight: float = 0.0) -> tuple[list[TokenRow], Tensor]:
+    """Return the rows of expert episodes and [N] the weight of each of their tokens in the supervised loss.
+
+    A token of the expert's counts 1, one of a detour nothing, one that was read `observation_weight`; with a weight above 0 the rows
+    mark all tokens but the first as generated. Weights add up to 1.
+    """
+    rows = [row for position, trajectory in enumerate(trajectories) for row in rows_of(trajectory, position)]
+    parts = []
+    for index, row in enumerate(rows):
+        learned = torch.tensor([DETOUR not in step.diagnostics for step in trajectories[row.trajectory].steps])[row.step].float()
+        weight = torch.where(row.generated, learned, observation_weight)
+        if observation_weight > 0:
+            rows[index] = row = dataclasses.replace(row, generated=torch.arange(len(row)) > 0)
+        parts.append(weight[row.generated])
+    weights = torch.cat(parts)
+    return rows, weights / weights.sum().clamp(min=1.0)
+
+
+def _completion(row: ChatRow | None, env: LLMAgentEnv, text: str) -> Completion:
+    if row is None:
+        return Completion(text=text)
+    prompt, new_row = row.prompt(env.messages)
+    response = row.codec.encode_response(text)
+    row.respond(response)
+    return Completion(text=text, prompt_token_ids=np.array(prompt, np.int32), token_ids=np.array(response, np.int32), new_row=new_row)

@@ -1,0 +1,1 @@
+"""From trajectories to tensors: token rows, batches, weights of tokens."""

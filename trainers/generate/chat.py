@@ -1,0 +1,147 @@
+"""`ChatRow`: a conversation as one token row, token in and token out.
+
+Rules:
+    - What a model generated stays in the row id by id; text that is in the row is never encoded again.
+    - A turn renders the conversation with the tokenizer's chat template. Where the rendering begins with the row's text, only the text
+      that it gained is encoded and appended. Where it does not (the template rewrote history, the conversation's window moved, the
+      response was not what the conversation repeats), a new row opens with the whole rendering.
+    - A template that is known to append only (that of `empg_gym.trainers.generate.tokenizer`) is rendered message by message: comparing
+      texts then means comparing messages, and a step costs as much as its own text.
+
+Example:
+    >>> row = ChatRow(tokenizer)
+    >>> ids, new_row = row.prompt([{"role": "user", "content": "You are in a room."}])
+    >>> row.respond(generated_ids)
+    >>> ids, new_row = row.prompt([..., {"role": "assistant", "content": "look"}, {"role": "user", "content": "A bed."}])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from empg_gym.trainers.generate.tokenizer import CHAT_TEMPLATE, END
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Message = Mapping[str, Any]
+_SENTINEL = "sentinel"
+
+
+class ChatCodec:
+    """What rows of one tokenizer share: rendering, encoding, decoding and the ids that end a response."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.tokenizer = tokenizer
+        self.appends_only = tokenizer.chat_template == CHAT_TEMPLATE
+        self._backend = getattr(tokenizer, "backend_tokenizer", None)
+        self.end_of_turn = self._end_of_turn()
+        """Id that closes a response in the template's own form."""
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """Return the text of the conversation with the opening of the response."""
+        if self.appends_only:
+            return render_messages(messages) + "<|assistant|>"
+        text = self.tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False, add_generation_prompt=True)
+        return str(text)
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`; nothing is added to it."""
+        if self._backend is not None:
+            return list(self._backend.encode(text, add_special_tokens=False).ids)
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of `ids`, special tokens included."""
+        if self._backend is not None:
+            return str(self._backend.decode(list(ids), skip_special_tokens=False))
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def encode_response(self, text: str) -> list[int]:
+        """Return the ids of a response with its end-of-turn token, as a model would have written it (for supervised rows)."""
+        return [*self.encode(text), self.end_of_turn]
+
+    def _end_of_turn(self) -> int:
+        """Return the id that the template puts behind a response; the tokenizer's end-of-sequence where it puts none."""
+        turn = [{"role": "user", "content": _SENTINEL}, {"role": "assistant", "content": _SENTINEL}]
+        text = END if self.appends_only else str(self.tokenizer.apply_chat_template(turn, tokenize=False)).rpartition(_SENTINEL)[2]
+        ids = self.encode(text)
+        return ids[0] if ids else int(self.tokenizer.eos_token_id)
+
+
+class ChatRow:
+    """One conversation as a token row. See the module docstring for the rules.
+
+    Args:
+        tokenizer: a tokenizer with a chat template, or a `ChatCodec` where many rows share one.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase | ChatCodec) -> None:
+        self.codec = tokenizer if isinstance(tokenizer, ChatCodec) else ChatCodec(tokenizer)
+        self.ids: list[int] = []
+        """Ids of the row so far, prompts and responses."""
+        self.text = ""
+        """Text of the row so far."""
+        self._asked: list[tuple[str, str]] = []
+        """(role, content) of the messages of the last prompt."""
+        self._answer = ""
+        """Text of the response to it, end-of-turn token included."""
+
+    def prompt(self, messages: Sequence[Message]) -> tuple[list[int], bool]:
+        """Append what the conversation gained, and the opening of the next response.
+
+        Returns:
+            (ids that the row gained, whether they open a new row; the first row is one too).
+        """
+        gained = self._gained(messages)
+        new_row = gained is None
+        if gained is None:
+            gained = self.codec.render(messages)
+            self.ids, self.text = [], ""
+        ids = self.codec.encode(gained)
+        self.ids.extend(ids)
+        self.text += gained
+        self._asked = [(message["role"], message["content"]) for message in messages]
+        self._answer = ""
+        return ids, new_row
+
+    def respond(self, ids: Sequence[int]) -> None:
+        """Append generated ids, end-of-turn token included where there is one."""
+        text = self.codec.decode(ids)
+        self.ids.extend(ids)
+        self._answer += text
+        self.text += text
+
+    def fork(self) -> ChatRow:
+        """Return a copy that goes on by itself: the row of a branch."""
+        copy = ChatRow(self.codec)
+        copy.ids, copy.text = list(self.ids), self.text
+        copy._asked, copy._answer = list(self._asked), self._answer
+        return copy
+
+    def _gained(self, messages: Sequence[Message]) -> str | None:
+        """Return the text that the rendering has beyond the row's, or None if it does not begin with the row's text."""
+        if not self.ids:
+            return None
+        if self.codec.appends_only and (gained := self._appended(messages)) is not None:
+            return gained
+        rendering = self.codec.render(messages)
+        return rendering[len(self.text) :] if rendering.startswith(self.text) else None
+
+    def _appended(self, messages: Sequence[Message]) -> str | None:
+        """Return the gained text without rendering the messages that the row holds, or None where only the whole rendering can tell."""
+        count = len(self._asked)
+        if len(messages) <= count or messages[count]["role"] != "assistant":
+            return None
+        if any((message["role"], message["content"]) != asked for message, asked in zip(messages, self._asked, strict=False)):
+            return None
+        answer = messages[count]["content"] + END
+        if not answer.startswith(self._answer):
+            return None
+        return answer[len(self._answer) :] + self.codec.render(messages[count + 1 :])
+
+
+def render_messages(messages: Sequence[Message]) -> str:
+    """Return the rendering of our own chat template (`CHAT_TEMPLATE`) without Jinja."""
+    return "".join(f"<|{message['role']}|>{message['content']}{END if message['role'] == 'assistant' else ''}" for message in messages)

@@ -1,0 +1,114 @@
+"""A small tokenizer trained on an environment's own text, for models that start from nothing.
+
+Rules:
+    - Byte-level: any text is encoded without loss, `decode(encode(x)) == x`.
+    - Word-level where it counts: every word that is frequent in the training texts, with its leading space, is one token, so that rows
+      are short and a name is copied in one step. Rarer words are spelled with merged pieces, in the end with single bytes.
+    - The chat template costs one token to open a message and one to end a response. It only ever appends, which is what lets
+      `empg_gym.trainers.generate.chat.ChatRow` render a turn without rendering the conversation again.
+    - The same texts give the same tokenizer, whatever their order or the process.
+
+The words stand in the vocabulary of a byte-pair model with `ignore_merges` (as in Llama 3): a word of the vocabulary is taken whole,
+merges apply to all others.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from empg_gym.errors import ConfigError
+
+if TYPE_CHECKING:
+    from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
+
+END = "<|end|>"
+"""Ends a response; the end-of-sequence token."""
+PAD = "<|pad|>"
+ROLES = ("system", "user", "assistant", "tool")
+"""Roles that have a token of their own."""
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] }}{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+"""`<|system|>…<|user|>…<|assistant|>…<|end|><|user|>…`: the next role's token ends a message that the model did not write."""
+
+
+def train_tokenizer(
+    texts: Iterable[str],
+    *,
+    min_frequency: int = 2,
+    max_words: int = 16_000,
+    pieces: int = 256,
+    whole: Sequence[str] = (),
+) -> TokenizersBackend:
+    """Train a tokenizer.
+
+    Args:
+        texts: observations, prompts and responses as the model will see them.
+        min_frequency: occurrences from which a word becomes a token of its own.
+        max_words: words at most, the most frequent first.
+        pieces: merges trained on all words, from which the others are spelled.
+        whole: strings that are always one token, wherever they stand, such as the tags of a dialogue format.
+
+    Returns:
+        a tokenizer with special tokens and chat template; `save_pretrained` writes what transformers and vLLM load.
+
+    Raises:
+        ConfigError: the texts are empty.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers
+    from tokenizers.models import BPE
+
+    from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
+
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    parts = _outside(texts, whole)
+    counts = Counter(word for part in parts for word, _ in splitter.pre_tokenize_str(part))
+    if not counts:
+        raise ConfigError("a tokenizer can't be trained on no text: give it prompts, observations and responses of the environment")
+    merges = _merges(parts, pieces)
+    vocabulary = {token: index for index, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    frequent = sorted((word for word, count in counts.items() if count >= min_frequency), key=lambda word: (-counts[word], word))
+    for token in [left + right for left, right in merges] + frequent[:max_words]:
+        vocabulary.setdefault(token, len(vocabulary))
+
+    tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (PAD, END, *(f"<|{role}|>" for role in ROLES))])
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in whole])
+    return TokenizersBackend(
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=END,
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _outside(texts: Iterable[str], whole: Sequence[str]) -> list[str]:
+    """Return the parts of the texts between the strings of `whole`."""
+    if not whole:
+        return list(texts)
+    cut = re.compile("|".join(re.escape(token) for token in sorted(whole, key=len, reverse=True)))
+    return [part for text in texts for part in cut.split(text)]
+
+
+def _merges(parts: list[str], pieces: int) -> list[tuple[str, str]]:
+    """Return the first `pieces` byte-pair merges of the texts (Sennrich et al. 2016)."""
+    from tokenizers import Tokenizer, pre_tokenizers
+    from tokenizers.models import BPE
+    from tokenizers.trainers import BpeTrainer
+
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    learner = Tokenizer(BPE())
+    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = BpeTrainer(vocab_size=len(alphabet) + pieces, min_frequency=2, initial_alphabet=alphabet, show_progress=False)
+    learner.train_from_iterator(parts, trainer)
+    return [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]

@@ -1,0 +1,1 @@
+"""The policy: models, their scores of generated tokens, and the optimizer that updates them."""

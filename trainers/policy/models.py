@@ -1,0 +1,212 @@
+"""Models: any Hugging Face causal language model, or a tiny one from scratch, and the device that it runs on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
+
+from empg_gym.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class FromScratch(BaseModel):
+    """Shape of a Qwen2-type model with random weights; the defaults make 0.3M parameters and the embeddings besides."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    layers: PositiveInt = 2
+    width: PositiveInt = 128
+    """Features of a hidden state."""
+    heads: PositiveInt = 4
+    kv_heads: PositiveInt | None = None
+    """Heads of keys and values; None takes `heads`."""
+    mlp: PositiveInt | None = None
+    """Inner features of the gated feed-forward part; None takes twice the width."""
+    max_positions: PositiveInt = 8192
+    """Tokens of the longest row."""
+    tie_embeddings: bool = True
+    """Whether input and output share one embedding."""
+    init_std: PositiveFloat = 0.02
+    """Standard deviation of the initial weights."""
+    max_words: PositiveInt = 16_000
+    """Words that are one token, at most, the most frequent first; others are spelled from pieces. Few of them make the model practise
+    spelling, which it needs where held-out tasks bring new names."""
+    pieces: PositiveInt = 256
+    """Merges trained on all words, from which the others are spelled: with more of them a name has fewer pieces."""
+
+
+def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
+    """Return the device and the number type that a model runs in there: bfloat16 on a CUDA device that has it, else float32.
+
+    Args:
+        device: "auto" takes CUDA where there is one and the processor elsewhere; or "cpu", "cuda", "cuda:1", "mps".
+
+    Raises:
+        ConfigError: no such device here.
+    """
+    import torch
+
+    name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    try:
+        chosen = torch.device(name)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda", "mps"):
+        raise ConfigError(f"unknown device {device!r}: expected 'auto', 'cpu', 'cuda', 'cuda:<index>' or 'mps'")
+    if chosen.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (chosen.index or 0) >= count:
+            found = "no CUDA device is" if count == 0 else f"only {count} CUDA device{'s are' if count > 1 else ' is'}"
+            raise ConfigError(
+                f'device {device!r} was asked for and {found} available here; use device = "auto" or "cpu", or a CUDA build of torch'
+            )
+        # Older ones emulate bfloat16, slower than float32.
+        return chosen, torch.bfloat16 if torch.cuda.get_device_capability(chosen) >= (8, 0) else torch.float32
+    if chosen.type == "mps" and not torch.backends.mps.is_available():
+        raise ConfigError('device \'mps\' was asked for and is not available here; use device = "auto" or "cpu"')
+    return chosen, torch.float32
+
+
+def load_model(
+    name_or_path: str | None = None,
+    *,
+    from_scratch: FromScratch | None = None,
+    tokenizer_texts: Iterable[str] | None = None,
+    whole_tokens: Iterable[str] = (),
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+    seed: int = 0,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model and its tokenizer, or make both.
+
+    Args:
+        name_or_path: a Hugging Face folder, or a name on the hub. Exactly one of this and `from_scratch` is given.
+        from_scratch: shape of a new model; its tokenizer is trained on `tokenizer_texts`.
+        tokenizer_texts: text of the environment, for the new tokenizer.
+        whole_tokens: strings that the new tokenizer keeps as one token.
+        device: where the weights go.
+        dtype: number type of the weights; None keeps that of the folder, float32 for a new model.
+        seed: of the new weights.
+
+    Returns:
+        (model, in evaluation mode; tokenizer, with chat template).
+
+    Raises:
+        ConfigError: not exactly one source, a folder that is missing or no causal language model, a name that can't be fetched, or a
+            tokenizer without chat template.
+    """
+    if (name_or_path is None) == (from_scratch is None):
+        raise ConfigError("a model is either named (name or folder) or made from scratch: give exactly one of the two")
+    if from_scratch is not None:
+        if tokenizer_texts is None:
+            raise ConfigError("a model from scratch needs tokenizer_texts, text of the environment to train its tokenizer on")
+        return _make(from_scratch, tokenizer_texts, tuple(whole_tokens), device, dtype, seed)
+    assert name_or_path is not None
+    return _load(name_or_path, device, dtype)
+
+
+def _make(
+    shape: FromScratch, texts: Iterable[str], whole: tuple[str, ...], device: torch.device | str, dtype: torch.dtype | None, seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from empg_gym.trainers.generate.tokenizer import train_tokenizer
+
+    if shape.width % shape.heads:
+        raise ConfigError(f"the width must be a multiple of the heads: {shape.width} features don't divide into {shape.heads} heads")
+    if shape.width // shape.heads % 2:
+        raise ConfigError(f"rotary positions need an even number of features a head, not {shape.width // shape.heads}")
+    kv_heads = shape.kv_heads or shape.heads
+    if shape.heads % kv_heads:
+        raise ConfigError(f"heads must be a multiple of kv_heads: {shape.heads} is none of {kv_heads}")
+    tokenizer = train_tokenizer(texts, max_words=shape.max_words, pieces=shape.pieces, whole=whole)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=shape.width,
+        intermediate_size=shape.mlp or 2 * shape.width,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=shape.max_positions,
+        tie_word_embeddings=shape.tie_embeddings,
+        initializer_range=shape.init_std,
+        use_sliding_window=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    config._attn_implementation = "sdpa"
+    tokenizer.model_max_length = shape.max_positions
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen2ForCausalLM(config)
+    return _ready(cast_weights(model, dtype or torch.float32), device), tokenizer
+
+
+def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """Give the weights of a model another number type, in place, and return it.
+
+    Buffers keep theirs, which `model.to(dtype)` would not let them: rotary frequencies in bfloat16 put the tokens of a long row at
+    places that are radians off, so that the copy would be another policy than the model.
+    """
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
+
+    folder = Path(name).expanduser()
+    local = folder.exists()
+    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        raise ConfigError(
+            f"no model folder at {name!r}: expected a Hugging Face folder (config.json, safetensors, tokenizer) or a hub name"
+        )
+    if local and not (folder / "config.json").is_file():
+        raise ConfigError(f"{name!r} is no Hugging Face model folder: it has no config.json")
+    source: Any = folder if local else name
+    try:
+        # The class makes that it is saved again as what was read here.
+        tokenizer = (TokenizersBackend if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto", attn_implementation="sdpa")
+    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
+        hint = (
+            "the folder is damaged or holds no causal language model" if local else "check the name and the network, or give a local folder"
+        )
+        raise ConfigError(f"can't load the model {name!r}: {hint} ({_first_line(error)})") from error
+    if tokenizer.chat_template is None:
+        raise ConfigError(
+            f"the tokenizer of {name!r} has no chat template; take a model with one, or add chat_template.jinja to its folder"
+        )
+    return _ready(model, device), tokenizer
+
+
+def _ready(model: Any, device: torch.device | str) -> PreTrainedModel:
+    model.to(device=device)
+    model.eval()
+    return model
+
+
+def _generic_tokenizer(folder: Path) -> bool:
+    """Whether the folder's tokenizer was saved as the generic class, which is all in its tokenizer.json."""
+    try:
+        saved = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
+    except (OSError, ValueError):
+        return False
+    return saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0][:300]

@@ -1,0 +1,95 @@
+"""AdamW with a schedule, and one update from the losses of micro-batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from empg_gym.errors import TrainingError
+from empg_gym.trainers.config.sections import OptimizerConfig
+from empg_gym.trainers.data.rows import MicroBatch
+from empg_gym.trainers.policy.policy import Policy, TokenScores
+
+
+class Optimizer:
+    """Updates a policy's weights over one phase.
+
+    Args:
+        policy: whose weights.
+        config: learning rate, schedule and clip.
+        total_steps: updates of the phase, for the schedule.
+    """
+
+    MAX_SKIPPED = 5
+    """Updates running whose gradient is not finite, at which training has collapsed. One bad batch makes one or a few of them."""
+
+    def __init__(self, policy: Policy, config: OptimizerConfig, total_steps: int) -> None:
+        self.policy = policy
+        self.config = config
+        self.total_steps = total_steps
+        self.updates = 0
+        self.skipped = 0
+        """Updates thrown away since the last that was carried out."""
+        self.adamw = torch.optim.AdamW(
+            policy.model.parameters(),
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            weight_decay=config.weight_decay,
+            fused=policy.device.type == "cuda" or None,  # without it the step holds copies of all weights
+        )
+
+    def update(self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor]) -> tuple[float, float]:
+        """Take one step down the sum of the micro-batches' losses.
+
+        A gradient that is not finite is thrown away: the weights stay as they are.
+
+        Returns:
+            (loss, norm of the gradient before it was clipped).
+
+        Raises:
+            TrainingError: this is the `MAX_SKIPPED`-th update running that is thrown away.
+        """
+        self.adamw.zero_grad(set_to_none=True)  # of an update that was broken off
+        total = 0.0
+        for batch in batches:
+            part = loss(batch, self.policy.score(batch))
+            part.backward()
+            total += float(part.detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.config.max_grad_norm)
+        if torch.isfinite(norm):
+            for group in self.adamw.param_groups:
+                group["lr"] = learning_rate(self.config, self.updates, self.total_steps)
+            self.adamw.step()
+            self.skipped = 0
+        else:
+            self.skipped += 1
+            if self.skipped >= self.MAX_SKIPPED:
+                raise TrainingError(
+                    f"training has collapsed: the gradients of {self.skipped} updates running were not finite (inf or nan); "
+                    "lower the learning rate (optimizer.lr) or max_grad_norm, and go on from the last checkpoint's weights or start anew"
+                )
+        self.adamw.zero_grad(set_to_none=True)  # the next rollout needs the memory
+        self.updates += 1
+        return total, float(norm)
+
+    def state_dict(self) -> dict[str, object]:
+        """Return what `load_state_dict` needs to go on exactly here."""
+        return {"adamw": self.adamw.state_dict(), "updates": self.updates, "skipped": self.skipped}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take back what `state_dict` gave."""
+        self.adamw.load_state_dict(state["adamw"])  # type: ignore[arg-type]
+        self.updates = int(state["updates"])  # type: ignore[call-overload]
+        self.skipped = int(state.get("skipped", 0))  # type: ignore[call-overload]
+
+
+def learning_rate(config: OptimizerConfig, update: int, total: int) -> float:
+    """Return the learning rate of an update, counted from 0."""
+    if update < config.warmup_steps:
+        return config.lr * (update + 1) / config.warmup_steps
+    progress = min(1.0, (update - config.warmup_steps) / max(1, total - config.warmup_steps))
+    falling = {"constant": 1.0, "linear": 1.0 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}[config.schedule]
+    return config.lr * (config.final_lr_share + (1 - config.final_lr_share) * falling)

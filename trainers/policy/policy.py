@@ -1,0 +1,156 @@
+"""The policy as the trainer sees it: log-probability and entropy of generated tokens, in one pass.
+
+Rules:
+    - Logits exist only at places that predict a generated token, and only `chunk` of them at a time; a chunk is computed again in the
+      backward pass. The chunk size changes memory, not results.
+    - Log-probabilities and entropies are those of softmax(logits / temperature), over the whole vocabulary; softmax and sums are float32,
+      the logits come out of the head in the number type of the forward pass.
+    - Dropout, where a model has any, is off in every pass: the policy that is trained is the one that played.
+    - Entropies carry no gradient: they weigh advantages (EMPG) or fill the metrics.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from empg_gym.errors import ConfigError
+from empg_gym.trainers.data.rows import MicroBatch, TokenRow, micro_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """What the policy says of the generated tokens of a micro-batch."""
+
+    logprobs: Tensor
+    """[n] float32, with gradient where it is on."""
+    entropies: Tensor
+    """[n] float32, nats, without gradient."""
+
+
+class Policy:
+    """A causal language model that scores what was generated.
+
+    Args:
+        model: any Hugging Face causal language model; its weights are the master weights.
+        temperature: of the sampling distribution.
+        chunk: places whose logits are in memory at once.
+        token_budget: places of a micro-batch in `score_rows`.
+        compute_dtype: number type of the forward pass; another one than the weights' runs under autocast.
+        recompute_layers: compute each layer again in the backward pass, which saves memory.
+
+    Raises:
+        ConfigError: the model does more between its last hidden state and its logits than a linear layer and a soft cap.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        temperature: float = 1.0,
+        chunk: int = 4096,
+        token_budget: int = 16384,
+        compute_dtype: torch.dtype | None = None,
+        recompute_layers: bool = False,
+    ) -> None:
+        self.model = model
+        self.temperature = temperature
+        self.chunk = chunk
+        self.token_budget = token_budget
+        self.device: torch.device = next(model.parameters()).device
+        self.compute_dtype = compute_dtype or next(model.parameters()).dtype
+        self._decoder: nn.Module = model.get_decoder()
+        self._head: nn.Module = model.get_output_embeddings()
+        self._cap: float | None = getattr(model.config, "final_logit_softcapping", None)
+        self._recomputed: list[nn.Module] = []
+        if recompute_layers:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+            layers: list[Any] = [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+            for layer in layers:
+                layer._gradient_checkpointing_func = _in_evaluation_mode(layer, layer._gradient_checkpointing_func)
+            self._recomputed = layers
+        model.eval()
+        self._check_head()
+
+    def score(self, batch: MicroBatch) -> TokenScores:
+        """Return log-probabilities and entropies of the generated tokens of a micro-batch."""
+        batch = batch.to(self.device)
+        self.model.eval()
+        for layer in self._recomputed:  # they are computed again only in training mode; `_in_evaluation_mode` ends it when they run
+            layer.training = torch.is_grad_enabled()
+        with self._precision():
+            hidden = self._decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
+            hidden_n = hidden[batch.row, batch.position - 1]
+            targets = batch.ids[batch.row, batch.position]
+            parts = [
+                self._chunk(hidden_n[start : start + self.chunk], targets[start : start + self.chunk])
+                for start in range(0, len(targets), self.chunk)
+            ]
+        return TokenScores(torch.cat([logprobs for logprobs, _ in parts]), torch.cat([entropies for _, entropies in parts]))
+
+    @torch.no_grad()
+    def score_rows(self, rows: Sequence[TokenRow]) -> TokenScores:
+        """Return [N] log-probabilities and entropies of all generated tokens of `rows`, on the processor, without gradient."""
+        count = sum(int(row.generated.sum()) for row in rows)
+        logprobs, entropies = torch.zeros(count), torch.zeros(count)
+        for batch in micro_batches(rows, self.token_budget):
+            scores = self.score(batch)
+            logprobs[batch.flat], entropies[batch.flat] = scores.logprobs.cpu(), scores.entropies.cpu()
+        return TokenScores(logprobs, entropies)
+
+    def _chunk(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if torch.is_grad_enabled() and len(targets) == self.chunk:
+            return checkpoint(self._score_places, hidden, targets, use_reentrant=False)
+        return self._score_places(hidden, targets)
+
+    def _score_places(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self._logits(hidden).float() / self.temperature
+        normaliser = logits.logsumexp(dim=-1)
+        logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
+        with torch.no_grad():
+            entropies = normaliser - (torch.exp(logits - normaliser[:, None]) * logits).sum(dim=-1)
+        return logprobs, entropies
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self._head(hidden)
+        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self.compute_dtype is next(self.model.parameters()).dtype:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.compute_dtype)
+
+    @torch.no_grad()
+    def _check_head(self) -> None:
+        ids = torch.arange(4, device=self.device)[None]
+        whole = self.model(input_ids=ids, use_cache=False).logits.float()
+        ours = self._logits(self._decoder(input_ids=ids, use_cache=False).last_hidden_state).float()
+        if not torch.allclose(whole, ours, atol=1e-2, rtol=1e-2):
+            raise ConfigError(
+                f"models of type {self.model.config.model_type!r} scale or shift their logits in a way that is not known here; "
+                "train a model whose logits are a linear layer of its last hidden state (Qwen, Llama, Mistral, Gemma, …)"
+            )
+
+
+def _in_evaluation_mode(layer: nn.Module, run: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the checkpointing function `run` with the layer in evaluation mode inside, in the first pass and in the second."""
+
+    def checkpointed(forward: Callable[..., Any], *args: Any) -> Any:
+        def quiet(*args: Any) -> Any:
+            layer.training = False
+            return forward(*args)
+
+        return run(quiet, *args)
+
+    return checkpointed

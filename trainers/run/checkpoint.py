@@ -1,0 +1,142 @@
+"""Checkpoints: a Hugging Face folder (safetensors, tokenizer) with the trainer's state beside the weights.
+
+Rules:
+    - A checkpoint appears whole or not at all: it is written under a name of its own and renamed when it is complete.
+    - `checkpoints/latest` holds the name of the newest one; it too is replaced in one move, and names a whole checkpoint at any time.
+    - The state is everything that decides how the run goes on. Tasks, seeds and orders are functions of (seed, step), so the step
+      number is the cursor of tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from empg_gym.errors import DataError
+from empg_gym.trainers.run.metrics import PHASES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+STATE = "trainer_state.pt"
+LATEST = "latest"
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainerState:
+    """Where a run stands."""
+
+    phase: str
+    step: int
+    """Steps of the phase that are done."""
+    seconds: float
+    """Since the start of the run, pauses left out."""
+    optimizer: dict[str, Any] | None = None
+    """None at the start of a phase."""
+    evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    """"before" and "after": results a split."""
+
+    @property
+    def name(self) -> str:
+        """Name of the checkpoint's folder."""
+        return f"{self.phase}-{self.step:06d}"
+
+
+def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """Write a checkpoint below `folder` and make it the latest; returns its folder."""
+    target = folder / state.name
+    partial = folder / f".partial-{state.name}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    model.save_pretrained(partial, safe_serialization=True)
+    tokenizer.save_pretrained(partial)
+    fields = {name: getattr(state, name) for name in TrainerState.__dataclass_fields__}
+    torch.save(fields, partial / STATE)
+    for path in partial.rglob("*"):  # a tokenizer with several chat templates keeps them in a folder
+        if path.is_file():
+            _flush(path)
+    if target.exists():
+        if latest_checkpoint(folder) == target:
+            # No folder is replaced by another in one move: meanwhile `latest` names a copy of the one that goes.
+            _point(folder, shutil.copytree(target, folder / f".previous-{state.name}", dirs_exist_ok=True).name)
+        shutil.rmtree(target)
+    partial.rename(target)
+    _point(folder, target.name)
+    for leftover in folder.glob(".p*-*"):
+        shutil.rmtree(leftover)
+    return target
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the folder of the newest checkpoint; None where none was written yet.
+
+    Raises:
+        DataError: the one that `latest` names is not there.
+    """
+    pointer = folder / LATEST
+    if not pointer.is_file():
+        return None
+    found = folder / pointer.read_text(encoding="utf-8", errors="replace").strip()
+    if not (found / STATE).is_file():
+        raise DataError(f"the latest checkpoint {found} is missing or damaged; write the name of another one into {pointer}")
+    return found
+
+
+def load_state(checkpoint: Path) -> TrainerState:
+    """Read the trainer's state of a checkpoint.
+
+    Raises:
+        DataError: the file is damaged or of another kind.
+    """
+    path = checkpoint / STATE
+    try:
+        fields = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
+        raise _damaged(path, str(error).strip().split("\n", 1)[0]) from None
+    if not isinstance(fields, dict) or fields.keys() != TrainerState.__dataclass_fields__.keys():
+        found = ", ".join(map(str, fields)) if isinstance(fields, dict) else type(fields).__name__
+        raise _damaged(path, f"expected {', '.join(TrainerState.__dataclass_fields__)}, found {found}")
+    state = TrainerState(**fields)
+    whole = (
+        state.phase in PHASES
+        and isinstance(state.step, int)
+        and isinstance(state.seconds, float)
+        and (state.optimizer is None or isinstance(state.optimizer, dict))
+        and isinstance(state.evaluations, dict)
+    )
+    if not whole:
+        raise _damaged(path, "a field has an unexpected value")
+    return state
+
+
+def prune(folder: Path, keep: int, pinned: set[str]) -> None:
+    """Delete all but the newest `keep` checkpoints and those named in `pinned`."""
+    found = sorted((path for path in folder.glob("[!.]*-*") if (path / STATE).is_file()), key=lambda path: path.stat().st_mtime_ns)
+    for path in found[:-keep]:
+        if path.name not in pinned:
+            shutil.rmtree(path)
+
+
+def _point(folder: Path, name: str) -> None:
+    """Make `name` the latest checkpoint, in one move."""
+    pointer = folder / f".{LATEST}"
+    pointer.write_text(name + "\n", encoding="utf-8")
+    _flush(pointer)
+    pointer.replace(folder / LATEST)
+
+
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path} is damaged or no trainer's state ({reason}); write the name of another checkpoint into {path.parent.parent / LATEST}"
+    )
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,113 @@
+"""What a run shows while it runs: a live view on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from empg_gym.trainers.run.evaluation import EvaluationResult
+
+SHOWN = {
+    "warmstart/loss": "loss",
+    "train/success": "success",
+    "train/valid_action": "valid actions",
+    "entropy/step_mean": "step entropy",
+    "loss/kl_old": "KL old",
+    "loss/grad_norm": "gradient",
+    "speed/tokens_per_s": "tokens/s",
+}
+"""Metrics of the view, with their headings."""
+TITLES = {"warmstart": "Warm start", "rl": "Reinforcement"}
+
+
+class ProgressView:
+    """Shows phases, steps and evaluations.
+
+    Args:
+        console: where to; without a terminal behind it, every `every`-th step is one line.
+        every: steps between lines.
+    """
+
+    def __init__(self, console: Console, *, every: int = 10) -> None:
+        self.console = console
+        self.every = every
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=console
+        )
+        self._bar: TaskID | None = None
+        self._values: dict[str, float] = {}
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4) if console.is_terminal else None
+        self._phase, self._total = "", 0
+        self._said: set[str] = set()
+
+    def __enter__(self) -> ProgressView:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def phase(self, phase: str, total: int, done: int = 0) -> None:
+        """Begin a phase of `total` steps."""
+        self._phase, self._total, self._values = phase, total, {}
+        self._bar = self._bars.add_task(TITLES[phase], total=total, completed=done)
+        if self._live is None:
+            self.message(f"{TITLES[phase]}: {total} steps" + (f", {done} of them done" if done else ""))
+
+    def step(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Show the numbers of a finished step."""
+        self._values |= {name: metrics[name] for name in SHOWN if name in metrics}
+        if self._bar is not None:
+            self._bars.update(self._bar, completed=step)
+        if self._live is None and (step % self.every == 0 or step == self._total):
+            shown = " · ".join(f"{SHOWN[name]} {_number(value)}" for name, value in self._values.items())
+            self.message(f"{TITLES[self._phase]} {step}/{self._total} · {shown}")
+
+    def evaluation(self, title: str, results: Sequence[EvaluationResult]) -> None:
+        """Show the results of an evaluation in one line."""
+        parts = [f"{item.split} {item.success:.1%} of {item.tasks}" for item in results]
+        self.message(f"{title}: success " + " · ".join(parts))
+
+    def message(self, text: str) -> None:
+        """Show a line that stays."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def once(self, text: str) -> None:
+        """Show a line that stays, the first time only."""
+        if text not in self._said:
+            self._said.add(text)
+            self.message(text)
+
+    def table(self, table: Table) -> None:
+        """Show a table that stays."""
+        self.console.print(table)
+
+    def _render(self) -> Group:
+        numbers = Table.grid(padding=(0, 2))
+        numbers.add_row(*(f"{SHOWN[name]} [b]{_number(value)}[/b]" for name, value in self._values.items()))
+        return Group(self._bars, numbers)
+
+
+def before_and_after(before: Sequence[EvaluationResult], after: Sequence[EvaluationResult]) -> Table:
+    """Return the table of a run: success on each split before reinforcement and after it."""
+    table = Table(title="Success on held-out tasks (95 % interval)")
+    for heading in ("split", "tasks", "after the warm start", "after reinforcement", "change"):
+        table.add_column(heading, justify="left" if heading == "split" else "right")
+    for first, last in zip(before, after, strict=True):
+        table.add_row(first.split, str(first.tasks), _share(first), _share(last), f"{100 * (last.success - first.success):+.1f} points")
+    return table
+
+
+def _share(result: EvaluationResult) -> str:
+    return f"{result.success:.1%} ({result.success_low:.0%}-{result.success_high:.0%})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

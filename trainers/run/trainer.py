@@ -1,0 +1,250 @@
+"""The training run: warm start, evaluation, reinforcement, evaluation; resumable at every checkpoint.
+
+Order of a run:
+    1. warm start: `warmstart.steps` supervised steps on expert episodes;
+    2. evaluation "before", checkpoint `rl-000000`;
+    3. reinforcement: `rl.steps` times roll out, update, give the generators the new weights; evaluation every `eval.every` steps;
+    4. evaluation "after" with the last step, last checkpoint, `summary.json`.
+
+A resumed run does what the run would have done, bit for bit on the processor (on a GPU sums have no fixed order): everything random is a
+function of (seed, step), and files are cut back to the checkpoint's step (`empg_gym.trainers.run.folder`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from empg_gym.errors import TrainingError
+from empg_gym.rollout import Limits, Rollout
+from empg_gym.trainers.collect.demonstrations import demonstrations
+from empg_gym.trainers.collect.environments import environment_maker, training_specs
+from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
+from empg_gym.trainers.policy.optimizer import Optimizer
+from empg_gym.trainers.run.bundle import Workshop
+from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint
+from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator
+from empg_gym.trainers.run.folder import CHECKPOINTS, SAMPLES, SUMMARY, find_checkpoint, prepare, take, write_json
+from empg_gym.trainers.run.metrics import MetricsWriter
+from empg_gym.trainers.run.progress import ProgressView, before_and_after
+from empg_gym.trainers.run.reinforce import UNSCORED, Reinforcement
+from empg_gym.trainers.run.warmstart import WarmStart
+from empg_gym.trajectory import Trajectory, write_trajectories
+
+
+class Trainer:
+    """One training run in one folder.
+
+    Args:
+        config: the configuration.
+        view: what the run shows.
+        resume: go on from the folder's latest checkpoint, from the beginning where there is none.
+
+    Raises:
+        OutputExistsError: the folder is in use: by a run that goes on, by one before and `resume` is not set, or by something else.
+        ConfigError: another configuration than that of the run, or a configuration that can't be used.
+        DataError: the run that is to be resumed is damaged, or data is missing.
+    """
+
+    def __init__(self, config: TrainConfig, view: ProgressView, *, resume: bool = False) -> None:
+        self.config = config
+        self.view = view
+        self.folder = Path(config.run.out)
+        checkpoint = find_checkpoint(config, resume=resume)
+        self.state = TrainerState(phase="warmstart", step=0, seconds=0.0) if checkpoint is None else load_state(checkpoint)
+        self.workshop = Workshop(config, checkpoint)
+        self.evaluator = Evaluator(config, self.workshop.examinee)
+        for split, reason in self.evaluator.missing.items():
+            view.message(f"Evaluations leave out the split {split}: {reason}")
+        self._rollout = self._make_rollout()
+        # Names and options are checked before anything is written.
+        Reinforcement(Optimizer(self.workshop.policy, config.rl.optimizer, 1), config)
+        self._began = time.monotonic() - self.state.seconds
+        self._lock = take(config, checkpoint)
+        prepare(config, None if checkpoint is None else self.state)
+        self._metrics = MetricsWriter(self.folder, None if checkpoint is None else (self.state.phase, self.state.step))
+
+    def run(self) -> dict[str, Any]:
+        """Train to the end and return the summary.
+
+        Raises:
+            TrainingError: training has collapsed (all episodes of a batch failed, or gradients stay not finite), or memory is full.
+        """
+        with contextlib.ExitStack() as held:
+            held.enter_context(_memory_errors())
+            held.callback(self._lock.close)
+            for part in (self.workshop, self.evaluator, self._rollout[0]):
+                held.callback(part.close)
+            held.enter_context(self._metrics)
+            held.enter_context(self.view)
+            if self.state.phase == "warmstart":
+                self._warm_start()
+                self.state.phase = "rl"
+                self.workshop.sync(0)
+                self.state.evaluations["before"] = self._evaluate("Before reinforcement", self.config.eval.tasks, 0)
+                self._begin_reinforcement()
+            if self.config.rl.steps:
+                self._reinforce()
+            return self._finish()
+
+    # Phases
+
+    def _warm_start(self) -> None:
+        config, workshop = self.config.warmstart, self.workshop
+        if not config.steps:
+            return
+        self.view.phase("warmstart", config.steps, self.state.step)
+        with contextlib.closing(environment_maker(self.config.env)()) as env:
+            episodes = list(demonstrations(env, workshop.tokenizer, config, self.config.run.seed))
+        optimizer = self._optimizer(config.optimizer, config.steps)
+        learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
+        self._steps(config.steps, optimizer, learner.step)
+
+    def _reinforce(self) -> None:
+        rl, workshop = self.config.rl, self.workshop
+        self.view.phase("rl", rl.steps, self.state.step)
+        optimizer = self._optimizer(rl.optimizer, rl.steps * rl.minibatches * rl.epochs)
+        reference = workshop.reference(self.folder / CHECKPOINTS / "rl-000000") if rl.kl_coef else None
+        learner = Reinforcement(optimizer, self.config, reference)
+        rollout, num_tasks = self._rollout
+        workshop.sync(self.state.step)
+
+        def step(index: int) -> dict[str, float]:
+            began = time.perf_counter()
+            specs = training_specs(self.config.run.seed, index, rl.tasks_per_step, rl.repeats, num_tasks)
+            trajectories = rollout.run(specs)
+            metrics = _rollout_speed(trajectories, time.perf_counter() - began)
+            metrics |= learner.step(index, trajectories)
+            if metrics.get(UNSCORED):
+                self.view.once('rl.old_logprobs is "rollout", but the generator left values out: the trainer scores such batches itself')
+            workshop.sync(index + 1)
+            seconds = time.perf_counter() - began
+            metrics |= {"speed/step_s": seconds, "speed/tokens_per_s": metrics["rollout/tokens"] / seconds}
+            if index % self.config.run.sample_every == 0:
+                self._sample(trajectories, index + 1, "training")
+            return metrics | _flat(self._evaluate_after(index + 1))
+
+        self._steps(rl.steps, optimizer, step)
+
+    def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
+        """Run the rest of a phase."""
+        for index in range(self.state.step, total):
+            metrics = step(index)
+            self.state.step = index + 1
+            self.state.seconds = time.monotonic() - self._began
+            self._metrics.write(self.state.phase, self.state.step, self.state.seconds, metrics)
+            self.view.step(self.state.step, metrics)
+            if self.state.step % self.config.run.checkpoint_every == 0 or self.state.step == total:
+                self.state.optimizer = optimizer.state_dict()
+                self._save()
+
+    def _begin_reinforcement(self) -> None:
+        self.state.step, self.state.optimizer = 0, None
+        self._metrics.write("rl", 0, time.monotonic() - self._began, _flat(self.state.evaluations["before"]))
+        self._save()
+
+    def _optimizer(self, config: OptimizerConfig, updates: int) -> Optimizer:
+        optimizer = Optimizer(self.workshop.policy, config, updates)
+        if self.state.optimizer is not None:
+            optimizer.load_state_dict(self.state.optimizer)
+        return optimizer
+
+    # Evaluation and records
+
+    def _evaluate_after(self, step: int) -> list[dict[str, Any]]:
+        """Evaluate where a reinforcement step is the last one, or one of those that the learning curve shows."""
+        every, tasks = self.config.eval.every, self.config.eval.tasks
+        if step == self.config.rl.steps:
+            self.state.evaluations["after"] = self._evaluate("After reinforcement", tasks, step)
+            return self.state.evaluations["after"]
+        return self._evaluate(f"Step {step}", self.config.eval.curve_tasks or tasks, step) if every and step % every == 0 else []
+
+    def _evaluate(self, title: str, tasks: int, step: int) -> list[dict[str, Any]]:
+        if not self.config.eval.splits:
+            return []
+        results, episodes = self.evaluator.run(tasks)
+        for split in self.config.eval.splits:
+            self._sample([item for item in episodes if item.split == split], step, "evaluation")
+        self.view.evaluation(title, results)
+        return [result.to_json() for result in results]
+
+    def _sample(self, trajectories: Sequence[Trajectory], step: int, kind: str) -> None:
+        """Write some episodes for the report: of a training batch one of each group first, so that tasks differ."""
+        shown = sorted(trajectories, key=lambda item: (item.repeat, item.group))[: self.config.run.samples]
+        for trajectory in shown:
+            trajectory.info |= {"phase": self.state.phase, "step": step, "kind": kind}
+        write_trajectories(self.folder / SAMPLES, shown)
+
+    def _finish(self) -> dict[str, Any]:
+        evaluations = self.state.evaluations
+        summary = {
+            "environment": self.config.env.id,
+            "seed": self.config.run.seed,
+            "parameters": sum(item.numel() for item in self.workshop.model.parameters()),
+            "device": self.workshop.device.type,
+            "seconds": round(time.monotonic() - self._began, 1),
+            "algorithm": self.config.algorithm.model_dump(mode="json"),
+            **({"splits_left_out": list(self.evaluator.missing)} if self.evaluator.missing else {}),
+            **evaluations,
+        }
+        write_json(self.folder / SUMMARY, summary)
+        if evaluations.get("before") and evaluations.get("after"):
+            pairs = ([EvaluationResult(**item) for item in evaluations[name]] for name in ("before", "after"))
+            self.view.table(before_and_after(*pairs))
+        return summary
+
+    # The folder
+
+    def _make_rollout(self) -> tuple[Rollout, int]:
+        make_env = environment_maker(self.config.env)
+        env = make_env()
+        num_tasks = env.text_env.num_tasks
+        env.close()
+        settings = self.config.rollout
+        limits = Limits(max_row_tokens=settings.max_row_tokens)
+        return Rollout(make_env, self.workshop.player, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks
+
+    def _save(self) -> None:
+        self.state.seconds = time.monotonic() - self._began
+        folder = self.folder / CHECKPOINTS
+        save_checkpoint(folder, self.state, self.workshop.model, self.workshop.tokenizer)
+        pinned = {"rl-000000", f"warmstart-{self.config.warmstart.steps:06d}"}
+        prune(folder, self.config.run.keep_checkpoints, pinned)
+
+
+@contextlib.contextmanager
+def _memory_errors() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        reason = str(error).split(". ", 1)[0]
+        raise TrainingError(
+            f"the device's memory is full ({reason}): set rl.token_budget (warmstart.token_budget) or rl.logit_chunk lower, or "
+            "run.gradient_checkpointing = true, and go on from the last checkpoint with --resume"
+        ) from error
+
+
+def _flat(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    names = ("success", "score", "valid_action", "turns")
+    return {f"eval/{item['split']}/{name}": float(item[name]) for item in results for name in names}
+
+
+def _rollout_speed(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:
+    """Return tokens and seconds of a rollout; `env_s` adds up over episodes, which share the rollout's time."""
+    steps = [step for trajectory in trajectories for step in trajectory.steps]
+    env_seconds = sum(step.env_seconds for step in steps)
+    read = sum(len(ids) for step in steps for ids in (step.prompt_token_ids, step.response_token_ids) if ids is not None)
+    generated = sum(trajectory.num_tokens for trajectory in trajectories)
+    return {
+        "rollout/tokens": float(read),
+        "rollout/generated_tokens": float(generated),
+        "speed/rollout_s": seconds,
+        "speed/rollout_tokens_per_s": read / seconds,
+        "speed/env_s": env_seconds,
+        "speed/env_steps_per_s": len(steps) / env_seconds if env_seconds else 0.0,
+    }

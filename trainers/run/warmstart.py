@@ -1,0 +1,57 @@
+"""The warm start: supervised learning on expert episodes, row by row as a rollout would have written them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from empg_gym.trainers.collect.demonstrations import supervised_rows
+from empg_gym.trainers.config.sections import WarmStartConfig
+from empg_gym.trainers.data.rows import micro_batches
+from empg_gym.trainers.policy.optimizer import Optimizer
+from empg_gym.trajectory import Trajectory
+
+
+class WarmStart:
+    """Steps of supervised learning.
+
+    Args:
+        optimizer: of the policy.
+        config: how many episodes a step takes, and how they are cut.
+        trajectories: expert episodes with token ids.
+        seed: of the order in which they are taken.
+    """
+
+    def __init__(self, optimizer: Optimizer, config: WarmStartConfig, trajectories: Sequence[Trajectory], seed: int) -> None:
+        self.optimizer = optimizer
+        self.config = config
+        self.trajectories = trajectories
+        self.seed = seed
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take step `step`, counted from 0, and return its metrics."""
+        began = time.perf_counter()
+        chosen = [self.trajectories[index] for index in self._indices(step)]
+        rows, weights = supervised_rows(chosen, self.config.observation_weight)
+        weights = weights.to(self.optimizer.policy.device)
+        loss, norm = self.optimizer.update(
+            micro_batches(rows, self.config.token_budget),
+            lambda batch, scores: -(scores.logprobs * weights[batch.flat.to(weights.device)]).sum(),
+        )
+        tokens = sum(len(row) for row in rows)
+        return {
+            "warmstart/loss": loss,
+            "warmstart/grad_norm": norm,
+            "warmstart/lr": self.optimizer.adamw.param_groups[0]["lr"],
+            "warmstart/tokens": tokens,
+            "speed/tokens_per_s": tokens / (time.perf_counter() - began),
+        }
+
+    def _indices(self, step: int) -> list[int]:
+        """Return the episodes of a step: epoch after epoch, each in an order of its own."""
+        count, size = len(self.trajectories), self.config.episodes_per_step
+        places = range(step * size, (step + 1) * size)
+        orders = {epoch: np.random.default_rng([self.seed, 4, epoch]).permutation(count) for epoch in {place // count for place in places}}
+        return [int(orders[place // count][place % count]) for place in places]
