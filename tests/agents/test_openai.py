@@ -8,10 +8,11 @@ import math
 import numpy as np
 import pytest
 
-, http, make_agent
+from empg_gym.agents import make_agent
 from empg_gym.agents.openai import OpenAIAgent
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.evaluation import evaluate
+from empg_gym.net import json_client, retry
 from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, always, first, serving
 from tests.toy import TOY_ID
@@ -91,7 +92,7 @@ def test_after_a_429_every_request_waits_as_long_as_the_one_that_was_told(header
 
     monkeypatch.setattr(http.asyncio, "sleep", sleep)
     monkeypatch.setattr(http.time, "monotonic", lambda: moment[0])
-    client = http.JSONClient("http://127.0.0.1:9", retries=1)
+    client = json_client.JSONClient("http://127.0.0.1:9", retries=1)
     replies = [http.httpx.Response(429, headers=headers, json={}), http.httpx.Response(200, json={"a": 1})]
 
     async def send(method, url, payload):
@@ -284,7 +285,7 @@ def test_an_agent_serves_one_event_loop_after_the_other():
 
 def test_the_error_of_a_dead_server_names_it():
     async def ask():
-        await http.JSONClient("http://127.0.0.1:9/v1", retries=1).post("/x", {}, dict)
+        await json_client.JSONClient("http://127.0.0.1:9/v1", retries=1).post("/x", {}, dict)
 
     with pytest.raises(AgentError, match="failed 2 times"):
         asyncio.run(ask())
