@@ -90,10 +90,10 @@ def test_after_a_429_every_request_waits_as_long_as_the_one_that_was_told(header
         waits.append(seconds)
         moment[0] += seconds
 
-    monkeypatch.setattr(http.asyncio, "sleep", sleep)
-    monkeypatch.setattr(http.time, "monotonic", lambda: moment[0])
+    monkeypatch.setattr(json_client.asyncio, "sleep", sleep)
+    monkeypatch.setattr(json_client.time, "monotonic", lambda: moment[0])
     client = json_client.JSONClient("http://127.0.0.1:9", retries=1)
-    replies = [http.httpx.Response(429, headers=headers, json={}), http.httpx.Response(200, json={"a": 1})]
+    replies = [json_client.httpx.Response(429, headers=headers, json={}), json_client.httpx.Response(200, json={"a": 1})]
 
     async def send(method, url, payload):
         return replies.pop(0)
@@ -106,7 +106,7 @@ def test_after_a_429_every_request_waits_as_long_as_the_one_that_was_told(header
 
     waits.clear()
     moment[0] = 0.0
-    with pytest.raises(http.httpx.ConnectError):
+    with pytest.raises(json_client.httpx.ConnectError):
         asyncio.run(real("GET", "http://127.0.0.1:9/x", None))
     assert waits and told <= waits[0] <= told + min(told, 2.0), "another request, sent at the same moment"
 

@@ -93,7 +93,6 @@ def test_the_axes_of_a_batch_agree(trajectories):
     torch.testing.assert_close(
         batch.step_entropies(batch.rollout_entropies), torch.tensor(expected, dtype=torch.float64), equal_nan=True, rtol=1e-6, atol=1e-6
     )
-    steps = batch.steps(torch.zeros(len(batch.trajectories)), batch.rollout_entropies)
 
 
 def test_failed_episodes_and_what_they_leave_alone_are_no_part_of_a_batch():
