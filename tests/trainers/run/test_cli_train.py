@@ -73,7 +73,7 @@ def test_a_function_of_ones_own_is_named_by_its_module(tmp_path, empg_gym, monke
     assert result.returncode == 0, result.stderr
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["mine/value"] == 0.5
-    for name, sentence in (("constan", "did you mean 'constant'"), ("number", "is no function but int")):
+    for name, sentence in (("constan", "did you mean 'constant'"), ("number", "must be callable, not of type int")):
         wrong = empg_gym("train", TINY, "--dry-run", "--set", f"algorithm.advantage=my_advantages:{name}")
         assert wrong.returncode == 2
         assert sentence in wrong.stderr.replace("\n", " ")
