@@ -1,7 +1,11 @@
 """GRPO's group statistics and the registries."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import (
@@ -13,6 +17,7 @@ from empg_gym.trainers.algorithms import (
     register_advantage,
 )
 from empg_gym.trainers.algorithms.grpo import advantages
+from tests.trainers.algorithms.batches import batch_x, batches, close, episode_reference, quick, rows, steps_of, values
 
 
 def batch(rewards, groups, lengths):
@@ -98,3 +103,54 @@ def test_unknown_names_and_options_name_the_nearest():
         get_advantage("empg", {"zet": 1})
     with pytest.raises(ConfigError, match="did you mean 'ppo_clip'"):
         get_policy_loss("ppo_clop")
+
+
+def test_worked_example():
+    close(values("grpo", batch_x()), [1.154700] * 3 + [-0.577350, -0.677350, -0.577350] + [-0.577350] * 3, atol=1e-6)
+    close(values("grpo", batch_x(), scale=False), [6.666667] * 3 + [-3.333333, -3.433333, -3.333333] + [-3.333333] * 3, atol=1e-6)
+
+
+def test_worked_example_with_step_row_statistics():
+    """verl-agent's default: R = 10 in one step and 0 in four."""
+    given = batch([10.0, 0.0], [0, 0], [1, 4])
+    close(values("grpo", given, cross_steps=True), [1.788854] + [-0.447214] * 4, atol=1e-6)
+    close(values("grpo", given), [0.707107] + [-0.707107] * 4, atol=1e-6)
+    released = {"cross_steps": True, "penalty": "return"}
+    close(values("grpo", batch_x(), **released), [1.333305] * 3 + [-0.663325, -0.683291] + [-0.663325] * 4, atol=1e-6)
+    expected = [6.677778] * 3 + [-3.322222, -3.422222] + [-3.322222] * 4
+    close(values("grpo", batch_x(), **released, scale=False), expected, atol=1e-6)
+
+
+def test_penalties_folded_into_the_reward():
+    expected = [1.154657] * 3 + [-0.585946] * 3 + [-0.568712] * 3
+    close(values("grpo", batch_x(), penalty="reward"), expected, atol=1e-6)
+
+
+def test_a_penalty_lowers_its_own_step_and_no_other():
+    failed = replace(batch_x(), rewards=torch.zeros(3, dtype=torch.float64))
+    assert values("grpo", failed).tolist() == [0, 0, 0, 0, -0.1, 0, 0, 0, 0]
+    blown_up = values("grpo", failed, cross_steps=True, penalty="return")
+    assert blown_up[4] < -2 and (blown_up[[0, 1, 2, 3, 5, 6, 7, 8]] > 0.3).all()
+
+
+def test_a_penalty_of_one_step_needs_a_score_of_one_step():
+    with pytest.raises(ConfigError, match="needs cross_steps = true"):
+        values("grpo", batch_x(), penalty="return")
+
+
+@quick
+@given(batches(), st.booleans(), st.booleans(), st.sampled_from(["advantage", "return", "reward"]))
+def test_equals_the_formula(given_batch, scale, cross_steps, penalty):
+    if penalty == "return" and not cross_steps:
+        return
+    steps = steps_of(given_batch)
+    expected = [episode_reference(steps, row, scale, cross_steps, penalty) - (row["p"] if penalty == "advantage" else 0.0) for row in steps]
+    close(values("grpo", given_batch, scale=scale, cross_steps=cross_steps, penalty=penalty), expected)
+
+
+@quick
+@given(batches(), st.data(), st.booleans())
+def test_copied_and_permuted_rows_change_nothing(given_batch, data, cross_steps):
+    order = data.draw(st.permutations([*range(len(given_batch.step)), 0]))
+    plain = values("grpo", given_batch, cross_steps=cross_steps)
+    assert torch.equal(values("grpo", rows(given_batch, order), cross_steps=cross_steps), plain[torch.tensor(order)])

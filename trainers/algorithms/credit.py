@@ -1,0 +1,265 @@
+"""Statistics that the advantage methods share, one line each.
+
+Rules:
+    - A method decorated with `on_distinct_steps` sees each (trajectory, step) once, sorted, checked and in float64, without gradient.
+      Rows that were copied as padding therefore enter no statistic and get the value of their step, and the order of rows cannot change
+      a bit of the result.
+    - States are compared inside a task group only, whatever ids the batch gives them.
+    - Values that are all equal normalise to exactly 0, so that rounding never becomes a signal.
+    - Three placements of a step's penalty p_t, the same in every method (`Penalty`):
+        "advantage"  A_t - p_t, unscaled, after all normalisation (default). It acts on the offending step only and has the same size
+                     in every group.
+        "return"     before the normalisation, as verl-agent does: subtracted from what the step term normalises, and from the step's
+                     score with `cross_steps`; never from earlier steps. A group of failures with one invalid step then raises all of
+                     its other steps.
+        "reward"     R_i - sum of the trajectory's p_t, before the normalisation: all steps of the trajectory share the blame.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any, Concatenate, Literal, ParamSpec, get_args
+
+import torch
+from torch import Tensor
+
+from empg_gym.errors import ConfigError, TrainingError, nearest
+from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
+
+EPSILON = 1e-6
+PER_TRAJECTORY = ("rewards", "groups", "success", "truncated", "tree", "parent", "branch_step")
+
+Penalty = Literal["advantage", "return", "reward"]
+P = ParamSpec("P")
+
+
+def on_distinct_steps(
+    method: Callable[Concatenate[RolloutSteps, P], Advantages],
+) -> Callable[Concatenate[RolloutSteps, P], Advantages]:
+    """Let an advantage function see each step once, in order of (trajectory, step), and spread its values over the rows of the batch.
+
+    Raises:
+        TrainingError: a reward or penalty is not finite, or a penalty is negative; the error names the trajectory and the step.
+    """
+
+    @functools.wraps(method)
+    def wrapped(batch: RolloutSteps, /, *args: P.args, **options: P.kwargs) -> Advantages:
+        if len(batch.step) == 0:
+            empty = torch.zeros(0, dtype=torch.float64)
+            return Advantages(values=empty, base=empty)
+        with torch.no_grad():
+            steps, row_of = distinct_steps(batch)
+            check_finite(steps)
+            result = method(steps, *args, **options)
+        return replace(result, values=result.values[row_of], base=result.base[row_of])
+
+    return wrapped
+
+
+def distinct_steps(batch: RolloutSteps) -> tuple[RolloutSteps, Tensor]:
+    """Return the batch with each (trajectory, step) once, sorted, and the index [S] of each given row into it.
+
+    Floating-point fields become float64. Of copied rows the first is kept.
+    """
+    key = batch.trajectory * (batch.step.max() + 1) + batch.step
+    unique, row_of = key.unique(return_inverse=True)
+    rows = torch.arange(len(key), device=key.device)
+    first = torch.full_like(unique, len(key)).scatter_reduce(0, row_of, rows, "amin")
+    changed: dict[str, Any] = {}
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        if isinstance(value, tuple):
+            value = tuple(value[index] for index in first.tolist())
+        elif isinstance(value, Tensor):
+            value = value if field.name in PER_TRAJECTORY else value[first]
+            value = value.double() if value.is_floating_point() else value
+        changed[field.name] = value
+    return RolloutSteps(**changed), row_of
+
+
+def check_finite(batch: RolloutSteps) -> None:
+    """Refuse rewards and penalties that no statistic can hold.
+
+    Raises:
+        TrainingError: naming the first trajectory or step at fault.
+    """
+    for trajectory in (~batch.rewards.isfinite()).nonzero().flatten().tolist()[:1]:
+        raise TrainingError(f"the reward of trajectory {trajectory} is {float(batch.rewards[trajectory])}; it must be a finite number")
+    for name, values in (("reward", batch.step_rewards), ("penalty", step_penalties(batch))):
+        refused = ~values.isfinite() | (values < 0) if name == "penalty" else ~values.isfinite()
+        for row in refused.nonzero().flatten().tolist()[:1]:
+            expected = "a finite number of at least 0" if name == "penalty" else "a finite number"
+            place = f"step {int(batch.step[row])} of trajectory {int(batch.trajectory[row])}"
+            raise TrainingError(f"the {name} of {place} is {float(values[row])}; it must be {expected}")
+
+
+def normalise(
+    values: Tensor,
+    ids: Tensor,
+    *,
+    scale: bool = True,
+    ddof: int = 1,
+    epsilon: float = EPSILON,
+    singleton: Literal["zero", "keep"] = "zero",
+) -> Tensor:
+    """Return (x - mean) / (std + epsilon) over the values that share an id.
+
+    Args:
+        values: [n] float64.
+        ids: [n] integers, in any order.
+        scale: whether to divide by the standard deviation.
+        ddof: 1 for the unbiased deviation, 0 for the population's.
+        epsilon: added to the deviation.
+        singleton: the result for an id that occurs once: 0, or the value itself (mean 0, deviation 1).
+
+    Returns:
+        [n]; exactly 0 where all values of an id are equal.
+    """
+    group, count = group_sizes(ids)
+    total = torch.zeros(len(count), dtype=values.dtype, device=values.device)
+    centred = values - (total.index_add(0, group, values) / count)[group]
+    low, high = (total.scatter_reduce(0, group, values, how, include_self=False) for how in ("amin", "amax"))
+    centred = torch.where((low == high)[group], 0.0, centred)
+    if scale:
+        variance = total.index_add(0, group, centred.square()) / (count - ddof).clamp(min=1)
+        centred = centred / (variance.sqrt()[group] + epsilon)
+    if singleton == "keep":
+        return torch.where((count == 1)[group], values / (1.0 + epsilon) if scale else values, centred)
+    return centred
+
+
+def group_sizes(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return [n] ids renumbered from 0, and the number of values with each."""
+    _, group, count = ids.unique(return_inverse=True, return_counts=True)
+    return group, count
+
+
+def visits(ids: Tensor) -> Tensor:
+    """Return [n] how many values share each value's id, itself included."""
+    group, count = group_sizes(ids)
+    return count[group]
+
+
+def pair_ids(first: Tensor, second: Tensor) -> Tensor:
+    """Return ids that are equal where both given ids are."""
+    second_group, second_count = group_sizes(second)
+    return group_sizes(first)[0] * len(second_count) + second_group
+
+
+def step_groups(batch: RolloutSteps) -> Tensor:
+    """Return [S] the task group of each step."""
+    return batch.groups[batch.trajectory]
+
+
+def state_groups(batch: RolloutSteps, method: str) -> Tensor:
+    """Return [S] ids of the states before the steps, distinct between task groups.
+
+    Raises:
+        ConfigError: the batch has no states; the error names `method`.
+    """
+    batch.require(method, "state")
+    assert batch.state is not None
+    return pair_ids(step_groups(batch), batch.state)
+
+
+def step_penalties(batch: RolloutSteps) -> Tensor:
+    """Return [S] the penalty of each step; 0 where the batch has none."""
+    return torch.zeros_like(batch.step_rewards) if batch.penalties is None else batch.penalties
+
+
+def check_penalty(penalty: str) -> None:
+    """Refuse an unknown placement of the penalty.
+
+    Raises:
+        ConfigError: naming the nearest one.
+    """
+    if penalty not in get_args(Penalty):
+        raise ConfigError(f"unknown penalty placement {penalty!r}; {nearest(penalty, get_args(Penalty))}")
+
+
+def before_normalisation(values: Tensor, batch: RolloutSteps, penalty: Penalty) -> Tensor:
+    """Return [S] values less the penalties, with `penalty="return"`; else the values."""
+    return values - step_penalties(batch) if penalty == "return" else values
+
+
+def after_normalisation(advantages: Tensor, batch: RolloutSteps, penalty: Penalty) -> Tensor:
+    """Return [S] A_t - p_t, with `penalty="advantage"`; else the advantages."""
+    return advantages - step_penalties(batch) if penalty == "advantage" else advantages
+
+
+def penalised_rewards(batch: RolloutSteps, penalty: Penalty) -> Tensor:
+    """Return [T] R_i less the trajectory's penalties, with `penalty="reward"`; else R_i."""
+    return batch.rewards.index_add(0, batch.trajectory, -step_penalties(batch)) if penalty == "reward" else batch.rewards
+
+
+def table(batch: RolloutSteps, values: Tensor, missing: float) -> Tensor:
+    """Return [T, steps of the longest trajectory] the [S] values, `missing` where a trajectory has no such step."""
+    shape = (len(batch.rewards), int(batch.step.max()) + 1)
+    result = torch.full(shape, missing, dtype=values.dtype, device=values.device)
+    result[batch.trajectory, batch.step] = values
+    return result
+
+
+def discounted_returns(batch: RolloutSteps, gamma: float) -> Tensor:
+    """Return [S] G_t = sum over k >= t of gamma^(k - t) r_k, over the step rewards of the trajectory itself."""
+    rewards_TL = table(batch, batch.step_rewards, 0.0)
+    for step in range(rewards_TL.shape[1] - 2, -1, -1):
+        rewards_TL[:, step] += gamma * rewards_TL[:, step + 1]
+    return rewards_TL[batch.trajectory, batch.step]
+
+
+def steps_to_go(batch: RolloutSteps) -> Tensor:
+    """Return [S] the number of steps from each step to the end of its trajectory, itself included: 1 at the last step."""
+    last = torch.zeros_like(batch.groups).scatter_reduce(0, batch.trajectory, batch.step, "amax", include_self=False)
+    return last[batch.trajectory] - batch.step + 1
+
+
+def previous_steps(batch: RolloutSteps) -> Tensor:
+    """Return [S] the index into S of the step before each step, -1 for none.
+
+    Before the first step of a branch comes the step of the trajectory that it was forked from.
+    """
+    row_TL = table(batch, torch.arange(len(batch.step), device=batch.step.device), -1)
+    owner, step = batch.trajectory, batch.step - 1
+    if batch.parent is not None and batch.branch_step is not None:
+        while bool((climbs := (step < batch.branch_step[owner]) & (batch.parent[owner] >= 0)).any()):
+            owner = torch.where(climbs, batch.parent[owner], owner)
+    return torch.where(step >= 0, row_TL[owner, step.clamp(min=0)], -1)
+
+
+def context_ids(batch: RolloutSteps, states: Tensor, length: int) -> list[Tensor]:
+    """Return for k = 1..length the [S] ids of the last k states, the present one included; -1 where fewer came before.
+
+    Args:
+        batch: distinct steps.
+        states: [S] ids of the states before the steps, as from `state_groups`.
+        length: of the longest context.
+    """
+    previous = previous_steps(batch)
+    contexts = [states]
+    for _ in range(length - 1):
+        shorter = torch.where(previous >= 0, contexts[-1][previous], -1)
+        contexts.append(torch.where(shorter >= 0, pair_ids(shorter, states), -1))
+    return contexts
+
+
+def success_rewards(batch: RolloutSteps, reward: float | None) -> Tensor:
+    """Return [S] what success is worth in the group of each step.
+
+    That is `reward`, or by default the highest reward of the group's successful trajectories, 0 without one.
+    """
+    assert batch.success is not None
+    if reward is not None:
+        return torch.full_like(batch.step_rewards, reward)
+    group, count = group_sizes(batch.groups)
+    worth = torch.zeros(len(count), dtype=torch.float64, device=group.device)
+    worth = worth.scatter_reduce(0, group[batch.success], batch.rewards[batch.success], "amax", include_self=False)
+    return worth[group][batch.trajectory]
+
+
+def grouping_metrics(name: str, ids: Tensor) -> dict[str, float]:
+    """Return how well the steps of the batch are grouped: a step that is alone in its group has no step term."""
+    size = visits(ids).double()
+    return {f"{name}/alone": float((size == 1).double().mean()), f"{name}/group_size": float(size.mean())}
