@@ -5,8 +5,9 @@ from empg_gym.evaluation.comparison import Comparison, compare
 from empg_gym.evaluation.environments import Conversation, Source, find_id, find_source
 from empg_gym.evaluation.rescoring import rescore
 from empg_gym.evaluation.run import Watcher
+from empg_gym.evaluation.summary import Summary
+from empg_gym.scoring.prices import Prices
 from empg_gym.scoring.record import EpisodeRecord
-from empg_gym.scoring.summary import Prices, Summary
 
 __all__ = [
     "Comparison",

@@ -17,8 +17,9 @@ from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.environments import Conversation, Source, find_source
 from empg_gym.evaluation.run import Run, Watcher
+from empg_gym.evaluation.summary import Summary
 from empg_gym.rollout import Limits, run_sync
-from empg_gym.scoring.summary import Prices, Summary
+from empg_gym.scoring.prices import Prices
 
 _CONCURRENCY = 32
 _SHOWN = 60

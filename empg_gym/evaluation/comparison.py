@@ -1,10 +1,10 @@
-"""Compares evaluation runs on the tasks that they share.
+"""Compare evaluation runs on the tasks that they share.
 
 Rules:
     - The first run is the reference; each other is compared with it, environment by environment.
     - Pairs are tasks: the mean over a task's repeats in one run against that in the other, scored episodes only. A difference and its
-      interval are over the tasks that both runs have scored, so they need not equal the difference of the two means.
-    - What makes numbers not comparable (other data, other prompts, another version) is said, not corrected.
+      interval are over the tasks that both runs have scored, so it may differ from the difference of the two means.
+    - Conditions that make numbers incomparable (other data, other prompts, another version) are reported, not corrected.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from rich.table import Table
 
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.folder import TRAJECTORIES, read_config
+from empg_gym.scoring.estimates import Value, values_by_task
 from empg_gym.scoring.format import with_interval
-from empg_gym.scoring.intervals import Interval, difference_interval, mean, mean_interval, share_interval
+from empg_gym.scoring.headline import headline_of
+from empg_gym.scoring.intervals import Interval, difference_interval, mean
 from empg_gym.scoring.record import EpisodeRecord, record_of
 from empg_gym.trajectory import read_trajectories
 
-METRICS = ("success", "score")
+METRICS: dict[str, Value] = {"success": lambda record: float(record.success), "score": lambda record: record.score}
 _MUST_AGREE = ("env_version", "data_fingerprint", "split", "wording", "max_steps", "dialogue", "history", "show_admissible", "prompt_hash")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One run's number in one environment, and how it differs from the reference."""
+    """One metric of one run in one environment, and its difference from the reference."""
 
     run: str
     environment: str
@@ -47,12 +49,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A table of runs."""
+    """The numbers of several runs, side by side."""
 
     runs: tuple[str, ...]
     cells: tuple[Cell, ...]
     warnings: tuple[str, ...]
-    """What makes numbers not comparable."""
+    """Conditions that make numbers incomparable."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -92,11 +94,11 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
     """Compare the runs in `folders`; the first is the reference.
 
     Raises:
-        ConfigError: fewer than two folders, or no environment that all runs have.
-        DataError: a folder holds no evaluation.
+        ConfigError: fewer than two folders, a folder named twice, or no environment that all runs have.
+        DataError: a folder is not an evaluation run.
     """
     if len(folders) < 2:
-        raise ConfigError("compare takes at least two run folders; the first is what the others are compared with")
+        raise ConfigError("compare expects at least two run folders; the others are compared with the first")
     runs = [_load(Path(folder), name) for folder, name in zip(folders, _names(folders), strict=True)]
     shared = [key for key in runs[0].records if all(key in run.records for run in runs)]
     if not shared:
@@ -106,7 +108,7 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:
-    """Return the shortest ends of the paths that tell the folders apart."""
+    """Return the shortest path endings that distinguish the folders."""
     parts = [Path(folder).resolve().parts for folder in folders]
     longest = max(len(part) for part in parts)
     for length in range(1, longest + 1):
@@ -126,41 +128,29 @@ def _load(folder: Path, name: str) -> _Run:
     return _Run(name, config, records)
 
 
-def _values(records: Sequence[EpisodeRecord], metric: str) -> dict[str, list[float]]:
-    tasks: dict[str, list[float]] = {}
-    for record in records:
-        if not record.failed:
-            tasks.setdefault(record.task, []).append(float(record.success) if metric == "success" else record.score)
-    return tasks
+def _task_means(run: _Run, key: str, metric: str) -> dict[str, float]:
+    return {task: mean([values]) for task, values in values_by_task(run.records[key], METRICS[metric]).items()}
 
 
 def _cell(run: _Run, reference: _Run, key: str, metric: str) -> Cell:
     records = run.records[key]
-    tasks = _values(records, metric)
-    clusters = list(tasks.values())
-    value = mean(clusters) if clusters else None
-    interval = None
-    if clusters:
-        interval = share_interval([[bool(one) for one in cluster] for cluster in clusters]) if metric == "success" else None
-        interval = interval or mean_interval(clusters, unit=True)
-    difference, bounds, pairs = None, None, 0
+    headline = headline_of(records)
+    estimate = headline.success if metric == "success" else headline.score
+    differences: list[float] = []
     if run is not reference:
-        other = _values(reference.records[key], metric)
-        differences = [sum(tasks[task]) / len(tasks[task]) - sum(other[task]) / len(other[task]) for task in tasks if task in other]
-        pairs = len(differences)
-        if differences:
-            difference, bounds = sum(differences) / pairs, difference_interval(differences)
+        means, others = (_task_means(one, key, metric) for one in (run, reference))
+        differences = [means[task] - others[task] for task in means if task in others]
     return Cell(
         run=run.name,
         environment=key,
         metric=metric,
-        episodes=len(records),
-        errors=sum(record.failed for record in records),
-        value=value,
-        interval=interval,
-        pairs=pairs,
-        difference=difference,
-        difference_interval=bounds,
+        episodes=headline.episodes,
+        errors=headline.errors,
+        value=estimate and estimate.mean,
+        interval=estimate and estimate.interval,
+        pairs=len(differences),
+        difference=mean([differences]) if differences else None,
+        difference_interval=difference_interval(differences) if differences else None,
     )
 
 

@@ -1,6 +1,6 @@
-"""The live table of an evaluation: what is done, how it stands, how long it will take.
+"""The live table of an evaluation: episodes done, results so far, time left.
 
-At a terminal the table is redrawn twice a second. Anywhere else (a log file, a pipe) a line is written at most every `QUIET_SECONDS`.
+At a terminal the table is redrawn twice a second. Elsewhere (a log file, a pipe) a line is written at most every `QUIET_SECONDS`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from rich.live import Live
 from rich.table import Table
 
 from empg_gym.evaluation.environments import with_data
-from empg_gym.scoring.format import compact, with_interval
-from empg_gym.scoring.intervals import mean, share_interval
+from empg_gym.scoring.format import clock, compact, with_interval
+from empg_gym.scoring.headline import headline_of
 from empg_gym.scoring.record import EpisodeRecord
-from empg_gym.scoring.summary import by_task
+from empg_gym.scoring.usage import count_tokens
 
 QUIET_SECONDS = 15.0
 
@@ -43,7 +43,7 @@ class LiveTable:
             self._records[record.env].append(record)
         self._began = self._said = time.monotonic()
         if done:
-            self._console.print(f"going on: {len(done)} of {sum(totals.values())} episodes are done", highlight=False)
+            self._console.print(f"resuming: {len(done)} of {sum(totals.values())} episodes are done", highlight=False)
         if self._console.is_terminal:
             self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=2, transient=True)
             self._live.start()
@@ -77,28 +77,24 @@ class LiveTable:
 
     def _cells(self, env: str) -> tuple[str, str, str, str, str, str, str]:
         records = list(self._records[env])
-        successes = by_task(records, lambda record: float(record.success))
-        success = score = "–"
-        if successes:
-            success = with_interval(mean(successes), share_interval([[bool(value) for value in task] for task in successes]))
-            score = f"{mean(by_task(records, lambda record: record.score)):.3f}"
-        tokens = sum((record.prompt_tokens or 0) + (record.completion_tokens or 0) for record in records)
-        errors = sum(record.failed for record in records)
+        headline = headline_of(records)
+        success, score = headline.success, headline.score
         seconds = time.monotonic() - self._began
         rate = self._new[env] / seconds if seconds > 0 else 0.0
         missing = self._totals[env] - len(records)
-        left = "–" if rate == 0.0 else _duration(missing / rate)
-        return f"{len(records)}/{self._totals[env]}", success, score, compact(tokens), str(errors), f"{rate:.2f}", left
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+        return (
+            f"{len(records)}/{self._totals[env]}",
+            with_interval(success and success.mean, success and success.interval),
+            "–" if score is None else f"{score.mean:.3f}",
+            compact(count_tokens(records).total),
+            str(headline.errors),
+            f"{rate:.2f}",
+            "–" if rate == 0.0 else clock(missing / rate),
+        )
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the results of a run as a table; groups stand below their environment. Of pass@k it has that of all repeats."""
+    """Return the results of a run as a table, groups below their environment; k of pass@k is the number of repeats."""
     repeats = max((len(entry["pass_at_k"]) for entry in results.values()), default=0)
     several = (f"pass@{repeats} %",) if repeats > 1 else ()
     table = Table("environment", "episodes", "errors", "success % [95 %]", "score [95 %]", box=None, pad_edge=False)

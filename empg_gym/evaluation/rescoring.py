@@ -1,12 +1,11 @@
-"""Scores a saved run again, without its agent.
+"""Rescore a saved run, without its agent.
 
 Rules:
-    - The saved run is never changed: the result is a run folder of its own, DIR/rescored if nothing else is said. It appears whole or not
-      at all.
-    - Each episode is played again from its task and seed with the recorded actions. Where the environment answers with the recorded
-      observations, its score of today takes the place of the old one.
-    - Where it answers otherwise (other data, other rules), the recorded actions are no longer what the agent would have done: such an
-      episode keeps its old score and is counted as diverged. So do episodes of environments that depend on something outside the process.
+    - The saved run is never changed: the result is a new run folder, by default DIR/rescored. It appears whole or not at all.
+    - Each episode is replayed from its task and seed with the recorded actions. If the environment returns the recorded observations, its
+      current score replaces the old one.
+    - If it returns others (other data, other rules), the agent might have acted differently: such an episode keeps its old score and is
+      counted as diverged. Episodes of environments that depend on something outside the process keep theirs and are counted as kept.
     - Errors stay errors.
 """
 
@@ -21,22 +20,24 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError, EMPGGymError
 from empg_gym.evaluation.environments import Conversation, Source, find_id
 from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder, read_config, read_json, write_json
+from empg_gym.evaluation.summary import Summary, merge, versions
+from empg_gym.scoring.aggregate import aggregate
+from empg_gym.scoring.prices import Prices
 from empg_gym.scoring.record import EpisodeRecord, record_of
-from empg_gym.scoring.summary import Prices, Summary, merge, summarise, versions
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 REPORT = "rescore.json"
 
 
 def rescore(run: str | Path, out: str | Path | None = None, *, prices: Prices | tuple[float, float] | None = None) -> Summary:
-    """Score the episodes of the folder `run` again and return the new summary.
+    """Rescore the episodes of the folder `run` and return the new summary.
 
-    Besides the usual files the new folder holds `rescore.json`: how many episodes were scored again, kept or diverged, and each whose
-    score changed.
+    In addition to the usual files, the new folder holds `rescore.json`: how many episodes were rescored, kept or diverged, and each
+    change of a score.
 
     Raises:
-        ConfigError: `prices` are none.
-        DataError: `run` is no evaluation.
+        ConfigError: `prices` are not two numbers of at least 0.
+        DataError: `run` is not an evaluation run.
         OutputExistsError: the output folder is not empty.
     """
     run, priced = Path(run), Prices.of(prices)
@@ -83,7 +84,7 @@ def _rescore(run: Path, config: dict[str, Any], folder: Path, prices: Prices | N
 
 
 def _numbers(key: str, records: list[EpisodeRecord], prices: Prices | None) -> dict[str, Any]:
-    return summarise([record for record in records if record.env == key], prices=prices)
+    return aggregate([record for record in records if record.env == key], prices=prices)
 
 
 def _key(trajectory: Trajectory, environments: dict[str, Any]) -> str:
@@ -120,9 +121,9 @@ class _Judge:
             self._env = None
 
     def score(self, trajectory: Trajectory) -> str:
-        """Put today's rewards and scores into the trajectory where they can be had; return what happened to it.
+        """Replace the trajectory's rewards and scores by current ones where it replays; return its outcome for `rescore.json`.
 
-        The message after a malformed response repeats no observation, so there is nothing to compare there.
+        The message after a malformed response does not repeat the observation, so there is nothing to compare.
         """
         if trajectory.stop_reason == StopReason.ERROR:
             return "errors"

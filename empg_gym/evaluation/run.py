@@ -21,11 +21,13 @@ from empg_gym.agents import Agent, SessionAgent
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.environments import Source
 from empg_gym.evaluation.folder import RunFolder
-from empg_gym.evaluation.plan import choose_tasks, episode_specs
 from empg_gym.evaluation.settings import is_secret
+from empg_gym.evaluation.summary import Summary, merge, versions
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
+from empg_gym.rollout.plan import choose_tasks, episode_specs
+from empg_gym.scoring.aggregate import aggregate
+from empg_gym.scoring.prices import Prices
 from empg_gym.scoring.record import EpisodeRecord, record_of
-from empg_gym.scoring.summary import Prices, Summary, merge, summarise, versions
 from empg_gym.trajectory import StopReason, Trajectory
 
 FORMAT = "empg-gym/evaluation"
@@ -218,7 +220,7 @@ class Run:
         results = {}
         for key, work in self.works.items():
             records = [record for record in self.records.values() if record.env == key]
-            results[key] = merge({**work.facts, "seed": self.seed, "repeats": self.repeats}, summarise(records, prices=self.prices))
+            results[key] = merge({**work.facts, "seed": self.seed, "repeats": self.repeats}, aggregate(records, prices=self.prices))
         planned = sum(len(work.tasks) * self.repeats for work in self.works.values())
         data = {
             "format": FORMAT,

@@ -11,7 +11,7 @@ from typing import Any
 
 from empg_gym.errors import ConfigError, DataError, nearest
 from empg_gym.rollout import Limits
-from empg_gym.scoring.summary import PRICES_EXPECTED, Prices
+from empg_gym.scoring.prices import PRICES_EXPECTED, Prices
 
 _GROUPS = ("env", "agent", "limits")
 _SECRET = re.compile(r"key(?!_env$)|secret|password|header|token$|^env$", re.IGNORECASE)

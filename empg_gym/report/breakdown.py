@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from empg_gym.scoring.intervals import pass_at_k, share_interval
-from empg_gym.scoring.summary import Prices
+from empg_gym.scoring.prices import Prices
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from empg_gym.report.run import RunFolder
 from empg_gym.report.summary import comparison, duration, flatten, percent, short_env, tables, tiles
 from empg_gym.report.tokens import token_texts
 from empg_gym.scoring.format import compact
-from empg_gym.scoring.summary import Prices
+from empg_gym.scoring.prices import Prices
 
 _SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
 """In the order in which they build on each other; they share one scope."""

@@ -1,10 +1,24 @@
-"""What a summary needs to know of an episode: small enough to keep of every one."""
+"""What scoring keeps of an episode: numbers alone, small enough to hold thousands of them."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import StrEnum
 
-from empg_gym.trajectory import StopReason, Trajectory
+from empg_gym.trajectory import Step, StopReason, Trajectory
+
+
+class Outcome(StrEnum):
+    """What an episode says about its agent."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    """The task was not solved: the agent ended it wrongly, gave up or reached a limit."""
+    ERROR = "error"
+    """The environment or the agent's endpoint failed; never counted as a failure of the agent."""
+    UNFINISHED = "unfinished"
+    """The episode was recorded before it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,46 +40,58 @@ class EpisodeRecord:
     """Steps whose action was not valid, malformed responses included."""
     malformed: int
     prompt_tokens: int | None
-    """As billed, summed over the steps; None where no step tells."""
+    """As billed, summed over the steps; None where no step reports them."""
     completion_tokens: int | None
+    """As billed, else as generated; None where no step reports them."""
     uncounted_steps: int
-    """Steps of which the tokens are not known."""
+    """Steps whose completion tokens are unknown."""
     model_seconds: float
     env_seconds: float
     entropy: float | None
     """Mean over the steps that have one, in nats."""
     entropy_is_bound: bool
     stop_reason: str
+    """A value of `StopReason`; "running" for an unfinished episode."""
     attempts: int
     error: str | None
 
     @property
-    def failed(self) -> bool:
-        """The environment or the agent's server failed: the episode says nothing about the agent."""
-        return self.stop_reason == StopReason.ERROR
+    def outcome(self) -> Outcome:
+        """What the episode says about its agent."""
+        running = self.stop_reason == _RUNNING
+        if self.stop_reason == StopReason.ERROR or (running and self.error):
+            return Outcome.ERROR
+        if self.success:
+            return Outcome.SUCCESS
+        return Outcome.UNFINISHED if running else Outcome.FAILURE
 
     @property
-    def error_kind(self) -> str:
-        """Name of the error's class."""
-        return (self.error or "unknown").split(":", 1)[0]
+    def is_scored(self) -> bool:
+        """Whether the episode enters rates and means."""
+        return self.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
+
+    @property
+    def is_error(self) -> bool:
+        """Whether the environment or the agent's endpoint failed."""
+        return self.outcome is Outcome.ERROR
 
 
-def record_of(trajectory: Trajectory, env: str) -> EpisodeRecord:
-    """Return the record of a finished trajectory."""
+_RUNNING = "running"
+
+
+def record_of(trajectory: Trajectory, env: str = "") -> EpisodeRecord:
+    """Return the record of a trajectory.
+
+    Args:
+        trajectory: the episode.
+        env: key of the environment's entry in the results; "" takes the trajectory's environment id.
+    """
     steps = trajectory.steps
     prompt = [step.prompt_tokens for step in steps if step.prompt_tokens is not None]
-    written = [
-        step.completion_tokens
-        if step.completion_tokens is not None
-        else None
-        if step.response_token_ids is None
-        else len(step.response_token_ids)
-        for step in steps
-    ]
-    known = [count for count in written if count is not None]
-    entropies = [step.entropy for step in steps if step.entropy is not None]
+    completion = [count for step in steps if (count := _completion_tokens(step)) is not None]
+    entropies = [step.entropy for step in steps if step.entropy is not None and math.isfinite(step.entropy)]
     return EpisodeRecord(
-        env=env,
+        env=env or trajectory.env_id,
         task=trajectory.task,
         repeat=trajectory.repeat,
         task_type=trajectory.task_type,
@@ -77,13 +103,19 @@ def record_of(trajectory: Trajectory, env: str) -> EpisodeRecord:
         invalid=sum(not step.valid_action for step in steps),
         malformed=sum(step.malformed for step in steps),
         prompt_tokens=sum(prompt) if prompt else None,
-        completion_tokens=sum(known) if known else None,
-        uncounted_steps=len(steps) - len(known),
+        completion_tokens=sum(completion) if completion else None,
+        uncounted_steps=len(steps) - len(completion),
         model_seconds=sum(step.model_seconds for step in steps),
         env_seconds=sum(step.env_seconds for step in steps),
         entropy=sum(entropies) / len(entropies) if entropies else None,
         entropy_is_bound=any(step.entropy_is_bound for step in steps),
-        stop_reason=str(trajectory.stop_reason),
+        stop_reason=_RUNNING if trajectory.stop_reason is None else str(trajectory.stop_reason),
         attempts=trajectory.attempts,
         error=trajectory.error,
     )
+
+
+def _completion_tokens(step: Step) -> int | None:
+    if step.completion_tokens is not None:
+        return step.completion_tokens
+    return None if step.response_token_ids is None else len(step.response_token_ids)

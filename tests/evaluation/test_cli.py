@@ -23,7 +23,7 @@ from empg_gym.evaluation.live import LiveTable, results_table
 from empg_gym.evaluation.settings import is_secret, read_limits, read_prices, read_settings, read_tasks
 from empg_gym.rollout import Limits
 from empg_gym.scoring.format import compact, with_interval
-from empg_gym.scoring.summary import Prices
+from empg_gym.scoring.prices import Prices
 from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, serving
 from tests.toy import TOY_ID
@@ -119,7 +119,7 @@ def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
     ],
 )
 def test_exit_codes(tmp_path, arguments, code, said):
-    numbers = [] if "--tasks" in arguments else ["-n", "10"]
+    numbers = [] if "--tasks" in arguments else ["-n", "20"]
     found, out, err = empg_gym("eval", TOY_ID, "-a", "expert", *numbers, "--out", tmp_path / "run", "--no-report", *arguments)
     assert (found, err) == (code, "") and said in out
 
@@ -138,7 +138,7 @@ def test_errors_say_why_and_how_to_go_on(tmp_path):
     (again,) = re.findall(r"to run only what failed again: empg-gym (.*)", out)
     marker.unlink()
     code, out, _ = empg_gym(*shlex.split(again))
-    assert code == 0 and "going on: 1 of 2 episodes are done" in out and "failed" not in out
+    assert code == 0 and "resuming: 1 of 2 episodes are done" in out and "failed" not in out
 
 
 def test_nothing_but_errors_is_an_exit_code(tmp_path):
@@ -225,7 +225,7 @@ def test_an_interrupted_command_is_gone_on_with(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["complete"] is False and 4 <= summary["results"][TOY_ID]["episodes"] < 40
     code, out, _ = empg_gym(*command)
-    assert code == 0 and "going on: " in out
+    assert code == 0 and "resuming: " in out
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["complete"] is True
 
 

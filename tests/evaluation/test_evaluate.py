@@ -11,10 +11,10 @@ import pytest
 from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.errors import ConfigError, EnvironmentFailure, TaskError
-from empg_gym.evaluation import Prices, Source, compare, evaluate, plan, rescore
+from empg_gym.evaluation import Prices, Source, compare, evaluate, rescore
 from empg_gym.evaluation.environments import data_name
-from empg_gym.evaluation.plan import episode_seed
-from empg_gym.rollout import Limits
+from empg_gym.rollout import Limits, plan
+from empg_gym.rollout.plan import episode_seed
 from empg_gym.trajectory import Completion, read_trajectories
 from tests.toy import TOY_ID
 
@@ -55,7 +55,7 @@ def test_tasks_are_drawn_without_replacement_from_the_held_out_split():
 
 
 def test_a_split_of_thousands_is_not_run_whole_unasked(monkeypatch):
-    monkeypatch.setattr(plan, "MOST", 20)
+    monkeypatch.setattr(plan, "DEFAULT_EPISODES", 20)
     assert len(tasks_of(evaluate(TOY_ID, "expert"))) == 20
     assert len(tasks_of(evaluate(TOY_ID, "expert", episodes=50))) == 50
 

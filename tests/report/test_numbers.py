@@ -15,7 +15,7 @@ from empg_gym.report.episodes import EpisodeStore, index_row
 from empg_gym.report.metrics import MAX_POINTS, Line, layout, read_metrics, thin
 from empg_gym.report.summary import comparison, tables, text, tiles
 from empg_gym.scoring.intervals import wilson
-from empg_gym.scoring.summary import Prices
+from empg_gym.scoring.prices import Prices
 from empg_gym.trajectory import StopReason
 from tests.report.samples import metrics_lines, trajectory
 

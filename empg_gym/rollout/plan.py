@@ -1,11 +1,12 @@
-"""Which episodes an evaluation runs.
+"""Which episodes an evaluation runs, during training and by `evaluate` alike.
 
 Rules:
     - `tasks` names them; else `episodes` draws that many tasks of the split without replacement, from the run's seed; else all are run, or
-      `MOST` drawn ones where the split has more (generated worlds have thousands).
-    - Every task is run `repeats` times: same task, same environment seed, another seed of the agent.
-    - The environment's seed follows from the run's seed and the task alone, so that an episode is the same in a larger or smaller run.
-    - All tasks come once before any comes again.
+      `DEFAULT_EPISODES` drawn ones of a larger split (generated worlds have thousands).
+    - Equal splits, numbers and seeds give equal tasks. Fewer tasks are a subset of more, and both are in the order of the split.
+    - Every task is run `repeats` times: same task, same environment seed, another agent seed.
+    - The environment's seed is a function of the run's seed and the task, so an episode does not depend on which others are run.
+    - Every task is run once before any task is repeated.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import numpy as np
 
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError
-from empg_gym.rollout import EpisodeSpec
+from empg_gym.rollout.episode import EpisodeSpec
 
-MOST = 500
-"""Tasks that are run where nobody says how many: the size of WebShop's test split, the largest of the customary ones."""
+DEFAULT_EPISODES = 500
+"""Tasks that are run if no number is given: the size of WebShop's test split, the largest of the three benchmarks'."""
 
 
 def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: int | None, seed: int) -> list[str]:
@@ -29,7 +30,7 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
 
     Raises:
         ConfigError: both `tasks` and `episodes` are given, or the split has fewer tasks than `episodes`.
-        TaskError: the split has no such task.
+        TaskError: a task is not in the split.
     """
     if tasks is not None and episodes is not None:
         raise ConfigError("give tasks or episodes, not both")
@@ -42,16 +43,21 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
             raise ConfigError(f"task {task!r} is named {count} times; use repeats to run a task more than once")
         return chosen
     if episodes is None:
-        episodes = min(MOST, env.num_tasks)
+        episodes = min(DEFAULT_EPISODES, env.num_tasks)
     if episodes < 1:
         raise ConfigError(f"episodes must be at least 1, not {episodes}")
     if episodes > env.num_tasks:
         raise ConfigError(f"split {env.split!r} of {env.benchmark} has {env.num_tasks} tasks, fewer than episodes={episodes}; use repeats")
-    order = np.random.default_rng(seed).choice(env.num_tasks, size=episodes, replace=False)
-    return [env.task_id(int(index)) for index in sorted(order)]
+    return draw_tasks(env, episodes, seed)
 
 
-def episode_specs(tasks: Sequence[str], *, repeats: int, seed: int) -> Iterator[EpisodeSpec]:
+def draw_tasks(env: TextEnv, episodes: int, seed: int) -> list[str]:
+    """Return the ids of `episodes` drawn tasks, in the order of the split; all ids where the split has fewer."""
+    drawn = np.random.default_rng(seed).permutation(env.num_tasks)[:episodes]
+    return [env.task_id(int(index)) for index in sorted(drawn)]
+
+
+def episode_specs(tasks: Sequence[str], *, repeats: int = 1, seed: int) -> Iterator[EpisodeSpec]:
     """Yield the episodes: every task once, then every task again."""
     for repeat in range(repeats):
         for group, task in enumerate(tasks):

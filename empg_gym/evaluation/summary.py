@@ -1,0 +1,48 @@
+"""The result of an evaluation, as `summary.json` holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import empg_gym
+from empg_gym.scoring.record import EpisodeRecord
+
+_PACKAGES = ("gymnasium", "numpy", "httpx")
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The numbers of an evaluation; `data` is the content of `summary.json`."""
+
+    data: dict[str, Any]
+    records: tuple[EpisodeRecord, ...] = field(default=(), repr=False)
+
+    @property
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Environment to its numbers: `results["EMPG/ALFWorld-v0"]["success_rate"]`."""
+        results: dict[str, dict[str, Any]] = self.data["results"]
+        return results
+
+    @property
+    def errors(self) -> int:
+        """Episodes that failed by an error, over all environments."""
+        return sum(int(entry["errors"]) for entry in self.results.values())
+
+
+def merge(facts: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one environment's entry: its numbers first, then what they were measured on."""
+    return {**numbers, **{name: value for name, value in facts.items() if name not in numbers}}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the package, of Python and of the packages that an evaluation depends on."""
+    found = {"empg_gym": empg_gym.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
