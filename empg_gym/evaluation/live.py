@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from empg_gym.evaluation.environments import with_data
-from empg_gym.scoring.format import clock, compact, with_interval
+from empg_gym.scoring.format import MISSING, clock, compact, with_interval
 from empg_gym.scoring.headline import headline_of
 from empg_gym.scoring.record import EpisodeRecord
 from empg_gym.scoring.usage import count_tokens
@@ -84,12 +84,12 @@ class LiveTable:
         missing = self._totals[env] - len(records)
         return (
             f"{len(records)}/{self._totals[env]}",
-            with_interval(success and success.mean, success and success.interval),
-            "–" if score is None else f"{score.mean:.3f}",
+            MISSING if success is None else with_interval(success.mean, success.interval),
+            MISSING if score is None else f"{score.mean:.3f}",
             compact(count_tokens(records).total),
             str(headline.errors),
             f"{rate:.2f}",
-            "–" if rate == 0.0 else clock(missing / rate),
+            MISSING if rate == 0.0 else clock(missing / rate),
         )
 
 
@@ -107,8 +107,8 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
             with_data(env, entry.get("data")),
             *_headline(entry),
             *(with_interval(entry["pass_at_k"].get(str(repeats)), None) for _ in several),
-            "–" if steps is None else f"{steps['mean']:.1f}",
-            "–" if invalid is None else f"{invalid:.1%}",
+            MISSING if steps is None else f"{steps['mean']:.1f}",
+            MISSING if invalid is None else f"{invalid:.1%}",
             compact((tokens["prompt"] or 0) + (tokens["completion"] or 0)),
         )
         for kind in ("by_domain", "by_task_type"):

@@ -15,10 +15,9 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError
+from empg_gym.rng import Stream, stream
 from empg_gym.rollout.episode import EpisodeSpec
 
 DEFAULT_EPISODES = 500
@@ -53,7 +52,7 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
 
 def draw_tasks(env: TextEnv, episodes: int, seed: int) -> list[str]:
     """Return the ids of `episodes` drawn tasks, in the order of the split; all ids where the split has fewer."""
-    drawn = np.random.default_rng(seed).permutation(env.num_tasks)[:episodes]
+    drawn = stream(seed, Stream.EVALUATION_TASKS).permutation(env.num_tasks)[:episodes]
     return [env.task_id(int(index)) for index in sorted(drawn)]
 
 
