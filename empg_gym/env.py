@@ -20,7 +20,8 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from hashlib import blake2b
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import gymnasium as gym
 
@@ -29,6 +30,9 @@ from empg_gym.spaces import UnicodeText
 
 _INDEX_DIGITS = 18
 """Digits of the longest index that is read from a text."""
+
+KeyPart: TypeAlias = "str | int | float | bool | tuple[KeyPart, ...] | None"
+"""What a state key is made of: values whose `repr` is the same in every process. Sets must be sorted."""
 
 
 class Outcome(NamedTuple):
@@ -136,6 +140,10 @@ class TextEnv(gym.Env[str, str], ABC):
     @abstractmethod
     def _load(self, payload: Any) -> None:
         """Take back what `_save` gave; the task has been started before."""
+
+    @abstractmethod
+    def _state_key(self) -> KeyPart:
+        """Return the benchmark's state in a canonical form; see `state_key` for what belongs to it."""
 
     @property
     @abstractmethod
@@ -353,6 +361,28 @@ class TextEnv(gym.Env[str, str], ABC):
         self._observation, payload = state.payload
         self._load(payload)
         return self._observation, self._info(True)
+
+    def state_key(self) -> str:
+        """Return a short name of the current state, equal exactly when the states are equal; for step-level methods.
+
+        A state is what decides which actions are admissible from now on, and what each of them will show and achieve:
+
+        - included: benchmark, version, data, variant (wording, observation mode, ...), task, the benchmark's own state, and whether
+          the task has ended;
+        - excluded: the number of steps and the step limit, the last observation and earlier ones, the path to this state where it
+          has no effect any more, what only `expert` remembers, and the random generator: what a random action will draw is chance,
+          so that equal states of differently seeded episodes have equal keys.
+
+        The keys are equal in every process. The benchmarks document their part in their `_state_key`.
+
+        Returns:
+            32 hexadecimal digits.
+
+        Raises:
+            TaskError: before the first reset.
+        """
+        state = (self.benchmark, self.version, self.fingerprint, self._variant, self.task, self._terminated, self._state_key())
+        return blake2b(repr(state).encode(), digest_size=16).hexdigest()
 
     # Inner parts
 

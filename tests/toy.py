@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from empg_gym.env import Outcome, TextEnv
+from empg_gym.env import KeyPart, Outcome, TextEnv
 
 TOY_ID = "Test/Doors-v0"
 
@@ -70,6 +70,9 @@ class DoorsEnv(TextEnv):
 
     def _load(self, payload: Any) -> None:
         self._room = payload
+
+    def _state_key(self) -> KeyPart:
+        return self._room
 
     @property
     def instruction(self) -> str:

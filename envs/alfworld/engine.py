@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from empg_gym.envs.alfworld import texts
 from empg_gym.envs.alfworld.game import Game, GameState, Indices
@@ -37,7 +37,10 @@ class Point(NamedTuple):
 
 
 class Engine(Protocol):
-    """What the environment needs of an engine; the fast one below, or TextWorld."""
+    """What the environment needs from an engine: the fast one below, or TextWorld."""
+
+    name: ClassVar[str]
+    """As the argument `engine` of the environment."""
 
     def start(self, game: Game, problem: Callable[[], str], goal: str) -> str:
         """Begin a game and return its intro; `problem` gives its PDDL text and `goal` is its sentence."""
@@ -59,8 +62,8 @@ class Engine(Protocol):
     def load(self, saved: object) -> None:
         """Take back what `save` gave, in the same game."""
 
-    def full(self) -> FastEngine:
-        """A fast engine at the present point, for the expert; it is only read."""
+    def as_fast_engine(self) -> FastEngine:
+        """Return a fast engine at the current point, for reading only."""
 
     def close(self) -> None:
         """Free what the engine holds."""
@@ -68,6 +71,8 @@ class Engine(Protocol):
 
 class FastEngine:
     """Plays one game at a time. See the module docstring for the rules."""
+
+    name: ClassVar[str] = "fast"
 
     def __init__(self, wording: Wording) -> None:
         self.wording = wording
@@ -92,7 +97,7 @@ class FastEngine:
         self.state, self.seen = saved
         self._refresh()
 
-    def full(self) -> FastEngine:
+    def as_fast_engine(self) -> FastEngine:
         return self
 
     def close(self) -> None:

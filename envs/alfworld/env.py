@@ -13,12 +13,13 @@ import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from empg_gym.env import Outcome, TextEnv
+from empg_gym.env import KeyPart, Outcome, TextEnv
 from empg_gym.envs.alfworld import texts
 from empg_gym.envs.alfworld.engine import Engine, FastEngine
 from empg_gym.envs.alfworld.expert import Expert
 from empg_gym.envs.alfworld.goals import resolve_task_types
 from empg_gym.envs.alfworld.source import GameSource, LoadedGame
+from empg_gym.envs.alfworld.state_key import canonical_state
 from empg_gym.envs.alfworld.texts import WORDINGS
 from empg_gym.envs.alfworld.world.source import EmbeddedWorld
 from empg_gym.envs.fetched import fetched
@@ -95,7 +96,6 @@ class ALFWorldEnv(TextEnv):
         self._strip_intro = strip_intro
         human = _choice("goals", goals, ("template", "human")) == "human"
         self._source = _source(split, data, human, resolve_task_types(task_types), size)
-        self._played = f"{wording} wording, {engine} engine"
         self._engine = _engine(_choice("engine", engine, ("fast", "textworld")), self)
         self._loaded: LoadedGame
         self._goal = ""
@@ -133,7 +133,7 @@ class ALFWorldEnv(TextEnv):
 
     @property
     def _variant(self) -> str:
-        return self._played
+        return f"{self.wording.name} wording, {self._engine.name} engine"
 
     def _save(self) -> Any:
         return self._goal, self._won, self._engine.save()
@@ -145,6 +145,11 @@ class ALFWorldEnv(TextEnv):
             self._begin()
         self._won = won
         self._engine.load(point)
+
+    def _state_key(self) -> KeyPart:
+        """Return the goal's sentence, whether the goal has held, and the household; see the module `state_key`."""
+        engine = self._engine.as_fast_engine()
+        return self._goal, self._won, canonical_state(engine.game, engine.state)
 
     @property
     def instruction(self) -> str:
@@ -164,7 +169,7 @@ class ALFWorldEnv(TextEnv):
 
     def expert(self) -> str | None:
         _ = self.task  # raises before the first reset
-        return Expert(self._engine.full(), search=self._search).act()
+        return Expert(self._engine.as_fast_engine(), search=self._search).act()
 
     @property
     def rules(self) -> str:

@@ -19,7 +19,7 @@ from copy import deepcopy
 from functools import lru_cache
 from hashlib import blake2b
 from importlib.metadata import version
-from typing import Any
+from typing import Any, ClassVar
 
 from empg_gym.cache import cache_root
 from empg_gym.envs.alfworld.engine import Answer, FastEngine
@@ -34,11 +34,14 @@ from empg_gym.runs.atomic_write import atomic_write
 class TextWorldEngine:
     """Plays one game at a time on TextWorld; see `engine.Engine`.
 
+    A fast engine follows every command, for the expert and the state key.
     A point in the game is the list of commands that led there: TextWorld can't go back, so `load` plays them again.
 
     Raises:
         MissingDependencyError: `textworld[pddl]` is not installed.
     """
+
+    name: ClassVar[str] = "textworld"
 
     def __init__(self, wording: Wording) -> None:
         for module in ("textworld", "fast_downward"):
@@ -46,12 +49,13 @@ class TextWorldEngine:
         self.wording = wording
         self._env: Any = None
         self._state: Any = None
+        self._mirror = FastEngine(wording)
         self._game: Game
-        self._goal = ""
         self._done: tuple[str, ...] = ()
 
     def start(self, game: Game, problem: Callable[[], str], goal: str) -> str:
-        self._game, self._goal, self._done = game, goal, ()
+        self._game, self._done = game, ()
+        self._mirror.start(game)
         if self._env is None:
             self._env = _environment()
         data = {"pddl_domain": domain(self.wording), "grammar": grammar(self.wording), "pddl_problem": problem()}
@@ -71,6 +75,7 @@ class TextWorldEngine:
             self._state, _, _ = self._env.step(command)
         if valid:
             self._done = (*self._done, command.strip())
+            self._mirror.step(command)
         return Answer(self._state.feedback, valid)
 
     @property
@@ -89,16 +94,13 @@ class TextWorldEngine:
         if saved[: len(self._done)] != self._done:
             with _cached():
                 self._state = self._env.reset()
+            self._mirror.start(self._game)
             self._done = ()
         for command in saved[len(self._done) :]:
             self.step(command)
 
-    def full(self) -> FastEngine:
-        engine = FastEngine(self.wording)
-        engine.start(self._game, goal=self._goal)
-        for command in self._done:
-            engine.step(command)
-        return engine
+    def as_fast_engine(self) -> FastEngine:
+        return self._mirror
 
     def close(self) -> None:
         if self._env is not None:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from empg_gym.env import Outcome, TextEnv
+from empg_gym.env import KeyPart, Outcome, TextEnv
 from empg_gym.envs.deepsearch import expert, tags
 from empg_gym.envs.deepsearch.actions import Action, Answer, Invalid, Search, Visit
 from empg_gym.envs.deepsearch.episode import Episode
@@ -344,6 +344,14 @@ class DeepSearchEnv(TextEnv):
 
     def _load(self, payload: Episode) -> None:
         self._episode = payload
+
+    def _state_key(self) -> KeyPart:
+        """Return the queries that were answered, the verdict, and, where the reward reads the transcript, the turns."""
+        episode = self._episode
+        turns = tuple((t.response, t.kind, t.carried_out, t.retrieved) for t in episode.turns) if self.reward.protocols else ()
+        verdict = episode.verdict
+        settled = None if verdict is None else (verdict.reward, verdict.score, verdict.success, verdict.scored_by)
+        return tuple(sorted(episode.asked)), settled, turns
 
     @property
     def library(self) -> Library:

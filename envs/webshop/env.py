@@ -14,7 +14,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from empg_gym.env import Outcome, TextEnv
+from empg_gym.env import KeyPart, Outcome, TextEnv
 from empg_gym.envs.webshop.build import open_goals, open_store
 from empg_gym.envs.webshop.expert import KNOWLEDGE, Expert
 from empg_gym.envs.webshop.goal import Goal
@@ -26,6 +26,7 @@ from empg_gym.envs.webshop.rules import RULES, TOOLS
 from empg_gym.envs.webshop.session import SessionState, ShopSession
 from empg_gym.envs.webshop.shop import Shop
 from empg_gym.envs.webshop.splits import SPLITS, split_range
+from empg_gym.envs.webshop.state_key import canonical_state
 from empg_gym.envs.webshop.text import SEPARATOR
 from empg_gym.envs.webshop.view import DirectView, ShopView, admissible
 from empg_gym.errors import ConfigError, nearest
@@ -123,7 +124,9 @@ class WebShopEnv(TextEnv):
                 f"use split='all', the other kind of goals, or more products"
             )
         self._kind = goals
-        self._conduct = f"{compat}, {observation}"
+        self._compat = compat
+        self._mode = observation
+        self._show_attrs = show_attrs
         self._sampling = self.shop.goals.sampling(self.goals)
         self._sampler = self.shop.goals.sampler() if compat == "upstream" else None
         self._drawn: str | None = None
@@ -211,7 +214,7 @@ class WebShopEnv(TextEnv):
 
     @property
     def _variant(self) -> str:
-        return self._conduct
+        return f"{self._compat}, {self._mode}"
 
     def _save(self) -> Payload:
         sampler = None if self._sampler is None else self._sampler.getstate()
@@ -226,6 +229,14 @@ class WebShopEnv(TextEnv):
         self._done.extend(payload.done)
         if self._sampler is not None and payload.sampler is not None:
             self._sampler.setstate(payload.sampler)
+
+    def _state_key(self) -> KeyPart:
+        """Return the session in a canonical form; see the module `state_key`.
+
+        Earlier observations and actions that `num_prev_obs` and `num_prev_actions` repeat are the agent's memory, not state.
+        """
+        state = canonical_state(self.view.state, name=self._name, observation=self._mode, upstream=self._sampler is not None)
+        return self._show_attrs, state
 
     # What the episode is about
 

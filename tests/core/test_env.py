@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -142,6 +143,37 @@ def test_a_restored_snapshot_goes_on_as_the_original(actions, cut):
     for target in (env, other):
         target.restore(state)
         assert [target.step(action) for action in actions[cut:]] + [target.reset()] == expected
+
+
+@given(st.lists(st.sampled_from(["open door 1", "open door 2", "open door 3", "open door 4", "?"]), max_size=8))
+def test_a_state_key_names_the_state_not_the_way(actions):
+    env, other = DoorsEnv(max_steps=4), DoorsEnv(max_steps=50)
+    env.reset(seed=1)
+    for action in actions:
+        env.step(action)
+    other.reset(seed=2, options={"task": env.task})
+    for _ in range(env._room):
+        other.step(other.expert())
+    assert env.state_key() == other.state_key()
+    other.restore(env.snapshot())
+    assert env.state_key() == other.state_key()
+    assert re.fullmatch("[0-9a-f]{32}", env.state_key())
+
+
+def test_state_keys_of_other_states_tasks_and_data_differ():
+    keys = set()
+    for env, task in ((DoorsEnv(), 0), (DoorsEnv(), 1), (DoorsEnv(length=5), 0), (DoorsEnv(split="test"), 0)):
+        env.reset(options={"task": task})
+        keys.add(env.state_key())
+        while (action := env.expert()) is not None:
+            env.step(action)
+            keys.add(env.state_key())
+    assert len(keys) == 4 + 4 + 6 + 4
+
+
+def test_the_state_key_before_reset_says_so():
+    with pytest.raises(TaskError, match=r"no task yet: call reset\(\) first"):
+        DoorsEnv().state_key()
 
 
 def test_a_foreign_snapshot_is_refused():

@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from empg_gym.env import Outcome, TextEnv
+from empg_gym.env import KeyPart, Outcome, TextEnv
 from empg_gym.trainers.config.file import parse_config
 from empg_gym.trainers.config.sections import TrainConfig
 
@@ -56,6 +56,9 @@ class Corridor(TextEnv):
 
     def _load(self, payload: Any) -> None:
         self._opened = payload
+
+    def _state_key(self) -> KeyPart:
+        return self._opened
 
     @property
     def _signs(self) -> list[str]:

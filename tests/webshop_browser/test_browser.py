@@ -70,6 +70,7 @@ def test_episodes_are_those_of_the_text_backend():
             for _ in range(15):
                 assert seen == rich_seen
                 assert browser_info == info
+                assert browser.state_key() == rich.state_key()
                 browser.view._mode = "text"
                 assert browser.view.observation() == text_seen
                 browser.view._mode = "text_rich"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from empg_gym import LLMAgentEnv
-from empg_gym.env import Outcome, TextEnv
+from empg_gym.env import KeyPart, Outcome, TextEnv
 from empg_gym.rollout import EpisodeSpec, Rollout
 from empg_gym.trainers.generate.sampling import Sampling, log_probabilities
 from empg_gym.trainers.policy.models import FromScratch, load_model
@@ -57,6 +57,9 @@ class Echo(TextEnv):
 
     def _load(self, payload: Any) -> None:
         self._won = payload
+
+    def _state_key(self) -> KeyPart:
+        return self._won
 
     @property
     def instruction(self) -> str:

@@ -1,0 +1,60 @@
+"""What `state_key` promises, as a check for any environment: where a key comes back, the future is the same."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from empg_gym.env import State, TextEnv
+
+Probes = Callable[[dict[str, Any]], list[str]]
+"""Given the `info` of a state, return the actions to try there."""
+
+
+def future(env: TextEnv, state: State, probes: Probes, depth: int) -> list[Any]:
+    """Return what every sequence of probes from `state` shows, without step counts."""
+    info = _without_step(env.restore(state)[1])
+    if depth == 0:
+        return [info]
+    found: list[Any] = [info]
+    for action in probes(info):
+        env.restore(state)
+        observation, reward, terminated, _, after = env.step(action)
+        found.append((action, observation, reward, terminated, _without_step(after)))
+        found.append(future(env, env.snapshot(), probes, depth - 1))
+    return found
+
+
+def revisits(env: TextEnv, probes: Probes, rng: random.Random, *, walks: int, steps: int, depth: int) -> int:
+    """Walk at random and compare the futures wherever a key comes back after another path; return how often that was.
+
+    The walks start from a random earlier state, and the task has been started.
+    """
+    first = {env.state_key(): env.snapshot()}
+    count = 0
+    for _ in range(walks):
+        info = env.restore(rng.choice(list(first.values())))[1]
+        for _ in range(steps):
+            info = env.step(rng.choice(probes(info)))[4]
+            state, key = env.snapshot(), env.state_key()
+            if first.setdefault(key, state) != state:
+                count += 1
+                assert future(env, state, probes, depth) == future(env, first[key], probes, depth)
+                env.restore(state)
+                assert env.state_key() == key
+    return count
+
+
+def keys_of_process(script: str, hash_seed: int) -> list[str]:
+    """Run a script that prints keys, in a process whose `hash` differs, and return the words that it printed."""
+    environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.split()
+
+
+def _without_step(info: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in info.items() if name != "step"}
