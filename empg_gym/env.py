@@ -206,8 +206,8 @@ class TextEnv(gym.Env[str, str], ABC):
         return False
 
     @property
-    def blocking(self) -> bool:
-        """Whether a step may wait for something outside the process (a browser, a network)."""
+    def does_io(self) -> bool:
+        """Whether a step may wait for something outside the process, such as a browser or a network."""
         return False
 
     @property

@@ -108,7 +108,7 @@ class _Judge:
         except EMPGGymError as error:
             self.note = f"kept: the environment can't be made ({error})"
             return
-        if self._env.text_env.blocking:
+        if self._env.text_env.does_io:
             self.note = "kept: the environment depends on something outside the process"
             self.close()
         else:

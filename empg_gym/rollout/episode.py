@@ -59,7 +59,7 @@ class PlayedEnv:
 
     async def call(self, function: Callable[[], Any]) -> Any:
         """Run a call of the environment; one that may wait for the outside runs in a thread, so that other episodes go on."""
-        if not self.env.text_env.blocking:
+        if not self.env.text_env.does_io:
             return function()
         # asyncio's own executor has a few threads a core, which would bound how many environments wait at once.
         self._last = self._threads.submit(contextvars.copy_context().run, function)

@@ -178,7 +178,7 @@ class DeepSearchEnv(TextEnv):
         return self.protocol.name != "plain"
 
     @property
-    def blocking(self) -> bool:
+    def does_io(self) -> bool:
         return self._library.blocking or self.reward.blocking
 
     @property

@@ -137,7 +137,7 @@ class WebShopEnv(TextEnv):
         self._shown: deque[str] = deque(maxlen=num_prev_obs + 1)
         self._done: deque[str] = deque(maxlen=max(1, num_prev_actions))
         session = ShopSession(self.shop, self._generator, upstream=self._sampler is not None, show_attributes=show_attrs)
-        self._blocking = backend == "browser"
+        self._does_io = backend == "browser"
         self.view: ShopView = DirectView(session, observation) if backend == "text" else _browser(session, observation)
         if self._sampler is not None:
             self._sample_task()  # upstream's constructor resets once
@@ -270,8 +270,8 @@ class WebShopEnv(TextEnv):
         return self._present.category
 
     @property
-    def blocking(self) -> bool:
-        return self._blocking
+    def does_io(self) -> bool:
+        return self._does_io
 
     @property
     def rules(self) -> str:

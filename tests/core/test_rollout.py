@@ -80,7 +80,7 @@ def test_blocking_environments_wait_as_many_at_once_as_there_are_episodes():
     together = threading.Barrier(32)
 
     class Blocking(DoorsEnv):
-        blocking = True
+        does_io = True
 
         def _apply(self, action):
             together.wait(timeout=20)
@@ -261,7 +261,7 @@ def test_a_cancelled_step_does_not_hold_up_the_end_and_its_environment_is_closed
         events.append("closed")
         closed.set()
 
-    _, make = counted(blocking=True, _apply=apply, close=close)
+    _, make = counted(does_io=True, _apply=apply, close=close)
     rollout = Rollout(make, Expert())
 
     async def cancelled():

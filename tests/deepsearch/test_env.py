@@ -342,7 +342,7 @@ def test_backends_of_ones_own(files: dict[str, Any]) -> None:
     env.reset(options={"task": "q1"})
     assert env.step("search[x]")[0] == "[1] T: about x\n[2] T: about x"
     assert env.step("visit[https://x.y]")[0] == "Page https://x.y\npage text"
-    assert env.blocking
+    assert env.does_io
     blind = DeepSearchEnv(**{**files, "corpus": None}, backend=Web())
     blind.reset(options={"task": "q1"})
     assert not blind.can_visit
@@ -417,7 +417,7 @@ def test_the_live_web_by_name(files: dict[str, Any], tmp_path: Path, monkeypatch
     Recorder("record", tmp_path / "web.sqlite").fetch("serper", {"nothing": "of use"}, lambda: b"{}")
     web = {"cache": "replay_only", "recording": tmp_path / "web.sqlite"}
     env = DeepSearchEnv(**{**files, "corpus": None}, backend="serper", web=web)
-    assert env.blocking and not env.can_visit  # visiting is off by default on the live web
+    assert env.does_io and not env.can_visit  # visiting is off by default on the live web
     env.reset(options={"task": "q1"})
     observation, _, terminated, _, info = env.step("search[Velden]")
     assert observation.startswith("Search error: serper: ") and info["valid_action"] and not terminated

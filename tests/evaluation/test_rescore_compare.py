@@ -33,7 +33,7 @@ class ChangingDoors(DoorsEnv):
         return super()._text() + (" Hurry up!" if self.rude else "") + (self.farewell if self.success else "")
 
     @property
-    def blocking(self):
+    def does_io(self):
         return self.outside
 
     def _extras(self):
