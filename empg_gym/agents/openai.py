@@ -28,6 +28,7 @@ from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError, RowOverflowError, nearest
 from empg_gym.net.json_client import JSONClient, RejectedRequest, bearer_key
+from empg_gym.net.retry import RetryPolicy
 from empg_gym.trajectory import Completion, IntArray
 
 DEFAULT_BASE_URL = "https://api.openai.com/v1"
@@ -93,7 +94,7 @@ class OpenAIAgent:
         self._token_ids = token_ids
         self._seed = seed
         self._token_limit_name = "max_tokens"
-        self._client = JSONClient(base_url, key=key, timeout=timeout, retries=retries, concurrency=concurrency)
+        self._client = JSONClient(base_url, key=key, timeout=timeout, retry=RetryPolicy(retries=retries), concurrency=concurrency)
 
     @property
     def name(self) -> str:

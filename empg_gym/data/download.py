@@ -1,11 +1,12 @@
-"""Fetches one file over HTTP so that nothing is fetched twice and nothing wrong is kept.
+"""Downloads one file over HTTP so that no byte is fetched twice and no wrong content is kept.
 
 Rules:
-    - Bytes go to `<name>.part`; a run that was cut off goes on from there (`Range`, guarded by `If-Range` where the server gave a strong
-      validator). A server that ignores the range sends the file from the beginning, and so it is written.
-    - An address is tried `attempts` times while it makes no progress, then the next mirror.
-    - Where no checksum is known, only bytes of the same address and the same edition are put together.
-    - Size and SHA-256 are checked before the file gets its name. Wrong content from one address is thrown away and the next one is tried.
+    - Bytes go to `<name>.part`; an interrupted download resumes from there (`Range`, guarded by `If-Range` if the server sent a strong
+      validator). If a server ignores the range, the file is written from the beginning.
+    - Failures that may pass are retried by the policy of all HTTP clients (`empg_gym.net.retry`), counted from the last new byte;
+      then the next mirror is tried.
+    - Without a known checksum, only bytes of the same address and the same edition are combined.
+    - Size and SHA-256 are checked before the file gets its name. Wrong content is discarded, and the next address is tried.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,19 +23,19 @@ import httpx
 
 from empg_gym.data.registry import DataFile
 from empg_gym.errors import DataError
-from empg_gym.net.retry_after import retry_after
+from empg_gym.net.retry import RetryPolicy, is_retryable
 
-LONGEST_WAIT = 120.0
-"""Seconds that a server's wish to wait is followed."""
+DOWNLOAD_RETRY = RetryPolicy(retries=3, first_wait=1.0)
+"""Retries are counted from the last new byte."""
 TIMEOUT = httpx.Timeout(connect=15.0, read=60.0, write=30.0, pool=15.0)
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes that are there and the bytes that there will be (None if unknown)."""
+"""Called with the bytes on disk and the total size in bytes (None if unknown)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A file that was fetched and checked."""
+    """A downloaded and verified file."""
 
     path: Path
     sha256: str
@@ -43,11 +44,11 @@ class Fetched:
 
 
 class _Unusable(Exception):
-    """This address can't give the file; the text says why."""
+    """This address can't provide the file; the text says why."""
 
 
 class _WrongContent(_Unusable):
-    """This address gave something else."""
+    """This address sent other content."""
 
 
 def fetch(
@@ -56,7 +57,7 @@ def fetch(
     *,
     expected: str | None = None,
     if_other: str = "",
-    attempts: int = 4,
+    retry: RetryPolicy = DOWNLOAD_RETRY,
     progress: Progress | None = None,
     client: httpx.Client | None = None,
     sleep: Callable[[float], None] = time.sleep,
@@ -65,16 +66,16 @@ def fetch(
 
     Args:
         file: what to fetch.
-        folder: where it goes; the unfinished part lies beside it.
-        expected: SHA-256 to hold it to; None takes the one of `file`, and where that has none, whatever comes.
-        if_other: sentence of the error where an address gave other content than `expected`.
-        attempts: runs of one address without a new byte.
-        progress: told how far it is.
-        client: HTTP client; None makes one that follows redirects.
+        folder: destination folder; it also holds the partial download.
+        expected: SHA-256 to verify; None uses that of `file`, and without one accepts any content.
+        if_other: sentence added to the error if an address sent other content than expected.
+        retry: how often one address is retried without a new byte, and how long to wait.
+        progress: called as the download proceeds.
+        client: HTTP client; None creates one that follows redirects.
         sleep: waits between attempts.
 
     Raises:
-        DataError: no address gave the file; the text says what each of them answered.
+        DataError: no address provided the file; the text lists the answer of each.
     """
     expected = expected or file.sha256
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,11 +88,11 @@ def fetch(
     try:
         for url in file.urls:
             part.open(url, mixed=expected is not None)
-            # Once more from the beginning: what was there may have come from another address or of another edition.
+            # Once more from the beginning: the partial file may stem from another address or edition.
             for again in (False, True):
                 resumed = part.size > 0
                 try:
-                    _fill(http, url, part, file.size, attempts, report, sleep)
+                    _fill(http, url, part, file.size, retry, report, sleep)
                     digest = _checked(part, file, expected)
                 except _WrongContent as problem:
                     part.discard()
@@ -110,16 +111,16 @@ def fetch(
     finally:
         if own:
             http.close()
-    told = "\n  ".join(failures)
+    answers = "\n  ".join(failures)
     hint = f"{if_other}\n" if other and if_other else ""
     raise DataError(
-        f"{file.name} could not be fetched:\n  {told}\n{hint}"
-        "Try again later (what is there is kept), or fetch it elsewhere and hand it over with --from FILE"
+        f"{file.name} could not be fetched:\n  {answers}\n{hint}"
+        "Try again later (partial downloads are kept), or download it elsewhere and pass it with --from FILE"
     )
 
 
 class _Part:
-    """The unfinished file, where it came from and what the server said of its edition."""
+    """The partial file, its address, and the edition that the server named."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -132,14 +133,14 @@ class _Part:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def open(self, url: str, *, mixed: bool) -> None:
-        """Go on with `url`; `mixed` allows bytes that came from elsewhere, as a checksum will tell."""
+        """Continue with `url`; `mixed` allows bytes from other addresses, since a checksum will detect a mismatch."""
         self._url, self._strict = url, not mixed
         if self._strict and (self._read("url") != url or self.validator is None):
             self.discard()
 
     @property
     def validator(self) -> str | None:
-        """What the server called the edition that these bytes are of."""
+        """The server's name for the edition of these bytes, None if unknown."""
         return self._read("validator") if self._read("url") == self._url else None
 
     def note(self, response: httpx.Response) -> None:
@@ -148,7 +149,7 @@ class _Part:
         self._notes.write_text(json.dumps({"url": self._url, "validator": validator}), encoding="utf-8")
 
     def cut_off(self) -> None:
-        """The connection ended early: without a name for the edition the bytes can't be trusted to fit the next ones."""
+        """Handle a connection that ended early: without the edition's name, the bytes may not fit the next ones."""
         if self._strict and self.validator is None:
             self.discard()
 
@@ -169,36 +170,37 @@ class _Part:
 
 
 def _fill(
-    http: httpx.Client, url: str, part: _Part, size: int | None, attempts: int, report: Progress, sleep: Callable[[float], None]
+    http: httpx.Client, url: str, part: _Part, size: int | None, retry: RetryPolicy, report: Progress, sleep: Callable[[float], None]
 ) -> None:
-    """Bring the part to its end from one address."""
-    idle = 0
+    """Complete the partial file from one address."""
+    rng = random.Random()
+    idle = 0  # consecutive attempts without a new byte
     while True:
         before = part.size
         if size is not None and before == size:
             return
-        wait = 0.0
+        headers: Mapping[str, str] | None = None
         try:
             if _request(http, url, part, size, report):
                 return
             problem = "the connection ended early"
         except httpx.HTTPStatusError as error:
             status = error.response.status_code
-            if status not in (408, 425, 429) and status < 500:
+            if not is_retryable(status):
                 raise _Unusable(f"answered {status}") from None
             problem = f"answered {status}"
-            wait = retry_after(error.response.headers, longest=LONGEST_WAIT) or 0.0
+            headers = error.response.headers
         except httpx.HTTPError as error:
             problem = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         part.cut_off()
         idle = 0 if part.size > before else idle + 1
-        if idle >= attempts:
+        if idle > retry.retries:
             raise _Unusable(problem)
-        sleep(wait or min(30.0, 2.0**idle) * random.uniform(0.5, 1.0))
+        sleep(retry.wait(idle, rng, headers))
 
 
 def _request(http: httpx.Client, url: str, part: _Part, size: int | None, report: Progress) -> bool:
-    """Ask once and return whether the file is whole."""
+    """Send one request and return whether the file is complete."""
     have = part.size
     headers = {"Accept-Encoding": "identity"}
     if have:
@@ -208,13 +210,13 @@ def _request(http: httpx.Client, url: str, part: _Part, size: int | None, report
     with http.stream("GET", url, headers=headers) as response:
         if response.status_code == 416:
             part.discard()
-            raise httpx.RemoteProtocolError("the server has fewer bytes than were here already")
+            raise httpx.RemoteProtocolError("the server has fewer bytes than were already downloaded")
         response.raise_for_status()
-        goes_on = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if response.status_code == 206 and not goes_on:
+        resumes = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if response.status_code == 206 and not resumes:
             part.discard()
-            raise httpx.RemoteProtocolError("the server sent another range than it was asked for")
-        if not goes_on:
+            raise httpx.RemoteProtocolError("the server sent another range than requested")
+        if not resumes:
             part.discard()
             have = 0
             part.note(response)
@@ -233,14 +235,14 @@ def _request(http: httpx.Client, url: str, part: _Part, size: int | None, report
 
 def _checked(part: _Part, file: DataFile, expected: str | None) -> str:
     if file.size is not None and part.size != file.size:
-        raise _WrongContent(f"gave {part.size:,} bytes, expected {file.size:,}")
+        raise _WrongContent(f"sent {part.size:,} bytes, expected {file.size:,}")
     digest = sha256(part.path)
     if expected is not None and digest != expected:
-        raise _WrongContent(f"gave other content: its SHA-256 is {digest}, expected {expected}")
+        raise _WrongContent(f"sent other content: its SHA-256 is {digest}, expected {expected}")
     return digest
 
 
 def sha256(path: Path) -> str:
-    """Return the checksum of a file."""
+    """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()

@@ -1,1 +1,11 @@
-"""HTTP: one client, one retry policy, one set of retryable statuses."""
+"""HTTP as a client: everything that the package sends over the network goes through here.
+
+    retry         which failures are retried and how long to wait: the one policy of all clients
+    retry_after   how long a server asks to be left alone
+    exchange      one request and its reply within hard limits of time and size
+    send          an exchange that is retried until a deadline (searches, visits, retrieval servers, the judge)
+    json_client   an asynchronous JSON client with bounded concurrency (agents)
+    guard         which addresses an agent may reach
+
+Nothing here knows an environment, an agent or a benchmark. Downloads stream to disk (`empg_gym.data.download`) by the same policy.
+"""

@@ -1,14 +1,13 @@
-"""A JSON client for servers that are slow, busy or broken at times.
+"""An asynchronous JSON client for servers that are sometimes slow, busy or broken.
 
 Rules:
-    - At most `concurrency` requests are under way; a request that waits for its next attempt does not hold a place.
-    - A failed connection, a time-out, a body that breaks off or can't be read, and the statuses 408, 409, 425, 429 and 5xx are tried
-      again, `retries` times; then they are an `AgentError`.
-    - When a server says 429, all requests of this client wait, not only the one that was told: as long as the server asks, else for the
-      backoff of that request. They come back spread over as long again, at most `_SPREAD` seconds.
-    - A refused key, an unknown path or a used-up quota is what the user has to mend: `ConfigError` at once. The status 403 means the key
-      only as long as no request has succeeded; later it refuses that one request.
-    - Any other 4xx status is `RejectedRequest`: the request itself was wrong.
+    - At most `concurrency` requests are in flight; a request that waits for its next attempt does not occupy a slot.
+    - What may pass (`empg_gym.net.retry`) and a body that can't be read are retried, `retry.retries` times; then they are an `AgentError`.
+    - When a server answers 429, all requests of this client wait, not only the refused one: as long as the server asks, else for the
+      backoff of that request. They resume spread over the same time again, at most `_SPREAD` seconds.
+    - A refused key, an unknown path and a used-up quota are user errors: `ConfigError` at once. The status 403 concerns the key
+      only until a request has succeeded; later it refuses that one request.
+    - Any other 4xx status is a `RejectedRequest`: the request itself was wrong.
     - The key never appears in an error text.
 """
 
@@ -25,20 +24,20 @@ from typing import Any, TypeVar
 import httpx
 
 from empg_gym.errors import AgentError, ConfigError
-from empg_gym.net.retry import LONGEST_WAIT, wait_seconds
-from empg_gym.net.retry_after import retry_after
+from empg_gym.net.retry import RetryPolicy, is_retryable
 
 Result = TypeVar("Result")
-_AGAIN = frozenset({408, 409, 425, 429})
-_SHOWN = 500
-_CHECK_RETRIES = 2
-"""At most for a GET, whose failure a person waits for."""
+_RETRY = RetryPolicy()
+_SHOWN_CHARS = 500
+"""Characters of a server's message that an error text quotes."""
+_GET_RETRIES = 2
+"""Most retries of a GET: a person waits for its failure."""
 _SPREAD = 2.0
-"""Seconds. Requests that all come back at one moment are all refused again, until their attempts are used up."""
+"""Seconds. If all requests resumed at the same moment, all would be refused again until their retries are used up."""
 
 
 class RejectedRequest(AgentError):
-    """The server understood the request and refuses it (a 4xx status that trying again can't mend)."""
+    """The server understood the request and refuses it (a 4xx status that a retry can't fix)."""
 
     def __init__(self, text: str, *, status: int, body: str) -> None:
         super().__init__(text)
@@ -47,19 +46,22 @@ class RejectedRequest(AgentError):
 
 
 class UnreadableReply(Exception):
-    """Raised by a reader of bodies: the body is not what the protocol promises. The request is tried again."""
+    """Raised by a reader of bodies when the body breaks the protocol. The request is retried."""
 
 
 class JSONClient:
-    """Sends JSON and reads JSON. One instance serves one event loop after the other.
+    """Sends and receives JSON. An instance may serve several event loops, one after the other.
 
     Args:
         base_url: address that paths are appended to.
         key: bearer token, or None.
-        headers: further headers of every request.
-        timeout: seconds for one attempt, from the first byte sent to the last byte read.
-        retries: further attempts after a failure that may pass.
-        concurrency: requests under way at once.
+        headers: additional headers of every request.
+        timeout: time limit of one attempt in seconds, from the first byte sent to the last byte read.
+        retry: how often to retry, and how long to wait.
+        concurrency: maximum number of requests in flight.
+
+    Raises:
+        ConfigError: an argument can't be used.
     """
 
     def __init__(
@@ -69,16 +71,16 @@ class JSONClient:
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float = 120.0,
-        retries: int = 6,
+        retry: RetryPolicy = _RETRY,
         concurrency: int = 64,
     ) -> None:
         _check_url(base_url)
-        for name, value, least in (("timeout", timeout, 0.001), ("retries", retries, 0), ("concurrency", concurrency, 1)):
+        for name, value, least in (("timeout", timeout, 0.001), ("concurrency", concurrency, 1)):
             if not least <= value < math.inf:
-                raise ConfigError(f"{name} must be at least {least}, not {value}")
+                raise ConfigError(f"{name} must be at least {least} and finite, not {value}")
         self.base_url = base_url.rstrip("/")
         self.timeout = timeout
-        self.retries = retries
+        self.retry = retry
         self.concurrency = concurrency
         self._key = bearer_key(key)
         self._accepted = False
@@ -88,17 +90,22 @@ class JSONClient:
         self._bound: tuple[asyncio.AbstractEventLoop, httpx.AsyncClient, asyncio.Semaphore] | None = None
 
     async def post(self, path: str, payload: Mapping[str, Any], read: Callable[[dict[str, Any]], Result]) -> Result:
-        """Send `payload` and return what `read` makes of the answer.
+        """Send `payload` and return the reply's JSON object as converted by `read`.
+
+        Args:
+            path: appended to the base URL.
+            payload: JSON object to send.
+            read: converts the reply; raises `UnreadableReply` for one that is worth a retry.
 
         Raises:
             AgentError: every attempt failed.
             RejectedRequest: the server refuses the request.
-            ConfigError: the key, the path or the quota is refused.
+            ConfigError: the server refuses the key, the path or the quota.
         """
         url = self.base_url + path
         problem = ""
-        for attempt in range(self.retries + 1):
-            wait = wait_seconds(attempt, None, self._rng)
+        for attempt in range(self.retry.retries + 1):
+            wait = self.retry.wait(attempt, self._rng)
             try:
                 response = await self._send("POST", url, payload)
             except (httpx.RequestError, TimeoutError) as error:
@@ -109,31 +116,31 @@ class JSONClient:
                     try:
                         return read(_object(response))
                     except UnreadableReply as error:
-                        problem = f"the answer can't be read: {error}"
+                        problem = f"the reply can't be read: {error}"
                 else:
                     problem = self._refusal(response, url)
                     wait = self._wait_after(response, attempt)
-            if attempt < self.retries:
+            if attempt < self.retry.retries:
                 await asyncio.sleep(wait)
-        times = "once" if self.retries == 0 else f"{self.retries + 1} times"
-        raise AgentError(f"{url} failed {times}; the last time: {problem}")
+        raise AgentError(f"{url} failed {self.retry.attempts}; the last problem: {problem}")
 
     async def get(self, path: str) -> dict[str, Any] | None:
-        """Return the answer to one GET, or None where the server answers but does not offer this.
+        """Return the JSON object at `path`, or None if the server answers but does not offer one.
 
         Raises:
-            ConfigError: no server answers there.
+            ConfigError: no server answers at the base URL.
         """
         url = self.base_url + path
         failure: Exception | None = None
-        for attempt in range((retries := min(self.retries, _CHECK_RETRIES)) + 1):
-            wait = wait_seconds(attempt, None, self._rng)
+        retries = min(self.retry.retries, _GET_RETRIES)
+        for attempt in range(retries + 1):
+            wait = self.retry.wait(attempt, self._rng)
             try:
                 response = await self._send("GET", url, None)
                 failure = None
                 if response.status_code < 300:
                     return _object(response)
-                if not _may_pass(response.status_code):
+                if not is_retryable(response.status_code):
                     return None
                 wait = self._wait_after(response, attempt)
             except UnreadableReply:
@@ -144,7 +151,7 @@ class JSONClient:
                 await asyncio.sleep(wait)
         if failure is None:
             return None
-        raise ConfigError(f"no answer from {self.base_url} ({self._described(failure)}); start the server there or give another base_url")
+        raise ConfigError(f"no answer from {self.base_url} ({self._described(failure)}); start the server there, or set another base_url")
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -155,20 +162,20 @@ class JSONClient:
                 await client.aclose()
 
     async def _send(self, method: str, url: str, payload: Mapping[str, Any] | None) -> httpx.Response:
-        client, places = self._here()
+        client, slots = self._connections()
         while (wait := self._not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait + self._rng.uniform(0.0, min(wait, _SPREAD)))
-        async with places, asyncio.timeout(self.timeout):
+        async with slots, asyncio.timeout(self.timeout):
             return await client.request(method, url, json=payload)
 
     def _wait_after(self, refusal: httpx.Response, attempt: int) -> float:
-        """Return the seconds until the next attempt, for which a 429 holds back all requests."""
-        wait = wait_seconds(attempt, retry_after(refusal.headers, longest=LONGEST_WAIT), self._rng)
+        """Return the seconds until the next attempt; after a 429 all requests of the client wait that long."""
+        wait = self.retry.wait(attempt, self._rng, refusal.headers)
         if refusal.status_code == 429:
             self._not_before = max(self._not_before, time.monotonic() + wait)
         return wait
 
-    def _here(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
+    def _connections(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
         loop = asyncio.get_running_loop()
         if self._bound is None or self._bound[0] is not loop:
             headers = {"authorization": f"Bearer {self._key}", **self._headers} if self._key else self._headers
@@ -181,18 +188,23 @@ class JSONClient:
         return self._bound[1], self._bound[2]
 
     def _refusal(self, response: httpx.Response, url: str) -> str:
-        """Return the problem of an answer that may pass; raise for one that won't."""
+        """Return the problem of a reply that is worth a retry; raise for any other.
+
+        Raises:
+            RejectedRequest: the request itself is wrong.
+            ConfigError: the key, the path or the quota is refused.
+        """
         status, body = response.status_code, self._clean(response.text)
-        said = f"status {status}: {_message(body)[:_SHOWN]}"
+        answer = f"status {status}: {_message(body)[:_SHOWN_CHARS]}"
         if status == 401 or (status == 403 and not self._accepted):
-            raise ConfigError(f"{url} refuses the key ({said}); set OPENAI_API_KEY, or api_key_env to the variable that holds it")
+            raise ConfigError(f"{url} refuses the key ({answer}); set OPENAI_API_KEY, or name the variable that holds it in api_key_env")
         if status == 404:
-            raise ConfigError(f"{url} is not there ({said}); check the base URL (it usually ends in /v1) and the model's name")
+            raise ConfigError(f"{url} was not found ({answer}); check the base URL (it usually ends in /v1) and the model name")
         if status == 429 and "insufficient_quota" in body:
-            raise ConfigError(f"the quota at {self.base_url} is used up ({said})")
-        if _may_pass(status):
-            return said
-        raise RejectedRequest(f"{url} refuses the request ({said})", status=status, body=body)
+            raise ConfigError(f"the quota at {self.base_url} is used up ({answer})")
+        if is_retryable(status):
+            return answer
+        raise RejectedRequest(f"{url} refuses the request ({answer})", status=status, body=body)
 
     def _described(self, error: Exception) -> str:
         if isinstance(error, TimeoutError | httpx.TimeoutException):
@@ -204,15 +216,15 @@ class JSONClient:
 
 
 def bearer_key(key: str | None) -> str | None:
-    """Return a key without the white space around it, or None where nothing is left.
+    """Return a key without surrounding white space, or None if nothing is left.
 
     Raises:
-        ConfigError: it has characters that no key and no HTTP header has. The text does not show the key.
+        ConfigError: it contains characters that neither keys nor HTTP headers allow. The text does not show the key.
     """
     key = (key or "").strip()
     if not all("!" <= character <= "~" for character in key):
         raise ConfigError(
-            "the key holds a space, a line break or a character outside ASCII: give the key alone, as the server's owner wrote it"
+            "the key contains a space, a line break or a character outside ASCII; pass the key alone, exactly as the provider issued it"
         )
     return key or None
 
@@ -223,13 +235,9 @@ def _check_url(base_url: str) -> None:
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
-        raise ConfigError(f"base_url {base_url!r} is no address: {error}") from None
+        raise ConfigError(f"base_url {base_url!r} is not a valid address: {error}") from None
     if not url.host or not 1 <= (url.port or 80) <= 65535:
         raise ConfigError(f"base_url needs a host and a port from 1 to 65535, as in http://127.0.0.1:8000/v1, not {base_url!r}")
-
-
-def _may_pass(status: int) -> bool:
-    return status in _AGAIN or status >= 500
 
 
 def _object(response: httpx.Response) -> dict[str, Any]:
@@ -243,7 +251,7 @@ def _object(response: httpx.Response) -> dict[str, Any]:
 
 
 def _message(body: str) -> str:
-    """Return the message in an error body of the OpenAI form, else the body."""
+    """Return the message of an error body in OpenAI's format, else the whole body."""
     try:
         record = json.loads(body)
     except ValueError:

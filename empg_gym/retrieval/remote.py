@@ -1,13 +1,15 @@
 """Client of a Search-R1 retrieval server.
 
-Contract: `POST {url}` with `{"queries": [str], "topk": int, "return_scores": true}` answers
-`{"result": [[{"document": {…}, "score": float}, …], …]}`, one list a query.
+Contract: `POST {url}` with `{"queries": [str], "topk": int, "return_scores": true}` is answered with
+`{"result": [[{"document": {…}, "score": float}, …], …]}`, one list per query.
 
 Rules:
-    - Bare documents (`[{"id", "contents"}, …]`), missing scores and missing ids are understood: servers differ in all three.
-    - A document's title and text are its own members where it has them, else the first line of `contents` (quotes removed) and the rest.
-    - Connection errors, timeouts and the statuses 429 and 5xx are tried again (`http.persistent`), at most `tries` times in all and
-      within `seconds`.
+    - Bare documents (`[{"id", "contents"}, …]`), missing scores and missing ids are accepted: servers differ in all three.
+    - A document's title and text are its members of these names if present, else the first line of `contents` (without quotes) and the
+      remaining lines.
+    - Failures that may pass are retried by the policy of all HTTP clients (`empg_gym.net.retry`): at most `tries` attempts within
+      `seconds`.
+    - The texts of `SearchFailed` are part of the environment: they may be shown to an agent.
 """
 
 from __future__ import annotations
@@ -20,32 +22,35 @@ from typing import Any
 import httpx
 
 from empg_gym.errors import ConfigError
+from empg_gym.net.exchange import ExchangeError, Reply, exchange
+from empg_gym.net.retry import RetryPolicy, is_retryable
+from empg_gym.net.send import send_with_retries
 from empg_gym.retrieval.backends import SearchFailed
 from empg_gym.retrieval.corpus import Passage, passage_of
-from empg_gym.retrieval.http import RETRY_STATUSES, HTTPTrouble, exchange, persistent
 
-_MAX_ANSWER = 64 << 20
+_MAX_REPLY = 64 << 20
 
 
 @dataclass(frozen=True)
 class RemoteRetriever:
-    """Searches a Search-R1 server; verl, SkyRL, verl-agent and ASearcher speak the same contract.
+    """Searches a Search-R1 server; verl, SkyRL, verl-agent and ASearcher use the same contract.
 
     Raises:
-        ConfigError: the address is no http address or a limit is out of range.
+        ConfigError: the address is not an http address or a limit is out of range.
     """
 
     url: str = "http://127.0.0.1:8000/retrieve"
-    """Address of the endpoint; `/retrieve` is added where the address names only a server."""
+    """Address of the endpoint; `/retrieve` is added if the address has no path."""
     seconds: float = 30.0
-    """Time for one search, all tries together."""
+    """Time limit of one search, retries included."""
     tries: int = 3
+    """Attempts per search."""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise ConfigError(f"the address of a retrieval server starts with http:// or https://, not {self.url!r}")
+            raise ConfigError(f"the address of a retrieval server must begin with http:// or https://, got {self.url!r}")
         if self.seconds <= 0 or self.tries < 1:
-            raise ConfigError(f"seconds must be above 0 and tries at least 1, not {self.seconds} and {self.tries}")
+            raise ConfigError(f"seconds must be above 0 and tries at least 1, got {self.seconds} and {self.tries}")
 
     def search(self, queries: list[str], k: int) -> list[list[Passage]]:
         if not queries:
@@ -57,13 +62,15 @@ class RemoteRetriever:
 
     def _post(self, address: httpx.URL, body: dict[str, Any]) -> Any:
         end = time.monotonic() + self.seconds
+
+        def send() -> Reply:
+            return exchange(httpx.Request("POST", address, json=body), end=end, max_bytes=_MAX_REPLY)
+
         try:
-            reply = persistent(
-                lambda: exchange(httpx.Request("POST", address, json=body), end=end, max_bytes=_MAX_ANSWER), tries=self.tries, end=end
-            )
-        except HTTPTrouble as trouble:
-            raise SearchFailed(f"the retrieval server does not answer: {trouble}") from trouble
-        if reply.status in RETRY_STATUSES:
+            reply = send_with_retries(send, retry=RetryPolicy(retries=self.tries - 1), end=end)
+        except ExchangeError as error:
+            raise SearchFailed(f"the retrieval server does not answer: {error}") from error
+        if is_retryable(reply.status):
             raise SearchFailed(f"the retrieval server has trouble (status {reply.status})")
         if reply.status != 200:
             raise SearchFailed(f"the retrieval server refused the search (status {reply.status})")
@@ -74,10 +81,10 @@ class RemoteRetriever:
 
 
 def read_result(answer: Any, queries: int, k: int) -> list[list[Passage]]:
-    """Read a server's answer in any of the forms in use.
+    """Return the passages in a server's answer, which may have any of the forms in use.
 
     Raises:
-        SearchFailed: it is none of them, or not one list a query.
+        SearchFailed: it has none of them, or not one list per query.
     """
     lists = answer.get("result") if isinstance(answer, dict) else None
     if not isinstance(lists, list) or len(lists) != queries or not all(isinstance(found, list) for found in lists):

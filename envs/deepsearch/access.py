@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import httpx
 
+from empg_gym.net.exchange import ExchangeError, Reply, exchange
+from empg_gym.net.retry import RetryPolicy
+from empg_gym.net.send import send_with_retries
 from empg_gym.retrieval.backends import Page, VisitFailed
-from empg_gym.retrieval.http import HTTPTrouble, exchange, persistent
 from empg_gym.retrieval.remote import RemoteRetriever
 
 _MAX_PAGE = 16 << 20
@@ -24,14 +26,14 @@ class ServerPages:
     def visit(self, url: str) -> Page:
         end = time.monotonic() + self.retriever.seconds
         address = httpx.URL(self.retriever.url).copy_with(path="/access")
+
+        def send() -> Reply:
+            return exchange(httpx.Request("POST", address, json={"urls": [url]}), end=end, max_bytes=_MAX_PAGE)
+
         try:
-            reply = persistent(
-                lambda: exchange(httpx.Request("POST", address, json={"urls": [url]}), end=end, max_bytes=_MAX_PAGE),
-                tries=self.retriever.tries,
-                end=end,
-            )
-        except HTTPTrouble as trouble:
-            raise VisitFailed(f"the retrieval server does not answer: {trouble}") from trouble
+            reply = send_with_retries(send, retry=RetryPolicy(retries=self.retriever.tries - 1), end=end)
+        except ExchangeError as error:
+            raise VisitFailed(f"the retrieval server does not answer: {error}") from error
         if reply.status != 200:
             raise VisitFailed(f"the retrieval server gives no pages (status {reply.status})")
         try:

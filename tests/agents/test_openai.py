@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 
 import numpy as np
@@ -12,7 +13,8 @@ from empg_gym.agents import make_agent
 from empg_gym.agents.openai import OpenAIAgent
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.evaluation import evaluate
-from empg_gym.net import json_client, retry
+from empg_gym.net import json_client
+from empg_gym.net.retry import RetryPolicy
 from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, always, first, serving
 from tests.toy import TOY_ID
@@ -20,7 +22,8 @@ from tests.toy import TOY_ID
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.005)
+    wait = RetryPolicy.wait
+    monkeypatch.setattr(RetryPolicy, "wait", lambda self, *arguments: wait(dataclasses.replace(self, first_wait=0.005), *arguments))
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -92,7 +95,7 @@ def test_after_a_429_every_request_waits_as_long_as_the_one_that_was_told(header
 
     monkeypatch.setattr(json_client.asyncio, "sleep", sleep)
     monkeypatch.setattr(json_client.time, "monotonic", lambda: moment[0])
-    client = json_client.JSONClient("http://127.0.0.1:9", retries=1)
+    client = json_client.JSONClient("http://127.0.0.1:9", retry=RetryPolicy(retries=1))
     replies = [json_client.httpx.Response(429, headers=headers, json={}), json_client.httpx.Response(200, json={"a": 1})]
 
     async def send(method, url, payload):
@@ -132,7 +135,7 @@ def test_a_wrong_key_ends_the_run_and_is_not_shown(tmp_path):
 @pytest.mark.parametrize("key", ["sk-very\nsecret", "sk-very secret", "sk-very-sécret", "sk-very\x7fsecret"])
 def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", key)
-    with pytest.raises(ConfigError, match="the key holds") as caught:
+    with pytest.raises(ConfigError, match="the key contains") as caught:
         OpenAIAgent("doors-1", base_url="http://127.0.0.1:9/v1")
     assert "very" not in str(caught.value)
 
@@ -285,7 +288,7 @@ def test_an_agent_serves_one_event_loop_after_the_other():
 
 def test_the_error_of_a_dead_server_names_it():
     async def ask():
-        await json_client.JSONClient("http://127.0.0.1:9/v1", retries=1).post("/x", {}, dict)
+        await json_client.JSONClient("http://127.0.0.1:9/v1", retry=RetryPolicy(retries=1)).post("/x", {}, dict)
 
     with pytest.raises(AgentError, match="failed 2 times"):
         asyncio.run(ask())

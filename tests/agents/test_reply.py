@@ -1,9 +1,8 @@
-"""Entropy bounds, waits, and bodies that break the protocol."""
+"""Entropy bounds, and bodies that break the protocol."""
 
 from __future__ import annotations
 
 import math
-import random
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 
 from empg_gym.agents.chat_reply import entropy_bound, read_reply
 from empg_gym.net.json_client import UnreadableReply
-from empg_gym.net.retry import LONGEST_BACKOFF, LONGEST_WAIT, wait_seconds
 
 
 @st.composite
@@ -47,12 +45,6 @@ def test_the_bound_counts_what_is_left():
 @given(st.floats(0, 30), st.integers(1, 20))
 def test_a_certain_token_has_no_entropy(low, k):
     assert entropy_bound([0.0, *[-50.0 - low] * k], 0.0) == pytest.approx(0.0, abs=1e-9)
-
-
-@given(st.integers(0, 60), st.none() | st.floats(0, LONGEST_WAIT), st.integers())
-def test_waits_are_never_shorter_than_asked_and_bounded(attempt, asked, seed):
-    wait = wait_seconds(attempt, asked, random.Random(seed))
-    assert (asked or 0.0) <= wait <= (LONGEST_BACKOFF if asked is None else asked + 1.0)
 
 
 CHOICE = ("choices", "message", "content", "tool_calls", "function", "name", "arguments", "finish_reason", "usage", "prompt_tokens")

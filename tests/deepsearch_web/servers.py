@@ -1,4 +1,4 @@
-"""Local servers that behave as badly as the web does: each connection is answered by a function of the raw request."""
+"""Local servers that misbehave as the web does: a function of the raw request answers each connection."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import socket
 import threading
 from contextlib import contextmanager
 
-from empg_gym.envs.deepsearch.web import Guard
+from empg_gym.envs.deepsearch.web import PageGuard
 
 
 class Server:
-    """Answers connections on loopback; `requests` holds what came, head and body."""
+    """Answers connections on loopback; `requests` holds the requests, head and body."""
 
     def __init__(self, answer):
         self.answer = answer
@@ -58,12 +58,12 @@ def serving(answer):
     try:
         yield server
     finally:
-        server.socket.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread, which would answer once more
+        server.socket.shutdown(socket.SHUT_RDWR)  # wakes the accepting thread, which would otherwise serve one more connection
         server.socket.close()
 
 
 def reply(body=b"", status=200, headers=None, kind="text/html"):
-    """Return the bytes of a whole answer."""
+    """Return the bytes of a complete reply."""
     lines = [
         f"HTTP/1.1 {status} X",
         f"Content-Type: {kind}",
@@ -74,10 +74,10 @@ def reply(body=b"", status=200, headers=None, kind="text/html"):
 
 
 def answering(*answers):
-    """Give whole answers in turn, the last one for ever."""
+    """Send complete replies in turn, repeating the last one."""
     return lambda connection, path, number: connection.sendall(answers[min(number, len(answers)) - 1])
 
 
 def local_guard(port, **settings):
-    """A guard whose operator opened this one local server, under the name of any site."""
-    return Guard(ports=frozenset({port}), networks=("127.0.0.1/32",), resolver=lambda host, port: ["127.0.0.1"], **settings)
+    """Return a guard that allows this one local server, under any host name."""
+    return PageGuard(ports=frozenset({port}), networks=("127.0.0.1/32",), resolver=lambda host, port: ["127.0.0.1"], **settings)

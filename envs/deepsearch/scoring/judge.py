@@ -29,7 +29,9 @@ from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.text import exact_match
 from empg_gym.envs.deepsearch.web.keys import optional_key
 from empg_gym.errors import ConfigError
-from empg_gym.retrieval.http import HTTPTrouble, exchange, persistent
+from empg_gym.net.exchange import ExchangeError, exchange
+from empg_gym.net.retry import RetryPolicy
+from empg_gym.net.send import send_with_retries
 
 SYSTEM = (
     "You grade answers to questions. You are given a question, a list of reference answers, any one of which is right, and a candidate's "
@@ -112,9 +114,11 @@ class LLMJudge(Reward):
         )
         end = time.monotonic() + config.seconds
         try:
-            reply = persistent(lambda: exchange(request(), end=end, max_bytes=_MAX_REPLY), tries=config.tries, end=end)
-        except HTTPTrouble as trouble:
-            return None, f"the judge did not answer: {trouble}"
+            reply = send_with_retries(
+                lambda: exchange(request(), end=end, max_bytes=_MAX_REPLY), retry=RetryPolicy(retries=config.tries - 1), end=end
+            )
+        except ExchangeError as error:
+            return None, f"the judge did not answer: {error}"
         if reply.status != 200:
             return None, f"the judge answered with status {reply.status}"
         try:

@@ -1,7 +1,7 @@
-"""The live web: search services behind the retriever protocol, and visitors that open pages under guard.
+"""The live web: search services with the retriever protocol, and visitors that open pages of allowed addresses.
 
-`live_search("serper")` and `live_visitor()` give what `EMPG/DeepSearch-v0` takes as `backend` and `visit`; the classes take every
-setting one by one. Importing this package imports httpx; nothing here is needed for closed worlds.
+`live_search("serper")` and `live_visitor()` return objects for the arguments `backend` and `visit` of `EMPG/DeepSearch-v0`; the classes
+expose every setting. Importing this package imports httpx; closed worlds don't need it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.envs.deepsearch.web.cache import MODES, Recorder
-from empg_gym.envs.deepsearch.web.guard import Guard
+from empg_gym.envs.deepsearch.web.page_guard import PageGuard
 from empg_gym.envs.deepsearch.web.providers import PROVIDERS
 from empg_gym.envs.deepsearch.web.search import LiveSearch
 from empg_gym.envs.deepsearch.web.visit import Fetcher, JinaReader
@@ -23,20 +23,20 @@ __all__ = [
     "LIVE_VISITORS",
     "MODES",
     "Fetcher",
-    "Guard",
     "JinaReader",
     "LiveSearch",
+    "PageGuard",
     "Recorder",
     "live_search",
     "live_visitor",
 ]
 
 LIVE_SERVICES: tuple[str, ...] = tuple(PROVIDERS)
-"""Names that `live_search` knows: brave, searxng, serpapi, serper, tavily."""
+"""Names that `live_search` accepts: brave, searxng, serpapi, serper, tavily."""
 
 _VISITORS: dict[str, Callable[..., Visitor]] = {"fetch": Fetcher, "jina": JinaReader}
 LIVE_VISITORS: tuple[str, ...] = tuple(_VISITORS)
-"""Names that `live_visitor` knows."""
+"""Names that `live_visitor` accepts."""
 
 
 def live_search(service: str, *, cache: str = "off", recording: Path | None = None, **settings: Any) -> LiveSearch:
@@ -45,8 +45,8 @@ def live_search(service: str, *, cache: str = "off", recording: Path | None = No
     Args:
         service: one of `LIVE_SERVICES`.
         cache: mode of the record/replay cache: off, record, replay or replay_only.
-        recording: its file.
-        settings: further fields of `LiveSearch`.
+        recording: file of the cache.
+        settings: other fields of `LiveSearch`.
 
     Raises:
         ConfigError: an unknown service or mode, no key in the environment, no address for SearXNG.
@@ -56,18 +56,18 @@ def live_search(service: str, *, cache: str = "off", recording: Path | None = No
 
 
 def live_visitor(name: str = "fetch", *, cache: str = "off", recording: Path | None = None, **settings: Any) -> Visitor:
-    """Return a visitor of the live web: "fetch" (own guarded fetch) or "jina" (r.jina.ai).
+    """Return a visitor of the live web: "fetch" (fetches pages itself, guarded) or "jina" (r.jina.ai).
 
     Args:
         name: one of `LIVE_VISITORS`.
         cache: mode of the record/replay cache: off, record, replay or replay_only.
-        recording: its file.
-        settings: further fields of `Fetcher` or `JinaReader`.
+        recording: file of the cache.
+        settings: other fields of `Fetcher` or `JinaReader`.
 
     Raises:
         ConfigError: an unknown visitor or mode.
         DataError: the recording can't be used.
     """
     if name not in _VISITORS:
-        raise ConfigError(f"there is no visitor {name!r}; {nearest(name, _VISITORS)}")
+        raise ConfigError(f"unknown visitor {name!r}; {nearest(name, _VISITORS)}")
     return _VISITORS[name](recorder=Recorder(cache, recording), **settings)

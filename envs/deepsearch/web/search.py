@@ -1,12 +1,12 @@
-"""Live web search behind the retriever protocol.
+"""Live web search with the retriever protocol.
 
 Rules:
-    - One search (all its queries, all tries) takes at most `seconds`; a query that fails fails the search with a `SearchFailed` whose
-      text holds neither key nor address.
-    - 429, 5xx, timeouts and broken connections are tried again, with jitter and `Retry-After` (`http.persistent`).
+    - One search (all queries and retries) takes at most `seconds`; if one query fails, the search raises `SearchFailed`, whose
+      text contains neither the key nor an address and is part of the environment: it may be shown to an agent.
+    - Failures that may pass are retried by the policy of all HTTP clients (`empg_gym.net.retry`).
     - Results on denied sites are left out (`deny`); titles and texts are cleaned (`extract`).
-    - The raw answer is what a recording holds; the key is in neither the recording's key nor its value.
-    - The key is read from the environment at each request, so that the object can be pickled, printed and logged.
+    - A recording holds the raw reply; the API key is in neither its key nor its value.
+    - The API key is read from the environment at each request, so that the object can be pickled, printed and logged.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import httpx
 
@@ -25,8 +25,10 @@ from empg_gym.envs.deepsearch.web.keys import find_key, need_key
 from empg_gym.envs.deepsearch.web.providers import Call, Provider, find_provider
 from empg_gym.envs.deepsearch.web.rate import Bucket
 from empg_gym.errors import ConfigError
+from empg_gym.net.exchange import ExchangeError, Reply, exchange
+from empg_gym.net.retry import RetryPolicy, is_retryable
+from empg_gym.net.send import send_with_retries
 from empg_gym.retrieval.backends import Passage, SearchFailed
-from empg_gym.retrieval.http import RETRY_STATUSES, HTTPTrouble, exchange, persistent
 
 _MAX_ANSWER = 8 << 20
 _AT_ONCE = 4
@@ -38,24 +40,27 @@ class LiveSearch:
     """Searches the web through a service.
 
     Raises:
-        ConfigError: an unknown service, no key in the environment (unless everything is replayed), or no address where one is needed.
+        ConfigError: an unknown service, no key in the environment (unless everything is replayed), or a required address is missing.
     """
 
     service: str
     endpoint: str = ""
-    """Address of the service; empty = the service's own. SearXNG's comes from SEARXNG_URL where it is not given."""
+    """Address of the service; empty uses the service's own. For SearXNG, an empty one is read from SEARXNG_URL."""
     language: str = ""
     seconds: float = 30.0
+    """Time limit of one search, retries included."""
     tries: int = 3
+    """Attempts per query."""
     recorder: Recorder = field(default_factory=Recorder)
     deny: tuple[str, ...] = BENCHMARK_MIRRORS
+    """Sites whose results are left out, as patterns of `deny`."""
     bucket: Bucket = field(default_factory=lambda: Bucket(5.0, 5), compare=False)
-    """Requests a second of this process."""
+    """Rate limit of this process."""
 
     def __post_init__(self) -> None:
         provider = find_provider(self.service)
         if self.seconds <= 0 or self.tries < 1:
-            raise ConfigError(f"seconds must be above 0 and tries at least 1, not {self.seconds} and {self.tries}")
+            raise ConfigError(f"seconds must be above 0 and tries at least 1, got {self.seconds} and {self.tries}")
         if not self._endpoint().startswith(("http://", "https://")):
             raise ConfigError(f"{self.service} needs its address (http://… or https://…): give endpoint, or set {self.service.upper()}_URL")
         if provider.keys and self.recorder.mode != "replay_only":
@@ -80,19 +85,19 @@ class LiveSearch:
             answer = json.loads(raw)
         except NotRecorded as error:
             raise SearchFailed(f"{self.service}: {error}") from None
-        except HTTPTrouble as trouble:
-            raise SearchFailed(f"{self.service} does not answer: {trouble}") from trouble
+        except ExchangeError as error:
+            raise SearchFailed(f"{self.service} does not answer: {error}") from error
         except (ValueError, RecursionError):
             raise SearchFailed(f"{self.service}'s answer is no JSON") from None
         return [passage for passage in provider.read(answer) if not denied(passage.url, self.deny)][:k]
 
     def _send(self, provider: Provider, call: Call, end: float) -> bytes:
-        reply = persistent(lambda: self._exchange(provider, call, end), tries=self.tries, end=end)
+        reply = send_with_retries(partial(self._exchange, provider, call, end), retry=RetryPolicy(retries=self.tries - 1), end=end)
         if reply.status in (401, 403):
             hint = "; is JSON among its search.formats?" if provider.name == "searxng" else "; is the key right?"
             raise SearchFailed(f"{provider.name} refused the search (status {reply.status}){hint}")
         if reply.status != 200:
-            what = "has trouble" if reply.status in RETRY_STATUSES else "refused the search"
+            what = "has trouble" if is_retryable(reply.status) else "refused the search"
             raise SearchFailed(f"{provider.name} {what} (status {reply.status})")
         try:
             json.loads(reply.body)
@@ -100,9 +105,9 @@ class LiveSearch:
             raise SearchFailed(f"{provider.name}'s answer is no JSON") from None  # must not be recorded
         return reply.body
 
-    def _exchange(self, provider: Provider, call: Call, end: float) -> Any:
+    def _exchange(self, provider: Provider, call: Call, end: float) -> Reply:
         if not self.bucket.take(end):
-            raise HTTPTrouble("too many searches at once")
+            raise ExchangeError("too many searches at once")
         params, headers = dict(call.params), {"Accept": "application/json", "User-Agent": "empg-gym"}
         if provider.keys:
             key = need_key(provider.name, provider.keys)

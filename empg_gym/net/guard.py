@@ -2,13 +2,14 @@
 
 Rules:
     - http and https only; ports 80 and 443 unless the operator adds others; no user name or password; no control characters,
-      blanks or backslashes; no zone ids.
+      white space or backslashes; no zone ids.
     - A host is a name of plain labels (after IDNA), a dotted quad of four decimal numbers, or an IPv6 literal. Numbers written in any
       other way (one number, octal, hexadecimal, fewer parts) are refused, not interpreted.
-    - The name is resolved here, once; if any of its addresses is not global unicast, the whole name is refused. The connection then
-      goes to the checked address, whatever the name resolves to a moment later.
-    - IPv6 must lie in 2000::/3 and hold no IPv4 address (6to4, Teredo); mapped and translated forms are refused with the rest.
-    - The operator may open networks of his own (`Guard.networks`); an agent can't.
+    - A name is resolved here, once; if any of its addresses is not global unicast, the name is refused. The connection then
+      goes to the checked address, even if the name resolves to another one a moment later.
+    - IPv6 addresses must be in 2000::/3 and must not embed an IPv4 address (6to4, Teredo); mapped and translated forms are refused.
+    - The operator may open private networks (`Guard.networks`); an agent can't.
+    - The texts of refusals are shown to agents: they are part of the observations of Deep Search.
 """
 
 from __future__ import annotations
@@ -23,21 +24,24 @@ from queue import Empty, SimpleQueue
 
 import httpx
 
-from empg_gym.envs.deepsearch.web.deny import BENCHMARK_MIRRORS, denied
-from empg_gym.retrieval.backends import VisitFailed
+from empg_gym.errors import EMPGGymError
 
 _GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 _CARRIES_V4 = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0/96", "::/96")))
 _NOT_UNICAST = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "3fff::/20")))
-"""6to4 relays (RFC 7526) and documentation (RFC 9637), which the standard library of Python 3.11 takes for global."""
+"""6to4 relays (RFC 7526) and documentation (RFC 9637), which the standard library of Python 3.11 counts as global."""
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _UNCLEAN = re.compile(r"[\x00-\x20\x7f-\x9f\\\s]")
 _MAX_URL = 2048
 _NOT_PUBLIC = "addresses outside the public internet are not visited"
 
 
+class AddressError(EMPGGymError):
+    """The address is refused or can't be resolved; the text says why, without naming an address."""
+
+
 def system_resolver(host: str, port: int) -> list[str]:
-    """Return the addresses of `host` as the system resolves it; empty where it has none."""
+    """Return the addresses of `host` as the system resolves it; empty if there are none."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -46,7 +50,7 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 def is_public(address: str) -> bool:
-    """Whether `address` is one global unicast address of the public internet."""
+    """Return whether `address` is a global unicast address of the public internet."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -66,67 +70,65 @@ class Target:
 
     url: httpx.URL
     ip: str
-    """The only address to connect to; IPv4 where there is one, since not every machine has a way out by IPv6."""
+    """The only address to connect to; IPv4 where available, since not every machine has an IPv6 route."""
 
 
 @dataclass(frozen=True)
 class Guard:
-    """Checks addresses; see the module docstring. Raises `VisitFailed` whose text tells an agent why, without naming addresses."""
+    """Checks addresses by the rules of the module docstring."""
 
     ports: frozenset[int] = frozenset({80, 443})
-    deny: tuple[str, ...] = BENCHMARK_MIRRORS
-    """Sites that are refused (`deny`)."""
+    """Ports that may be reached."""
     networks: tuple[str, ...] = ()
-    """Networks of the operator's own that may be reached although they are not global, as "10.1.2.0/24"."""
+    """Networks that may be reached although they are not public, such as "10.1.2.0/24"."""
     resolver: Callable[[str, int], list[str]] = system_resolver
+    """Resolves (host, port) to addresses."""
 
     def parse(self, url: str) -> httpx.URL:
-        """Return `url` parsed if its form and its site are allowed; resolves nothing.
+        """Return `url` parsed, without its fragment, if its form is allowed; resolves nothing.
 
         Raises:
-            VisitFailed: they are not.
+            AddressError: it is not allowed.
         """
         if len(url) > _MAX_URL:
-            raise VisitFailed("the address is too long")
+            raise AddressError("the address is too long")
         if _UNCLEAN.search(url):
-            raise VisitFailed("the address has blanks or control characters in it")
+            raise AddressError("the address has blanks or control characters in it")
         try:
             parsed = httpx.URL(url)
             host = parsed.raw_host.decode("ascii").lower()
         except (httpx.InvalidURL, ValueError, TypeError):
-            raise VisitFailed("this is no address of a page") from None
+            raise AddressError("this is no address of a page") from None
         if parsed.scheme not in ("http", "https"):
-            raise VisitFailed("only http and https addresses can be visited")
+            raise AddressError("only http and https addresses can be visited")
         if parsed.userinfo or "@" in re.split(r"[/?#]", url.partition("://")[2], maxsplit=1)[0]:
-            raise VisitFailed("addresses with a user name are not visited")
+            raise AddressError("addresses with a user name are not visited")
         if _port(parsed) not in self.ports:
-            raise VisitFailed("this port is not visited")
+            raise AddressError("this port is not visited")
         _check_host(host)
         literal = host.strip("[]")
         inner = not self._allowed(literal) if _is_ip(literal) else "." not in host.rstrip(".") and not self.networks
         if inner:
-            raise VisitFailed(_NOT_PUBLIC)
-        if denied(str(parsed), self.deny):
-            raise VisitFailed("this site is blocked here")
+            raise AddressError(_NOT_PUBLIC)
         return parsed.copy_with(fragment=None)
 
     def check(self, url: str, seconds: float) -> Target:
         """Parse and resolve `url`.
 
         Args:
-            url: what an agent or a redirect gave.
-            seconds: time for the name's resolution.
+            url: address from an agent or a redirect.
+            seconds: time limit for resolving the name.
 
         Raises:
-            VisitFailed: the address is not allowed, or its name has no address.
+            AddressError: the address is not allowed, or its name has no address.
         """
         parsed = self.parse(url)
         host = parsed.raw_host.decode("ascii").strip("[]")
         addresses = [host] if _is_ip(host) else self._resolve(host, _port(parsed), seconds)
         if not addresses:
-            raise VisitFailed("there is no such site")
+            raise AddressError("there is no such site")
         if not all(map(self._allowed, addresses)):
-            raise VisitFailed(_NOT_PUBLIC)
+            raise AddressError(_NOT_PUBLIC)
         return Target(parsed, min(addresses, key=lambda address: ":" in address))
 
     def _allowed(self, address: str) -> bool:
@@ -140,12 +142,12 @@ class Guard:
 
     def _resolve(self, host: str, port: int, seconds: float) -> list[str]:
         found: SimpleQueue[list[str]] = SimpleQueue()
-        # A system resolver can't be interrupted; a thread of its own can be left behind.
+        # A system resolver can't be interrupted; a daemon thread can be abandoned.
         threading.Thread(target=lambda: found.put(self.resolver(host, port)), daemon=True).start()
         try:
             return found.get(timeout=max(seconds, 0.0))
         except Empty:
-            raise VisitFailed("the site's name could not be resolved in time") from None
+            raise AddressError("the site's name could not be resolved in time") from None
 
 
 def _port(url: httpx.URL) -> int:
@@ -164,10 +166,10 @@ def _check_host(host: str) -> None:
     if host.startswith("[") or ":" in host:
         literal = host.strip("[]")
         if "%" in literal or not _is_ip(literal):
-            raise VisitFailed("this is no address of a page")
+            raise AddressError("this is no address of a page")
         return
     labels = host.removesuffix(".").split(".")
     if not host or len(host) > 253 or not all(_LABEL.match(label) for label in labels):
-        raise VisitFailed("this is no address of a page")
+        raise AddressError("this is no address of a page")
     if (labels[-1].isdigit() or labels[-1].startswith("0x")) and (host.endswith(".") or not _is_ip(host)):
-        raise VisitFailed("numeric addresses must be written as four decimal numbers")
+        raise AddressError("numeric addresses must be written as four decimal numbers")
