@@ -1,7 +1,7 @@
 """The algorithms, by name: one file per method, each a pure function that reads like its paper.
 
-A configuration names an advantage and a policy loss: a registered one, or a user's own as `module:function`. A new method of this package
-is a new file with a decorated function and an import below. Options are the function's keyword-only parameters.
+A configuration names an advantage and a policy loss: a registered one, or the user's own as `module:function`. To add a method to
+this package, add a file with a decorated function and import it below. Options are the function's keyword-only parameters.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def get_policy_loss(name: str, options: Mapping[str, Any] | None = None) -> Call
     return POLICY_LOSSES.bind(name, options or {})
 
 
-from empg_gym.trainers.algorithms import empg, grpo, ppo_clip  # noqa: E402 (they register themselves here)
+from empg_gym.trainers.algorithms import aepo_loss, empg, grpo, gspo, ppo_clip  # noqa: E402 (they register themselves here)
 
 __all__ = [
     "ADVANTAGES",
@@ -53,10 +53,12 @@ __all__ = [
     "PolicyLossFunction",
     "PolicyTokens",
     "RolloutSteps",
+    "aepo_loss",
     "empg",
     "get_advantage",
     "get_policy_loss",
     "grpo",
+    "gspo",
     "option_names",
     "ppo_clip",
     "register_advantage",

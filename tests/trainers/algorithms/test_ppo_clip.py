@@ -7,22 +7,13 @@ import torch
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import PolicyTokens, get_policy_loss
+from tests.trainers.algorithms.losses import evaluate, policy_tokens
 
 
 def gradient(ratio, advantage, **options):
     """Return (loss, gradient with respect to the log-probability, clipped) of one token with this ratio."""
-    logprobs = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
-    tokens = PolicyTokens(
-        logprobs=logprobs,
-        old_logprobs=torch.zeros(1, dtype=torch.float64),
-        advantages=torch.tensor([advantage], dtype=torch.float64),
-        weights=torch.ones(1, dtype=torch.float64),
-        row=torch.zeros(1, dtype=torch.long),
-        entropies=torch.zeros(1, dtype=torch.float64),
-    )
-    result = get_policy_loss("ppo_clip", options)(tokens)
-    (slope,) = torch.autograd.grad(result.loss, logprobs)
-    return result.loss.item(), slope.item(), bool(result.clipped)
+    loss, slope, clipped = evaluate("ppo_clip", policy_tokens([math.log(ratio)], [advantage]), **options)
+    return loss, slope[0], clipped[0]
 
 
 @pytest.mark.parametrize(
@@ -43,12 +34,12 @@ def test_a_token(ratio, advantage, loss, slope, clipped):
     assert (value, derivative, cut) == (pytest.approx(loss), pytest.approx(slope), clipped)
 
 
-def test_clip_higher_leaves_more_room_upwards():
+def test_clip_higher_allows_larger_ratios():
     assert gradient(1.25, 1.0, clip_high=0.28)[1] == pytest.approx(-1.25)
     assert gradient(1.25, 1.0)[1] == 0.0
 
 
-def test_dual_clip_can_be_left_out():
+def test_dual_clip_can_be_switched_off():
     assert gradient(4.0, -1.0, dual_clip=None)[1] == pytest.approx(4.0)
 
 
@@ -57,7 +48,7 @@ def test_ranges_are_checked():
         gradient(1.0, 1.0, clip_low=1.5)
 
 
-def test_a_ratio_beyond_every_number_stays_a_number():
+def test_extreme_ratios_stay_finite():
     logprobs = torch.tensor([-200.0, 0.0, 0.0], requires_grad=True)
     tokens = PolicyTokens(
         logprobs=logprobs,

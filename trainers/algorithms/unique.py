@@ -1,0 +1,44 @@
+"""The steps of a batch once each, in sorted order.
+
+A batch may hold a step twice (a row copied as padding) and in any order. A statistic over `UniqueSteps` is independent of both, to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UniqueSteps:
+    """The U distinct (trajectory, step) pairs of S entries, sorted.
+
+    Example:
+        Entries (0, 1), (0, 0), (0, 1), (2, 0) give::
+
+            UniqueSteps(trajectory=[0, 0, 2], step=[0, 1, 0], first=[1, 0, 3], origin=[1, 0, 1, 2], next=[1, -1, -1])
+    """
+
+    trajectory: Tensor
+    """[U] id of the trajectory."""
+    step: Tensor
+    """[U] index of the step in its trajectory."""
+    first: Tensor
+    """[U] the first entry that holds the pair, an index into S."""
+    origin: Tensor
+    """[S] the pair of each entry, an index into U."""
+    next: Tensor
+    """[U] the pair (trajectory, step + 1), an index into U; -1 where it is absent."""
+
+
+def unique_steps(trajectory: Tensor, step: Tensor) -> UniqueSteps:
+    """Return the distinct steps of [S] trajectory ids and [S] step indices."""
+    keys, origin = torch.stack([trajectory, step], dim=1).unique(dim=0, return_inverse=True)
+    entries = torch.arange(len(origin), device=origin.device)
+    first = torch.full((len(keys),), len(origin), device=origin.device).scatter_reduce(0, origin, entries, "amin")
+    following = torch.full((len(keys),), -1, device=origin.device)
+    has_next = (keys[1:, 0] == keys[:-1, 0]) & (keys[1:, 1] == keys[:-1, 1] + 1)
+    following[:-1][has_next] = torch.arange(1, len(keys), device=origin.device)[has_next]
+    return UniqueSteps(trajectory=keys[:, 0], step=keys[:, 1], first=first, origin=origin, next=following)
