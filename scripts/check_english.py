@@ -54,6 +54,13 @@ PHRASES = {
 """Pattern to what to write instead."""
 
 ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
+    "empg_gym/net/guard.py": (("this is no address of a page", "observation of a visit"),),
+    "empg_gym/retrieval/remote.py": (
+        ("the retrieval server's answer is no JSON", "observation of a search"),
+        ("holds something that is no passage", "observation of a search"),
+    ),
+    "envs/deepsearch/web/search.py": (("answer is no JSON", "observation of a search"),),
+    "envs/deepsearch/web/visit.py": (("something that is no address", "observation of a visit"),),
     "envs/deepsearch/protocols/asearcher.py": (
         ("stand in the search results", "system prompt of the episode"),
         ("stands between", "the same prompt"),

@@ -29,6 +29,7 @@ from empg_gym.retrieval.backends import SearchFailed
 from empg_gym.retrieval.corpus import Passage, passage_of
 
 _MAX_REPLY = 64 << 20
+"""Bytes."""
 
 
 @dataclass(frozen=True)

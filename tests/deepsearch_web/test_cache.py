@@ -63,7 +63,7 @@ def test_settings_and_files_are_checked(tmp_path):
         Recorder("record")
     with pytest.raises(DataError, match="no recording"):
         Recorder("replay_only", tmp_path / "absent.db")
-    (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at" * 30)
+    (tmp_path / "text.db").write_text("not a database, but long enough to be read as one" * 30)
     for mode in ("record", "replay", "replay_only"):
         with pytest.raises(DataError, match="can't be used"):
             Recorder(mode, tmp_path / "text.db")
@@ -114,5 +114,5 @@ def test_a_bucket_lets_a_burst_through_and_then_a_rate():
     bucket, start = Bucket(20.0, 3), time.monotonic()
     assert all(bucket.take(start + 10) for _ in range(7))
     assert time.monotonic() - start >= 4 / 20 - 0.001
-    assert not bucket.take(time.monotonic()), "a turn that comes too late is not waited for"
+    assert not bucket.take(time.monotonic()), "a slot after the deadline is not waited for"
     assert all(Bucket(None).take(0.0) for _ in range(100))

@@ -39,7 +39,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("page", CASES)
-def test_cases_worked_by_hand(page):
+def test_worked_cases(page):
     assert from_html(page).text == CASES[page]
 
 
@@ -56,7 +56,7 @@ def test_tokens():
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=100) | st.text(st.sampled_from("<>/!-= '\"ap&;#x0\n[]?"), max_size=100))
-def test_any_page_gives_clean_text(page):
+def test_any_page_yields_clean_text(page):
     title, text = from_html(page)
     assert clean(text) == text and "\n" not in title and "\x00" not in text
     text.encode()
@@ -85,8 +85,8 @@ def test_any_page_gives_clean_text(page):
         "</script",
     ],
 )
-def test_time_grows_with_the_length_only(piece):
-    """The standard library's parser needs half a minute for 40 kB of some of these; here a megabyte of each is read."""
+def test_time_is_linear_in_the_length(piece):
+    """The standard library's parser needs half a minute for 40 kB of some of these; here a megabyte of each is parsed."""
     start = time.process_time()
     from_html(piece * (1_000_000 // len(piece)))
     assert time.process_time() - start < 30

@@ -1,4 +1,4 @@
-"""The guarded fetch and the Jina reader against servers that misbehave."""
+"""The guarded fetcher and the Jina reader against servers that misbehave."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def visit(server, path="/", **settings):
     return Fetcher(local_guard(server.port), **settings).visit(f"http://site.example:{server.port}{path}")
 
 
-def test_a_page_is_read_and_named():
+def test_a_page_has_a_title_and_a_text():
     html = b"<html><head><title> A &amp; B </title></head><body><script>x()</script><h1>Head</h1><p>Text <a href=x>link</a></p></body>"
     with serving(answering(reply(html, headers={"Set-Cookie": "a=b"}))) as server:
         page = visit(server, "/a#part")
@@ -63,7 +63,7 @@ def test_types_and_charsets(kind, body, text):
 
 
 @pytest.mark.parametrize("kind", ["application/pdf", "image/png", "application/octet-stream", "video/mp4", "text/htmlx", ""])
-def test_other_types_are_refused_unread(kind):
+def test_other_types_are_refused_without_reading_them(kind):
     def endless(connection, path, number):
         connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n".encode())
         while True:
@@ -73,7 +73,7 @@ def test_other_types_are_refused_unread(kind):
         visit(server)
 
 
-def test_the_size_is_capped_while_reading():
+def test_the_size_is_limited_while_reading():
     def endless(connection, path, number):
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 99999999999\r\n\r\n")
         while True:
@@ -86,7 +86,7 @@ def test_the_size_is_capped_while_reading():
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "x-gzip"])
-def test_compression_is_undone_and_bombs_are_not(encoding, monkeypatch):
+def test_bodies_are_decompressed_up_to_the_limit(encoding, monkeypatch):
     pack = zlib.compress if encoding == "deflate" else gzip.compress
     with serving(answering(reply(pack(b"<p>packed"), headers={"Content-Encoding": encoding}))) as server:
         assert visit(server).text == "packed"
@@ -100,7 +100,7 @@ def test_compression_is_undone_and_bombs_are_not(encoding, monkeypatch):
             visit(server, max_bytes=1_000_000)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-    assert peak < 8_000_000, "50 MB were never unpacked"
+    assert peak < 8_000_000, "the 50 MB are never decompressed"
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress", "x"])
@@ -112,7 +112,7 @@ def test_other_compressions_are_refused(encoding):
         visit(server)
 
 
-def test_redirects_are_followed_to_a_limit():
+def test_redirects_are_followed_up_to_a_limit():
     def hop(connection, path, number):
         left = int(path.strip("/"))
         connection.sendall(
@@ -152,7 +152,7 @@ def drip(piece, head=b""):
     ],
     ids=["silent", "dripping body", "dripping headers", "dripping chunks"],
 )
-def test_the_whole_time_is_capped(answer):
+def test_the_total_time_is_limited(answer):
     with serving(answer) as server, pytest.raises(VisitFailed, match="too long"):
         visit(server, seconds=0.5)
 
@@ -171,17 +171,17 @@ def test_the_whole_time_is_capped(answer):
     ],
     ids=["hang-up", "no http", "cut body", "broken chunks", "cut gzip", "no gzip", "huge header"],
 )
-def test_broken_answers_are_told(raw):
+def test_broken_replies_fail_the_visit(raw):
     with serving(answering(raw)) as server, pytest.raises(VisitFailed, match="could not be read"):
         visit(server, tries=1)
 
 
-def test_passing_trouble_is_tried_again_and_lasting_trouble_told():
+def test_failures_are_retried_and_reported_if_they_persist():
     with serving(answering(reply(status=503, headers={"Retry-After": "0"}), reply(b"<p>now"))) as server:
         assert visit(server).text == "now"
     with serving(answering(reply(status=429, headers={"Retry-After": "3600"}))) as server, pytest.raises(VisitFailed, match="trouble"):
         visit(server)
-    assert len(server.requests) == 1, "an hour is longer than the time there is"
+    assert len(server.requests) == 1, "an hour is longer than the time limit"
     with serving(answering(reply(status=404))) as server, pytest.raises(VisitFailed, match="status 404"):
         visit(server)
     assert len(server.requests) == 1
@@ -189,7 +189,7 @@ def test_passing_trouble_is_tried_again_and_lasting_trouble_told():
         visit(server, tries=1)
 
 
-def test_robots_are_obeyed_unless_told_not_to():
+def test_robots_are_obeyed_unless_switched_off():
     def site(connection, path, number):
         rules = b"User-agent: *\nDisallow: /private\n"
         connection.sendall(reply(rules, kind="text/plain") if path == "/robots.txt" else reply(b"<p>page"))
@@ -205,7 +205,7 @@ def test_robots_are_obeyed_unless_told_not_to():
 
 
 @pytest.mark.parametrize("line", ["Disallow: //[", "Crawl-delay: ²", "Request-rate: ²/³"])
-def test_robots_that_cannot_be_read_forbid_nothing(line):
+def test_unreadable_robots_forbid_nothing(line):
     rules = f"User-agent: *\nDisallow: /private\n{line}\n".encode()
     with serving(lambda c, path, n: c.sendall(reply(rules if path == "/robots.txt" else b"<p>page"))) as server:
         assert visit(server, "/private", robots=True).text == "page"
@@ -249,14 +249,14 @@ def test_the_jina_reader(monkeypatch, tmp_path):
         JinaReader(server.url).visit("https://site.example/")
 
 
-def test_a_key_that_cannot_be_one_is_told_at_once(monkeypatch):
+def test_a_malformed_key_is_reported_at_once(monkeypatch):
     monkeypatch.setenv("JINA_API_KEY", "schlüssel")
     with pytest.raises(ConfigError, match="JINA_API_KEY") as error:
         JinaReader()
     assert "schlüssel" not in str(error.value)
 
 
-def test_visitors_are_named_and_picklable():
+def test_visitors_have_names_and_can_be_pickled():
     with pytest.raises(ConfigError, match="did you mean 'fetch'"):
         live_visitor("fetsh")
     assert pickle.loads(pickle.dumps(live_visitor("fetch"))) == Fetcher()

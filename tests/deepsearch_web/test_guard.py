@@ -29,7 +29,7 @@ def test_refusals_are_failed_visits_with_their_reason(url, text):
 
 
 def test_the_connection_goes_to_the_address_that_was_checked():
-    """DNS rebinding: the name is resolved once for each request, and the name itself is never handed to the system."""
+    """DNS rebinding: the name is resolved once per request, and only the address is passed to the system."""
     asked = []
 
     def resolver(host, port):
@@ -40,7 +40,7 @@ def test_the_connection_goes_to_the_address_that_was_checked():
         rules = PageGuard(ports=frozenset({server.port}), networks=("127.0.0.1/32",), resolver=resolver)
         page = Fetcher(rules, robots=False).visit(f"http://rebinding.example:{server.port}/x")
     assert page.text == "here" and asked == ["rebinding.example"]
-    assert f"Host: rebinding.example:{server.port}".encode() in server.requests[0], "the name stays in the Host header"
+    assert f"Host: rebinding.example:{server.port}".encode() in server.requests[0], "the Host header keeps the name"
 
 
 def test_tls_names_the_site_and_not_the_address():
@@ -79,13 +79,13 @@ def test_every_redirect_is_checked(location):
         return ["127.0.0.2"] if host == "start.example" else ["10.0.0.1"]
 
     answer = answering(reply(status=302, headers={"Location": location}))
-    # The operator opened 127.0.0.2 only, where a relay brings the server's answers.
+    # Only 127.0.0.2 is allowed, where a relay forwards to the server.
     with serving(answer) as server, socket.create_server(("127.0.0.2", 0)) as listener:
         relay = _relay(listener, server.port)
         rules = PageGuard(ports=frozenset({relay, 80, 443}), networks=("127.0.0.2/32",), resolver=resolver)
         with pytest.raises(VisitFailed):
             Fetcher(rules, robots=False).visit(f"http://start.example:{relay}/")
-    assert len(server.requests) == 1, "the redirect was read and not followed"
+    assert len(server.requests) == 1, "the redirect is read but not followed"
 
 
 def _relay(listener, port):
@@ -149,6 +149,6 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch):
         ("http://[", False),
     ],
 )
-def test_copies_of_benchmarks_are_kept_out(url, expected):
+def test_benchmark_copies_are_denied(url, expected):
     assert denied(url, BENCHMARK_MIRRORS) is expected
     assert not denied(url, ())

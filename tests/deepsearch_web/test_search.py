@@ -1,4 +1,4 @@
-"""Live search against local servers that speak the services' contracts, and against ones that misbehave."""
+"""Live search against local servers that implement the services' contracts, and against servers that misbehave."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def body(answer):
 
 
 @pytest.mark.parametrize("service", LIVE_SERVICES)
-def test_each_service_is_called_and_read_by_its_contract(service):
+def test_each_service_follows_its_contract(service):
     with serving(answering(body(ANSWERS[service]))) as server:
         [found] = live_search(service, endpoint=server.url + "/search", language="en").search(["who & what"], 5)
     assert FOUND in [Passage(p.id, p.title, p.text, p.url) for p in found]
@@ -87,13 +87,13 @@ def test_each_service_is_called_and_read_by_its_contract(service):
         {"organic": [1, {}], "results": [None, {"url": 3}], "web": {"results": [[]]}},
     ],
 )
-def test_answers_that_lack_everything_are_empty(service, answer):
+def test_replies_without_results_are_empty(service, answer):
     with serving(answering(body(answer))) as server:
         [found] = live_search(service, endpoint=server.url).search(["q"], 5)
     assert all(isinstance(passage, Passage) and passage.title == "" for passage in found)
 
 
-def test_queries_keep_their_order_and_empty_ones_ask_nothing():
+def test_queries_keep_their_order_and_empty_ones_are_not_sent():
     def echo(connection, path, number):
         query = parse_qs(urlsplit(path).query)["q"][0]
         time.sleep(0.2 if query == "a" else 0)
@@ -105,7 +105,7 @@ def test_queries_keep_their_order_and_empty_ones_ask_nothing():
     assert len(server.requests) == 3
 
 
-def test_results_are_cleaned_and_copies_of_benchmarks_left_out():
+def test_results_are_cleaned_and_benchmark_copies_are_left_out():
     rows = [
         {"title": "no", "url": "https://huggingface.co/datasets/gaia", "content": "the answers"},
         {"title": "A\u200b\n b", "url": "https://a.example/", "content": "x\x00y\u202e  z"},
@@ -118,7 +118,7 @@ def test_results_are_cleaned_and_copies_of_benchmarks_left_out():
     assert len(both) == 2
 
 
-def test_passing_trouble_is_tried_again():
+def test_failures_are_retried():
     cut = body(ANSWERS["serper"])[:-20]
     for first in (reply(status=429, headers={"Retry-After": "0"}), reply(status=500), cut, b""):
         with serving(answering(first, body(ANSWERS["serper"]))) as server:
@@ -126,7 +126,7 @@ def test_passing_trouble_is_tried_again():
         assert found == [FOUND] and len(server.requests) == 2
 
 
-def test_retry_after_is_waited_for():
+def test_retry_after_is_obeyed():
     times = []
 
     def answer(connection, path, number):
@@ -138,7 +138,7 @@ def test_retry_after_is_waited_for():
     assert times[1] - times[0] >= 1
 
 
-def test_a_time_that_never_ends_is_not_waited_for():
+def test_an_endless_retry_after_ends_the_search():
     with serving(answering(reply(status=429, headers={"Retry-After": "9" * 400}))) as server:
         with pytest.raises(SearchFailed):
             live_search("serper", endpoint=server.url).search(["q"], 1)
@@ -158,7 +158,7 @@ def test_a_time_that_never_ends_is_not_waited_for():
         (b"", 2, "connection failed"),
     ],
 )
-def test_lasting_trouble_is_told_without_the_key(raw, tries, message):
+def test_lasting_failures_are_reported_without_the_key(raw, tries, message):
     with serving(answering(raw)) as server, pytest.raises(SearchFailed, match=message) as failure:
         live_search("serpapi", endpoint=server.url, tries=2).search(["q"], 1)
     assert len(server.requests) == tries
@@ -173,7 +173,7 @@ def test_searxng_without_json_says_what_to_do():
         live_search("searxng", endpoint=server.url).search(["q"], 1)
 
 
-def test_the_whole_time_is_capped():
+def test_the_total_time_is_limited():
     def drip(connection, path, number):
         connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         while True:

@@ -92,8 +92,8 @@ def test_one_private_address_among_public_ones_refuses_the_name(private):
         *("[8.8.8.8]", "[::1", "::1", "%00.example", "ex ample.org", "ex\tample.org", "a\\b.example"),
     ],
 )
-def test_hosts_written_in_other_ways(host):
-    """Refused before anything is resolved: the resolver that would say "public" is not asked."""
+def test_hosts_in_other_notations(host):
+    """Refused before any name is resolved: the resolver, which would return a public address, is not called."""
     asked = []
     watched = Guard(resolver=lambda name, port: asked.append(name) or ["8.8.8.8"])
     with pytest.raises(AddressError):
@@ -131,12 +131,12 @@ def test_hosts_written_in_other_ways(host):
         *("http://site.example/" + "a" * 3000, "", "http:///path", "http://site.example:http/", "http://[site.example]/"),
     ],
 )
-def test_schemes_ports_users_and_odd_addresses(url):
+def test_schemes_ports_users_and_malformed_addresses(url):
     with pytest.raises(AddressError):
         guard("8.8.8.8").check(url, 1)
 
 
-def test_what_is_plain_is_allowed():
+def test_plain_addresses_are_allowed():
     for url in (
         "http://site.example",
         "https://Site.Example:443/a/../b",

@@ -1,4 +1,4 @@
-"""What a server may write into `Retry-After`."""
+"""The values that servers write into `Retry-After`."""
 
 import math
 from datetime import UTC, datetime
@@ -32,13 +32,13 @@ from empg_gym.net.retry_after import retry_after
         ({"retry-after-ms": "soon"}, None),
     ],
 )
-def test_what_is_read(headers, seconds):
+def test_values_and_their_seconds(headers, seconds):
     now = datetime(2026, 11, 20, 10, 0, 0, tzinfo=UTC)
     assert retry_after(headers, now=now) == seconds
     assert retry_after(headers, longest=120.0, now=now) == (None if seconds is None else min(seconds, 120.0))
 
 
 @given(st.text(max_size=40) | st.text(st.sampled_from("0123456789-+:, JanFriGMT²٣"), max_size=40))
-def test_anything_is_a_time_or_nothing(value):
+def test_any_value_is_a_time_or_ignored(value):
     asked = retry_after({"retry-after": value, "retry-after-ms": value})
     assert asked is None or asked >= 0

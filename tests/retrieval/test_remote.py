@@ -1,4 +1,4 @@
-"""The client against servers of other makes, and against servers that misbehave."""
+"""The client against other implementations of the server, and against servers that misbehave."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from empg_gym.retrieval.backends import SearchFailed
 from empg_gym.retrieval.remote import RemoteRetriever, read_result
 
 
-def test_all_forms_in_use_are_read():
+def test_all_forms_in_use_are_accepted():
     wanted = Passage("7", "Ada", "A potter.")
     contents = '"Ada"\nA potter.'
     forms = [
@@ -32,20 +32,20 @@ def test_all_forms_in_use_are_read():
     assert proxy == Passage("", "Ada", "A potter."), "search proxies send neither id nor score"
     [[plain]] = read_result({"result": [[{"document": contents, "score": 1.5}]]}, 1, 3)
     assert plain == Passage("", "Ada", "A potter.", "", 1.5)
-    assert read_result({"result": [[forms[0]] * 9]}, 1, 3) == [[found[0][0]] * 3], "more than asked for is cut"
+    assert read_result({"result": [[forms[0]] * 9]}, 1, 3) == [[found[0][0]] * 3], "surplus passages are cut off"
 
 
 @pytest.mark.parametrize(
     "answer", [None, [], {}, {"result": {}}, {"result": []}, {"result": [1]}, {"result": [[1]]}, {"result": [[{"document": 3}]]}]
 )
-def test_other_answers_are_refused(answer):
+def test_other_replies_are_refused(answer):
     with pytest.raises(SearchFailed):
         read_result(answer, 1, 3)
 
 
 @contextmanager
 def misbehaving(*replies):
-    """A server that gives `replies` in turn, the last one for ever: (status, body, seconds to wait), or None to hang up."""
+    """Run a server that sends `replies` in turn, repeating the last: (status, body, seconds to wait), or None to hang up."""
     seen = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -77,7 +77,7 @@ def misbehaving(*replies):
 GOOD = (200, b'{"result": [[{"id": "1", "contents": "T\\nx"}]]}', 0)
 
 
-def test_passing_trouble_is_tried_again():
+def test_failures_are_retried():
     with misbehaving((503, b"", 0), None, GOOD) as (url, seen):
         assert RemoteRetriever(url).search(["q"], 2) == [[Passage("1", "T", "x")]]
     assert seen == [{"queries": ["q"], "topk": 2, "return_scores": True}] * 3
@@ -94,13 +94,13 @@ def test_passing_trouble_is_tried_again():
         ((200, b'{"result": 1}', 0), 1, "one list"),
     ],
 )
-def test_lasting_trouble_is_told(reply, tries, message):
+def test_lasting_failures_are_reported(reply, tries, message):
     with misbehaving(reply) as (url, seen), pytest.raises(SearchFailed, match=message):
         RemoteRetriever(url).search(["q"], 2)
     assert len(seen) == tries
 
 
-def test_a_slow_server_costs_no_more_than_the_time_given():
+def test_a_slow_server_takes_at_most_the_time_limit():
     with misbehaving((200, b"{}", 1.0)) as (url, seen), pytest.raises(SearchFailed, match="does not answer"):
         RemoteRetriever(url, seconds=0.2).search(["q"], 2)
     assert len(seen) == 1

@@ -1,15 +1,15 @@
-"""Recording what live servers answered, and playing it back: one SQLite file in WAL mode.
+"""Records replies of live servers and replays them: one SQLite file in WAL mode.
 
 Modes:
-    off            nothing is read or written
-    record         every request goes to the network; good answers are written
-    replay         what is recorded is played back; the rest goes to the network and is written
-    replay_only    what is recorded is played back; the rest fails, the network is never touched
+    off            reads and writes nothing
+    record         sends every request to the network and records good replies
+    replay         replays recorded requests; sends the others to the network and records them
+    replay_only    replays recorded requests; the others fail, and the network is never used
 
 Rules:
-    - The key of a request is the SHA-256 of the provider and the canonical JSON of what was asked (never of a key or a token).
-    - The raw answer is stored with its time; cleaning and cutting happen on reading, so that they can change.
-    - Any number of threads and processes may use one file.
+    - The key of a request is the SHA-256 of the provider and the canonical JSON of the request, without API keys and tokens.
+    - The raw reply is stored with its time; it is cleaned and truncated when it is read, so that these rules can change.
+    - Any number of threads and processes may share a file.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _VERSION = 1
 
 
 class NotRecorded(Exception):
-    """The request is not in the file and the network must not be used."""
+    """The request is not in the file, and the network must not be used."""
 
 
 @dataclass(frozen=True)
 class Recorder:
-    """A record/replay cache; see the module docstring.
+    """A record/replay cache; see the module docstring for the modes.
 
     Raises:
         ConfigError: an unknown mode, or a mode other than "off" without a file.
-        DataError: the file can't be opened or is something else.
+        DataError: the file can't be opened or is not a recording.
     """
 
     mode: str = "off"
@@ -48,15 +48,15 @@ class Recorder:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise ConfigError(f"the mode of a record/replay cache can't be {self.mode!r}; {nearest(self.mode, MODES)}")
+            raise ConfigError(f"unknown mode {self.mode!r} of the record/replay cache; {nearest(self.mode, MODES)}")
         if self.mode == "off":
             return
         if self.path is None:
-            raise ConfigError(f"mode {self.mode!r} needs a file to record to or replay from: give path")
+            raise ConfigError(f"mode {self.mode!r} needs a file to record to or replay from: set path")
         if self.mode == "replay_only" and not self.path.is_file():
-            raise DataError(f"there is no recording {self.path}; record one with mode 'record' or 'replay'")
+            raise DataError(f"no recording at {self.path}; create one with mode 'record' or 'replay'")
         if self.mode == "replay_only":
-            len(self)  # tells a file of another kind now, not in the middle of an episode
+            len(self)  # reports a file of another kind now, not during an episode
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._connection() as base:
@@ -73,15 +73,16 @@ class Recorder:
             return int(base.execute("SELECT count(*) FROM answers").fetchone()[0])
 
     def fetch(self, provider: str, request: dict[str, Any], send: Callable[[], bytes]) -> bytes:
-        """Return the answer to `request`, from the file or by `send`, as the mode says.
+        """Return the reply to `request`, from the file or from `send`, depending on the mode.
 
         Args:
-            provider: whose answer it is.
-            request: what is asked, JSON values, without secrets.
-            send: asks the network; what it raises is passed on and never recorded.
+            provider: name of the service.
+            request: the request as JSON values, without secrets.
+            send: sends the request; its exceptions propagate and are never recorded.
 
         Raises:
-            NotRecorded: mode "replay_only" and the request is not in the file.
+            NotRecorded: the mode is "replay_only" and the request is not in the file.
+            DataError: the file can't be read or written.
         """
         if self.mode == "off":
             return send()
@@ -109,4 +110,4 @@ class Recorder:
             with closing(sqlite3.connect(self.path, timeout=30)) as base, base:
                 yield base
         except sqlite3.DatabaseError as error:
-            raise DataError(f"the recording {self.path} can't be used ({error}); give another file") from error
+            raise DataError(f"the recording {self.path} can't be used ({error}); choose another file") from error

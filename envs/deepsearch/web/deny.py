@@ -1,10 +1,10 @@
-"""Sites that are kept out of live search and visits: copies of benchmark questions and answers.
+"""Sites excluded from live search and visits: copies of benchmark questions and answers.
 
 Rules:
     - A pattern is a host (with all its subdomains), or a host and the beginning of a path: "example.org" or "example.org/datasets".
-    - An address that holds a denied one in its path or query is denied too: readers, archives and translators of pages are asked in
-      this way, with or without the inner scheme.
-    - Case, percent-encoding (up to three times over), empty and dot segments make no difference.
+    - An address that contains a denied one in its path or query is denied too: readers, archives and translators of pages are addressed
+      in this way, with or without the inner scheme.
+    - Case, percent-encoding (up to three levels), empty segments and dot segments are ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REPOSITORIES = (
     "petergriffinjin/search-r1",
     "inclusionai/asearcher",
 )
-"""GitHub repositories that hold questions with their answers."""
+"""GitHub repositories that contain questions with their answers."""
 
 BENCHMARK_MIRRORS: tuple[str, ...] = (
     "huggingface.co/datasets",
@@ -48,11 +48,11 @@ BENCHMARK_MIRRORS: tuple[str, ...] = (
     "paperswithcode.com/dataset",
     *(f"{host}/{name}" for name in _REPOSITORIES for host in ("github.com", "api.github.com/repos", "cdn.jsdelivr.net/gh")),
 )
-"""Where the questions and answers of public benchmarks lie in the open."""
+"""Sites that publish the questions and answers of public benchmarks."""
 
 
 def denied(url: str, patterns: tuple[str, ...]) -> bool:
-    """Whether `url` is of a site that one of `patterns` names, or holds such an address; what is no address is not."""
+    """Return whether `url` matches one of `patterns` or contains an address that does; malformed addresses don't match."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -73,7 +73,7 @@ def _matcher(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 
 def _forms(text: str) -> tuple[str, str]:
-    """Return a path or a query in plain writing, as it stands and with its ".." carried out: within a query they may mean nothing."""
+    """Return a path or a query decoded, once with ".." kept and once resolved: within a query it may have no meaning."""
     for _ in range(3):
         text = unquote(text)
     segments = [segment for segment in text.lower().replace("\\", "/").split("/") if segment not in ("", ".")]

@@ -1,11 +1,11 @@
-"""Readable text out of HTML and out of anything a foreign page may hold.
+"""Extracts readable text from HTML and from any text of a foreign page.
 
 Rules:
-    - Kept: the title, and visible text with a line for each block; a link is its text. Dropped: scripts, styles, templates, forms'
+    - Kept: the title, and visible text with one line per block; links keep their text. Dropped: scripts, styles, templates, form
       controls, comments, and elements hidden by `hidden`, `aria-hidden="true"`, or an inline style of `display:none`,
       `visibility:hidden`, `opacity:0` or `font-size:0`.
-    - From every text: control, zero-width and other invisible characters are dropped, blanks are collapsed.
-    - Broken HTML never raises. Time and memory grow with the length of the page only.
+    - In every text, control, zero-width and other invisible characters are dropped, and white space is collapsed.
+    - Broken HTML never raises. Time and memory are linear in the length of the page.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ _BLANKS = re.compile(r"[^\S\n]+")
 
 
 class Extract(NamedTuple):
-    """What a page says."""
+    """Title and text of a page."""
 
     title: str
     text: str
 
 
 def clean(text: str) -> str:
-    """Return `text` without invisible characters, blanks collapsed, at most one empty line in a row."""
+    """Return `text` without invisible characters, white space collapsed, with at most one consecutive empty line."""
     text = _INVISIBLE.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     kept: list[str] = []
     for line in text.split("\n"):
@@ -63,7 +63,7 @@ def clean_line(text: str) -> str:
 
 
 def from_html(page: str) -> Extract:
-    """Return title and visible text of an HTML page."""
+    """Return the title and the visible text of an HTML page."""
     reader = _Reader()
     for token in tokens(page):
         if isinstance(token, Start):
@@ -80,7 +80,7 @@ class _Reader:
         self.parts: list[str] = []
         self.title = ""
         self._open: list[tuple[str, bool]] = []
-        """Names of the open elements, outermost first, and whether each hides its content."""
+        """Name of each open element, outermost first, and whether it hides its content."""
         self._count: Counter[str] = Counter()
         self._hiding = 0
 

@@ -1,11 +1,11 @@
-"""HTML into start tags, end tags and text, in time that grows with the length of the page only.
+"""Splits HTML into start tags, end tags and text, in time linear in the length of the page.
 
-The standard library's parser takes minutes for 100 kB of `<a <a <a …`; pages that an agent visits are written by anybody.
+The standard library's parser takes minutes for 100 kB of `<a <a <a …`, and the pages that an agent visits are untrusted.
 
-Rules (those of the HTML standard, as far as text needs them):
-    - A comment, tag or quoted value that is never closed swallows the rest of the page.
-    - The content of script, style, textarea, title and the like is raw up to the matching end tag.
-    - A `<` that starts nothing is text; character references are resolved in text and values.
+Rules (those of the HTML standard that matter for text):
+    - A comment, tag or quoted value that is never closed extends to the end of the page.
+    - The content of script, style, textarea, title and similar elements is raw up to the matching end tag.
+    - A `<` that does not begin a tag or a comment is text; character references are resolved in text and values.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _RAW = {
 
 
 class Start(NamedTuple):
-    """A start tag, name in lower case, with its attributes (the first of each name)."""
+    """A start tag: its name in lower case, and its attributes (the first of each name)."""
 
     name: str
     attributes: dict[str, str]
 
 
 class End(NamedTuple):
-    """An end tag, name in lower case."""
+    """An end tag: its name in lower case."""
 
     name: str
 
@@ -78,7 +78,7 @@ def tokens(page: str) -> Iterator[Start | End | str]:
 
 
 def _attributes(page: str, place: int) -> tuple[dict[str, str], int]:
-    """Read attributes up to the end of the tag; returns the place after it, or -1 where the page ends first."""
+    """Return the attributes up to the end of the tag, and the index after it (-1 if the page ends first)."""
     found: dict[str, str] = {}
     while True:
         place = _SPACE.match(page, place).end()  # type: ignore[union-attr]

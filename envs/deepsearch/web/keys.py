@@ -1,4 +1,4 @@
-"""API keys: from the environment, read when they are used, never kept, shown or logged."""
+"""API keys from the environment: read on use, never stored, shown or logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from empg_gym.errors import ConfigError
 def find_key(names: tuple[str, ...]) -> str:
     """Return the first of the environment variables `names` that is set, or "".
 
-    Blanks around the key are dropped: they come from files and copying and would break a header.
+    Surrounding white space is removed: it stems from files or copying and would break a header.
     """
     return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
 
@@ -19,7 +19,7 @@ def need_key(provider: str, names: tuple[str, ...]) -> str:
     """Return the key of `provider`.
 
     Raises:
-        ConfigError: none of the variables is set, or the key can't be one; the text names the variables, never the key.
+        ConfigError: none of the variables is set, or the key is malformed; the text names the variables, never the key.
     """
     key = optional_key(provider, names)
     if not key:
@@ -28,10 +28,10 @@ def need_key(provider: str, names: tuple[str, ...]) -> str:
 
 
 def optional_key(provider: str, names: tuple[str, ...]) -> str:
-    """Return the key of `provider`, or "" where none of the variables is set.
+    """Return the key of `provider`, or "" if none of the variables is set.
 
     Raises:
-        ConfigError: the key can't be one.
+        ConfigError: the key is malformed; the text names the variables, never the key.
     """
     key = find_key(names)
     if not key.isascii() or not key.isprintable():

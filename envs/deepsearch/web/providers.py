@@ -1,7 +1,7 @@
-"""The search services that can be asked: how each is called and how its answer is read.
+"""The supported search services: how to call each, and how to read its reply.
 
-A provider turns (query, k) into a `Call`, in which the key has no place, and a JSON answer into passages (title, snippet, address).
-What an answer lacks becomes empty; entries that are no results are passed over; a service's own score is kept.
+A provider turns (query, k) into a `Call`, which never contains the key, and a JSON reply into passages (title, snippet, address).
+Missing members become empty, entries that are not results are skipped, and a service's own score is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Answer = Any
 
 @dataclass(frozen=True)
 class Call:
-    """A request without its key: what is recorded and what is sent.
+    """A request without its key, as it is recorded.
 
     Example: Call("POST", "https://google.serper.dev/search", body={"q": "who", "num": 3})
     """
@@ -32,18 +32,19 @@ class Call:
 
 @dataclass(frozen=True)
 class Provider:
-    """One service."""
+    """A search service."""
 
     name: str
     endpoint: str
-    """Address of the service; empty where the operator has to give one."""
+    """Address of the service; empty if the operator must provide one."""
     keys: tuple[str, ...]
-    """Environment variables that may hold the key, first match wins; empty = no key."""
+    """Environment variables that may hold the key, the first match wins; empty if the service needs no key."""
     key_place: tuple[Literal["header", "param"], str]
-    """Where the key goes: a header (a name, or "Authorization" for `Bearer`) or a parameter of the address."""
+    """Where to send the key: a header (its name; "Authorization" adds `Bearer`) or a query parameter."""
     call: Callable[[str, str, int, str], Call]
-    """(endpoint, query, k, language) -> Call"""
+    """Builds the request: (endpoint, query, k, language) -> Call."""
     read: Callable[[Answer], list[Passage]]
+    """Reads the JSON reply."""
 
 
 def _entries(answer: Answer, *path: str) -> list[dict[str, Any]]:
@@ -139,15 +140,15 @@ PROVIDERS: dict[str, Provider] = {
         ),
     )
 }
-"""Services by name. SearXNG is self-hosted: its address comes from the argument or from SEARXNG_URL, and JSON must be enabled there."""
+"""Services by name. SearXNG is self-hosted: its address comes from the argument or from SEARXNG_URL, and it must have JSON enabled."""
 
 
 def find_provider(name: str) -> Provider:
     """Return the service `name`.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: the name is unknown.
     """
     if name not in PROVIDERS:
-        raise ConfigError(f"there is no live search service {name!r}; {nearest(name, PROVIDERS)}")
+        raise ConfigError(f"unknown live search service {name!r}; {nearest(name, PROVIDERS)}")
     return PROVIDERS[name]

@@ -1,4 +1,4 @@
-"""A token bucket: so many requests a second, with a burst."""
+"""A token bucket: a rate limit that allows bursts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 
 
 class Bucket:
-    """Lets `rate` requests a second through, `burst` of them at once; shared by the threads of a process.
+    """Limits requests to `rate` per second, with bursts of up to `burst`; shared by the threads of a process.
 
-    Pickling gives a full bucket: the limit holds for each process on its own.
+    Unpickling creates a full bucket: the limit applies to each process separately.
 
     Args:
-        rate: requests a second, above 0; None = no limit.
-        burst: requests that may go at once after a pause.
+        rate: requests per second, above 0; None disables the limit.
+        burst: requests that may be sent at once after a pause.
     """
 
     def __init__(self, rate: float | None, burst: int = 1) -> None:
@@ -21,20 +21,20 @@ class Bucket:
         self._burst = burst
         self._lock = threading.Lock()
         self._next = 0.0
-        """When the bucket will be full but for `burst` requests: the theoretical arrival time of the generic cell rate algorithm."""
+        """Theoretical arrival time of the generic cell rate algorithm, a point of `time.monotonic()`."""
 
     def __reduce__(self) -> tuple[type[Bucket], tuple[float | None, int]]:
         return Bucket, (self._rate, self._burst)
 
     def take(self, end: float) -> bool:
-        """Wait for a turn and return True, or return False at once if it would come after `end` (of `time.monotonic()`)."""
+        """Wait for permission and return True, or return False at once if it would come after `end` (a point of `time.monotonic()`)."""
         if self._rate is None:
             return True
         with self._lock:
             now = time.monotonic()
-            turn = max(now, self._next - (self._burst - 1) / self._rate)
-            if turn >= end:
+            start = max(now, self._next - (self._burst - 1) / self._rate)
+            if start >= end:
                 return False
             self._next = max(now, self._next) + 1 / self._rate
-        time.sleep(max(0.0, turn - now))
+        time.sleep(max(0.0, start - now))
         return True

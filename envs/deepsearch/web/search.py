@@ -30,9 +30,12 @@ from empg_gym.net.retry import RetryPolicy, is_retryable
 from empg_gym.net.send import send_with_retries
 from empg_gym.retrieval.backends import Passage, SearchFailed
 
-_MAX_ANSWER = 8 << 20
-_AT_ONCE = 4
+_MAX_REPLY = 8 << 20
+"""Bytes."""
+_PARALLEL = 4
+"""Queries sent at the same time."""
 _MAX_QUERY = 2000
+"""Characters of a query that are sent."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,13 @@ class LiveSearch:
         if self.seconds <= 0 or self.tries < 1:
             raise ConfigError(f"seconds must be above 0 and tries at least 1, got {self.seconds} and {self.tries}")
         if not self._endpoint().startswith(("http://", "https://")):
-            raise ConfigError(f"{self.service} needs its address (http://… or https://…): give endpoint, or set {self.service.upper()}_URL")
+            raise ConfigError(f"{self.service} needs an address (http://… or https://…): set endpoint or {self.service.upper()}_URL")
         if provider.keys and self.recorder.mode != "replay_only":
             need_key(self.service, provider.keys)
 
     def search(self, queries: list[str], k: int) -> list[list[Passage]]:
         end = time.monotonic() + self.seconds
-        with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="search") as pool:
+        with ThreadPoolExecutor(_PARALLEL, thread_name_prefix="search") as pool:
             return list(pool.map(lambda query: self._one(query, k, end), queries))
 
     def _endpoint(self) -> str:
@@ -79,9 +82,9 @@ class LiveSearch:
             return []
         provider = find_provider(self.service)
         call = provider.call(self._endpoint(), query.encode("utf-8", "replace").decode()[:_MAX_QUERY], k, self.language)
-        asked = {"method": call.method, "url": call.url, "params": call.params, "body": call.body, "k": k, "language": self.language}
+        request = {"method": call.method, "url": call.url, "params": call.params, "body": call.body, "k": k, "language": self.language}
         try:
-            raw = self.recorder.fetch(self.service, asked, lambda: self._send(provider, call, end))
+            raw = self.recorder.fetch(self.service, request, lambda: self._send(provider, call, end))
             answer = json.loads(raw)
         except NotRecorded as error:
             raise SearchFailed(f"{self.service}: {error}") from None
@@ -117,4 +120,4 @@ class LiveSearch:
             else:
                 headers[name] = f"Bearer {key}" if name == "Authorization" else key
         request = httpx.Request(call.method, call.url, params=params or None, json=call.body, headers=headers)
-        return exchange(request, end=end, max_bytes=_MAX_ANSWER)
+        return exchange(request, end=end, max_bytes=_MAX_REPLY)

@@ -32,7 +32,9 @@ from empg_gym.net.send import send_with_retries
 from empg_gym.retrieval.backends import Page, VisitFailed
 
 USER_AGENT = "empg-gym (research agent)"
+"""Name that requests carry."""
 TYPES = ("text/html", "application/xhtml+xml", "text/plain", "application/json")
+"""Media types that are read."""
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
@@ -57,9 +59,9 @@ class Fetcher:
     def visit(self, url: str) -> Page:
         self.guard.parse(url)
         end = time.monotonic() + self.seconds
-        asked = {"url": url, "max_bytes": self.max_bytes, "robots": self.robots}
+        request = {"url": url, "max_bytes": self.max_bytes, "robots": self.robots}
         try:
-            raw = self.recorder.fetch("fetch", asked, lambda: self._fetch(url, end))
+            raw = self.recorder.fetch("fetch", request, lambda: self._fetch(url, end))
         except NotRecorded as error:
             raise VisitFailed(str(error)) from None
         head, _, body = raw.partition(b"\n")
