@@ -1,12 +1,14 @@
-"""The Gymnasium ids of the benchmarks, and how the tools make environments.
+"""The Gymnasium ids of the benchmarks, how users name them, and how the tools make environments.
 
-Entry points are strings, so that registering imports nothing.
+An environment is named by its id ("EMPG/ALFWorld-v0"), by the short form of an id of this package ("alfworld"), or by "module:id", where
+importing the module registers the id. Entry points are strings, so that registering imports nothing.
 """
 
 from __future__ import annotations
 
+import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium as gym
@@ -30,17 +32,69 @@ def register_environments() -> None:
             gym.register(id=env_id, entry_point=entry_point)
 
 
+def find_id(name: str) -> str:
+    """Return the registered id that `name` stands for, importing the module of "module:id" first.
+
+    Raises:
+        ConfigError: nothing is registered under this name.
+    """
+    module, colon, name = name.rpartition(":")
+    if colon:
+        import_module(module, f"{module}:{name}")
+    if name in gym.registry:
+        return name
+    own = [env_id for env_id in gym.registry if env_id.startswith("EMPG/")]
+    short = {short_name(env_id): env_id for env_id in own}
+    if short_name(name) in short:
+        return short[short_name(name)]
+    raise ConfigError(f"no environment {name!r}; {nearest(name, [*own, *short])}")
+
+
+def short_name(env_id: str) -> str:
+    """Return the short form of an id: "alfworld" for "EMPG/ALFWorld-v0"."""
+    return env_id.rpartition("/")[2].partition("-v")[0].lower().replace("-", "").replace("_", "")
+
+
+def import_module(module: str, wanted_by: str) -> None:
+    """Import a module that registers environments.
+
+    Raises:
+        ConfigError: the module is not found.
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"no module {error.name!r} in the Python path, asked for by {wanted_by}") from None
+
+
 def env_creator(env_id: str) -> Callable[..., Any] | None:
-    """Return the class or function behind a registered id."""
+    """Return the class or function behind a registered id.
+
+    Raises:
+        ConfigError: nothing is registered under this id.
+    """
+    if env_id not in gym.registry:
+        raise ConfigError(f"unknown environment {env_id!r}; {nearest(env_id, [name for name in gym.registry if '/' in name])}")
     entry_point = gym.spec(env_id).entry_point
     return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
 
 
+def creator_parameters(env_id: str) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters that an environment is made with, by name."""
+    creator = env_creator(env_id)
+    return {} if creator is None else inspect.signature(creator).parameters
+
+
+def splits_of(env_id: str) -> tuple[str, ...]:
+    """Return the splits that the class behind an id lists; empty where a function makes the environment."""
+    return tuple(getattr(env_creator(env_id), "splits", ()))
+
+
 def make(env_id: str, /, **arguments: Any) -> gym.Env[Any, Any]:
-    """Return a new text environment: `gym.make`, with what it refuses said in one sentence.
+    """Return a new text environment, as `gym.make` does; errors are one sentence.
 
     Raises:
-        ConfigError: it is no text environment, takes no such argument, or can't use the value of one.
+        ConfigError: the id is unknown or not a text environment, or an argument is unknown or cannot be used.
     """
     creator = env_creator(env_id)
     if isinstance(creator, type) and not issubclass(creator, TextEnv | gym.Wrapper):
@@ -54,7 +108,7 @@ def make(env_id: str, /, **arguments: Any) -> gym.Env[Any, Any]:
     try:
         env = gym.make(env_id, disable_env_checker=True, **arguments)
     except TypeError as error:
-        # Gymnasium raises a constructor's TypeError again with all its arguments behind the text.
+        # Gymnasium re-raises a constructor's TypeError with all arguments appended to the text.
         raise ConfigError(f"{env_id} can't be made with these arguments: {error.__cause__ or error}") from error
     if not isinstance(env.unwrapped, TextEnv):
         env.close()

@@ -2,7 +2,7 @@
 
 expert | random | human            no argument
 openai[:MODEL]                     a chat server; see `OpenAIAgent` for the options
-python:pkg.module:object           somebody's own
+python:pkg.module:object           a user's own
 exec:COMMAND                       a process that reads and writes JSON lines
 checkpoint:DIR                     a Hugging Face model folder (needs the extra `train`)
 """
@@ -14,7 +14,8 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, get_origin, get_type_hints
 
-from empg_gym.agents.base import Agent, SessionAgent
+from empg_gym.agents.adapter import as_agent
+from empg_gym.agents.base import BaseAgent
 from empg_gym.agents.python_object import load_agent
 from empg_gym.errors import ConfigError, nearest
 
@@ -33,18 +34,18 @@ KINDS: dict[str, _Kind] = {
     "human": _Kind("empg_gym.agents.human:HumanAgent", None, "human", False),
     "openai": _Kind("empg_gym.agents.openai:OpenAIAgent", "model", "openai:gpt-4o-mini", False),
     "exec": _Kind("empg_gym.agents.process:ProcessAgent", "command", "exec:'python my_agent.py'"),
-    "checkpoint": _Kind("empg_gym.agents.checkpoint:CheckpointAgent", "folder", "checkpoint:runs/demo"),
+    "checkpoint": _Kind("empg_gym.trainers.generate.checkpoint_agent:CheckpointAgent", "folder", "checkpoint:runs/demo"),
 }
-"""Name to how it is made; `python` loads what it is told to."""
+"""Name to entry point; `python` loads a user's own object."""
 
 
-def make_agent(spec: str, **options: Any) -> Agent | SessionAgent:
+def make_agent(spec: str, **options: Any) -> BaseAgent:
     """Return the agent that `spec` names, made with `options`.
 
     Example: `make_agent("openai:my-model", base_url="http://127.0.0.1:8000/v1", temperature=0.6)`.
 
     Raises:
-        ConfigError: an unknown kind, a missing argument, an option that this kind does not have, or a value of another type than it takes.
+        ConfigError: the kind is unknown, its argument is missing, or an option is unknown or of the wrong type.
         MissingDependencyError: the kind needs an extra that is not installed.
     """
     name, _, argument = spec.partition(":")
@@ -60,7 +61,7 @@ def make_agent(spec: str, **options: Any) -> Agent | SessionAgent:
     if argument and kind.parameter in options:
         raise ConfigError(f"{kind.parameter} is given twice: as {argument!r} and as {options[kind.parameter]!r}")
     module, _, attribute = kind.entry_point.partition(":")
-    maker: Callable[..., Agent | SessionAgent] = getattr(importlib.import_module(module), attribute)
+    maker: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     known = [parameter for parameter in inspect.signature(maker).parameters if parameter != "self"]
     for option in options:
         if option not in known:
@@ -69,11 +70,11 @@ def make_agent(spec: str, **options: Any) -> Agent | SessionAgent:
     _check_types(name, maker, options)
     if argument and kind.parameter is not None:
         options[kind.parameter] = argument
-    return maker(**options)
+    return as_agent(maker(**options), spec)
 
 
 def _check_types(name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Raise where an option is not of the type that `maker` declares; the text does not show the value, which may be a key."""
+    """Raise if an option is not of the type that `maker` declares; the error does not show the value, which may be a key."""
     if not options:
         return
     from pydantic import TypeAdapter, ValidationError

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.agents.base import Agent, Message
+from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, Message
 from empg_gym.trajectory import Completion
 
 Prompt = Callable[[str, Sequence[str]], str | None]
@@ -42,16 +42,18 @@ def read_action(message: str, admissible: Sequence[str], console: Console | None
             return answer
 
 
-class HumanAgent:
+class HumanAgent(BaseAgent):
     """Asks a person, one episode after the other.
 
-    Who leaves in the middle of an episode goes on with the next; who leaves at its first message, or presses Ctrl-C, ends the run.
+    Leaving in the middle of an episode continues with the next one; leaving at the first message, or Ctrl-C, ends the run.
 
     Args:
-        prompt: how to ask; `read_action` at the terminal if None.
+        prompt: how to ask; None reads from the terminal (`read_action`).
     """
 
-    preferred_concurrency = 1
+    @property
+    def info(self) -> AgentInfo:
+        return AgentInfo(concurrency=1)
 
     def __init__(self, prompt: Prompt | None = None) -> None:
         self._prompt = prompt or read_action

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.agents.base import Message
+from empg_gym.agents.base import AgentInfo, BaseAgent, Message
 from empg_gym.agents.chat_reply import read_reply
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.dialogue import Dialogue
@@ -37,7 +37,7 @@ _FEWER_LOGPROBS = {20: 5, 5: 0}
 _log = logging.getLogger(__name__)
 
 
-class OpenAIAgent:
+class OpenAIAgent(BaseAgent):
     """Asks a chat server for each turn.
 
     Args:
@@ -57,8 +57,6 @@ class OpenAIAgent:
     Raises:
         ConfigError: OpenAI's own server without a key, or a value that can't be used.
     """
-
-    end_on_cut_response = False
 
     def __init__(
         self,
@@ -88,7 +86,7 @@ class OpenAIAgent:
         self.model = model or os.environ.get("OPENAI_MODEL") or None
         self.format = format
         self.dialogue: Dialogue | None = ToolDialogue() if format == "tools" else None
-        self.preferred_concurrency = concurrency
+        self._concurrency = concurrency
         self._settings = {"temperature": temperature, "top_p": top_p, "max_tokens": max_tokens, **(extra or {})}
         self._top_logprobs = top_logprobs
         self._token_ids = token_ids
@@ -97,14 +95,17 @@ class OpenAIAgent:
         self._client = JSONClient(base_url, key=key, timeout=timeout, retry=RetryPolicy(retries=retries), concurrency=concurrency)
 
     @property
-    def name(self) -> str:
-        """Label of this agent in results."""
-        return f"openai:{self.model or 'model'}"
-
-    def describe(self) -> dict[str, Any]:
-        """Return what decides the answers, for a run's configuration; never the key."""
+    def info(self) -> AgentInfo:
+        """What decides the answers; never the key."""
         sent = {name: value for name, value in self._settings.items() if value is not None}
-        return {"kind": "openai", "model": self.model, "base_url": self._client.base_url, "format": self.format, "seed": self._seed, **sent}
+        facts = {"kind": "openai", "model": self.model, "base_url": self._client.base_url, "format": self.format, "seed": self._seed}
+        return AgentInfo(
+            name=f"openai:{self.model or 'model'}",
+            concurrency=self._concurrency,
+            end_on_cut_response=False,
+            dialogue=self.dialogue,
+            settings={**facts, **sent},
+        )
 
     async def check(self) -> None:
         """Make sure that a server answers, and that the model is known.

@@ -31,7 +31,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.agents.base import Message
+from empg_gym.agents.base import AgentInfo, BaseAgent, Message
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.trajectory import Completion
 
@@ -39,7 +39,7 @@ _LONGEST_LINE = 64 * 2**20
 _KEPT_ERRORS = 2000
 
 
-class ProcessAgent:
+class ProcessAgent(BaseAgent):
     """Runs `command` and talks with it.
 
     Args:
@@ -52,8 +52,6 @@ class ProcessAgent:
     Raises:
         ConfigError: an empty command, an unknown `per`, or a time that is no number above 0.
     """
-
-    end_on_cut_response = False
 
     def __init__(
         self,
@@ -79,6 +77,10 @@ class ProcessAgent:
         self._numbers = itertools.count(1)
         self._shared: AgentProcess | None = None
         self._ending: set[asyncio.Task[None]] = set()
+
+    @property
+    def info(self) -> AgentInfo:
+        return AgentInfo(end_on_cut_response=False)
 
     def session(self, env: LLMAgentEnv, seed: int) -> ProcessSession:
         return ProcessSession(self, next(self._numbers), seed)

@@ -1,7 +1,6 @@
-"""Agents that need no model: the environment's own expert, and a random player.
+"""Agents without a model: the environment's own expert, and a random agent.
 
-Both keep to one episode a session and write their actions in the environment's dialogue format, so that their trajectories look like
-those of a language model.
+Both write their actions in the environment's dialogue format, so that their trajectories look like those of a language model.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.agents.base import Agent, Message
+from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, Message
 from empg_gym.trajectory import Completion
 
 _FREE_TEXT = re.compile(r"<([A-Za-z_][\w ]*)>")
@@ -21,10 +20,12 @@ _WORD = re.compile(r"\w[\w'-]*")
 _LONGEST_PHRASE = 4
 
 
-class ExpertAgent:
+class ExpertAgent(BaseAgent):
     """Plays `TextEnv.expert()`; leaves the episode where the expert knows no way to success."""
 
-    preferred_concurrency = 1
+    @property
+    def info(self) -> AgentInfo:
+        return AgentInfo(concurrency=1)
 
     def session(self, env: LLMAgentEnv, seed: int) -> Agent:
         return _Expert(env)
@@ -41,13 +42,15 @@ class _Expert:
         return Completion(text=self._env.dialogue.render("", action))
 
 
-class RandomAgent:
+class RandomAgent(BaseAgent):
     """Plays uniformly among the admissible actions.
 
-    Free text in a template, such as `<query>` in `search[<query>]`, becomes one to four words in a row of the instruction.
+    Free text in a template, such as `<query>` in `search[<query>]`, becomes one to four consecutive words of the instruction.
     """
 
-    preferred_concurrency = 1
+    @property
+    def info(self) -> AgentInfo:
+        return AgentInfo(concurrency=1)
 
     def session(self, env: LLMAgentEnv, seed: int) -> Agent:
         return _Random(env, np.random.default_rng(seed))

@@ -120,7 +120,7 @@ def evaluate(
             env_kwargs=settings.env,
             agent_options=options,
             agent_name=agent,
-            limits=read_limits(settings.limits, end_on_cut_response=bool(getattr(player, "end_on_cut_response", True))),
+            limits=read_limits(settings.limits, end_on_cut_response=player.info.end_on_cut_response),
             retries=retries,
             prices=None if prices is None else read_prices(prices),
             watch=None if agent == "human" else LiveTable(console),

@@ -45,15 +45,16 @@ def play(
     browser: Annotated[bool, typer.Option("--browser", help="Play WebShop on its pages in the browser.")] = False,
 ) -> None:
     """Play a task yourself."""
+    from empg_gym.chat_settings import ChatSettings
     from empg_gym.dialogue import get_dialogue
-    from empg_gym.evaluation.environments import Conversation, find_id, find_source
+    from empg_gym.evaluation.environments import find_recipe
+    from empg_gym.registration import find_id
 
     console = Console(highlight=False, soft_wrap=True)
     _check_writable(save)
     drawn = int.from_bytes(_entropy(), "big") if seed is None else seed
     kwargs = {**READABLE.get(find_id(env.partition("@")[0]), {}), **_settings(set_ or ())}
-    source = find_source(env, split=split, kwargs=kwargs, conversation=Conversation(preferred=get_dialogue("plain")))
-    game = source.make()
+    game = find_recipe(env, split=split, kwargs=kwargs, chat=ChatSettings(preferred_dialogue=get_dialogue("plain"))).make()
     try:
         message, info = game.reset(seed=drawn, options=None if task is None else {"task": task})
         trajectory = game.trajectory

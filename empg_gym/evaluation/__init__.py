@@ -2,7 +2,7 @@
 
 from empg_gym.evaluation.api import evaluate
 from empg_gym.evaluation.comparison import Comparison, compare
-from empg_gym.evaluation.environments import Conversation, Source, find_id, find_source
+from empg_gym.evaluation.environments import find_recipe
 from empg_gym.evaluation.rescoring import rescore
 from empg_gym.evaluation.run import Watcher
 from empg_gym.evaluation.summary import Summary
@@ -11,15 +11,12 @@ from empg_gym.scoring.record import EpisodeRecord
 
 __all__ = [
     "Comparison",
-    "Conversation",
     "EpisodeRecord",
     "Prices",
-    "Source",
     "Summary",
     "Watcher",
     "compare",
     "evaluate",
-    "find_id",
-    "find_source",
+    "find_recipe",
     "rescore",
 ]

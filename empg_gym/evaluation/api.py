@@ -6,29 +6,29 @@ How episodes are run and counted is in `pool`, which ones in `plan`, what is wri
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from empg_gym.agents import Agent, Reply, SessionAgent, make_agent
-from empg_gym.agents.python_object import as_agent
-from empg_gym.agents.training_run import TrainingRun
+from empg_gym.agents import AgentLike, TrainingOrigin, as_agent, label_of, make_agent
+from empg_gym.chat_settings import ChatSettings
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError
-from empg_gym.evaluation.environments import Conversation, Source, find_source
+from empg_gym.evaluation.environments import find_recipe
 from empg_gym.evaluation.run import Run, Watcher
 from empg_gym.evaluation.summary import Summary
+from empg_gym.recipe import EnvRecipe
+from empg_gym.registration import find_id, short_name
 from empg_gym.rollout import Limits, run_sync
 from empg_gym.scoring.prices import Prices
 
-_CONCURRENCY = 32
 _SHOWN = 60
 """Characters of a value that are shown."""
 
 
 def evaluate(
     envs: str | Sequence[str],
-    agent: str | Agent | SessionAgent | Callable[..., Reply | Awaitable[Reply]],
+    agent: str | AgentLike,
     *,
     split: str | None = None,
     episodes: int | None = None,
@@ -82,22 +82,20 @@ def evaluate(
     if repeats < 1 or retries < 0 or (concurrency is not None and concurrency < 1):
         raise ConfigError(f"repeats and concurrency must be at least 1, retries at least 0; got {repeats}, {concurrency} and {retries}")
     player = make_agent(agent, **(agent_options or {})) if isinstance(agent, str) else as_agent(agent)
-    concurrency = concurrency or int(getattr(player, "preferred_concurrency", _CONCURRENCY))
-    if concurrency < 1:
-        raise ConfigError(f"the agent's preferred_concurrency must be at least 1, not {concurrency}")
+    info = player.info
+    concurrency = concurrency or info.concurrency
     names = [envs] if isinstance(envs, str) else list(envs)
-    own = getattr(player, "dialogue", None)
-    talk = Conversation(
+    chat = ChatSettings(
         dialogue=dialogue,
-        preferred=own if isinstance(own, Dialogue) else None,
+        preferred_dialogue=info.dialogue,
         history=history,
         show_admissible=show_admissible,
         system_prompt=system_prompt,
     )
-    limits = limits or Limits(end_on_cut_response=bool(getattr(player, "end_on_cut_response", True)))
+    limits = limits or Limits(end_on_cut_response=info.end_on_cut_response)
     run = Run(
         player=player,
-        label=agent_name or (agent if isinstance(agent, str) else str(getattr(agent, "__qualname__", type(agent).__qualname__))),
+        label=agent_name or (agent if isinstance(agent, str) else label_of(agent)),
         options=dict(agent_options or {}),
         repeats=repeats,
         seed=seed,
@@ -107,38 +105,41 @@ def evaluate(
         prices=Prices.of(prices),
     )
     try:
-        trained = getattr(player, "training_run", None)
-        sources = list(_sources(names, split, env_kwargs or {}, talk))
-        if trained is not None:
-            sources = [source.played_as(trained) for source in sources]
+        recipes = list(_recipes(names, split, env_kwargs or {}, chat))
+        if info.training is not None:
+            recipes = [recipe.with_training_defaults(info.training.recipe) for recipe in recipes]
             if callable(note := getattr(watch, "note", None)):
-                note(_as_trained(trained, sources, getattr(player, "as_trained", {})))
-        for source in sources:
-            run.add(source, tasks, episodes)
+                note(_as_trained(info.training, recipes))
+        for recipe in recipes:
+            run.add(recipe, tasks, episodes)
         return run_sync(run.play(None if out is None else Path(out), watch))
     finally:
         run.close(made_here=isinstance(agent, str))
 
 
-def _sources(names: Sequence[str], split: str | None, kwargs: Mapping[str, Any], talk: Conversation) -> Iterator[Source]:
+def _recipes(names: Sequence[str], split: str | None, kwargs: Mapping[str, Any], chat: ChatSettings) -> Iterator[EnvRecipe]:
     if not names:
         raise ConfigError("no environment named; `empg-gym envs` lists them")
-    plain = [find_source(name, split=split, kwargs={}, conversation=talk) for name in names]
-    by_env = {name: source.env_id for name in kwargs for source in plain if isinstance(kwargs[name], Mapping) and source.is_named(name)}
+    ids = [find_id(name.partition("@")[0]) for name in names]
+    by_env = {
+        name: env_id
+        for name in kwargs
+        for env_id in ids
+        if isinstance(kwargs[name], Mapping) and (name == env_id or short_name(name) == short_name(env_id))
+    }
     common = {name: value for name, value in kwargs.items() if name not in by_env}
-    for name, source in zip(names, plain, strict=True):
-        own = [kwargs[key] for key, env_id in by_env.items() if env_id == source.env_id]
-        yield find_source(
-            name, split=split, kwargs={**common, **{key: value for given in own for key, value in given.items()}}, conversation=talk
-        )
+    for name, env_id in zip(names, ids, strict=True):
+        own = [kwargs[key] for key, owner in by_env.items() if owner == env_id]
+        arguments = {**common, **{key: value for given in own for key, value in given.items()}}
+        yield find_recipe(name, split=split, kwargs=arguments, chat=chat)
 
 
-def _as_trained(run: TrainingRun, sources: Sequence[Source], of_agent: Mapping[str, Any]) -> str:
+def _as_trained(training: TrainingOrigin, recipes: Sequence[EnvRecipe]) -> str:
     """Return in a line what the training run decided, in the form in which the command line overrides it."""
-    taken = {name: value for source in sources for name, value in source.as_trained.items()}
-    taken |= {f"agent.{name}": value for name, value in of_agent.items()}
+    taken = {name: value for recipe in recipes for name, value in recipe.as_trained.items()}
+    taken |= {f"agent.{name}": value for name, value in training.options.items()}
     values = ((name, json.dumps(value, ensure_ascii=False)) for name, value in taken.items())
     said = " ".join(f"{name}={text if len(text) <= _SHOWN else text[:_SHOWN] + '…'}" for name, text in values)
-    others = ", ".join(dict.fromkeys(source.env_id for source in sources if source.env_id != run.env_id))
+    others = ", ".join(dict.fromkeys(recipe.env_id for recipe in recipes if recipe.env_id != training.recipe.env_id))
     elsewhere = f"; in {others}, where it was not trained, only agent.…" if others else ""
-    return f"as in the training run {run.folder}: {said or 'nothing, as all is given'}{elsewhere}"
+    return f"as in the training run {training.folder}: {said or 'nothing, as all is given'}{elsewhere}"

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from empg_gym.evaluation.environments import with_data
+from empg_gym.data_name import with_data
 from empg_gym.scoring.format import MISSING, clock, compact, with_interval
 from empg_gym.scoring.headline import headline_of
 from empg_gym.scoring.record import EpisodeRecord

@@ -18,9 +18,10 @@ from typing import Any
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError, EMPGGymError
-from empg_gym.evaluation.environments import Conversation, Source, find_id
 from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder, read_config, read_json, write_json
 from empg_gym.evaluation.summary import Summary, merge, versions
+from empg_gym.recipe import EnvRecipe
+from empg_gym.registration import find_id
 from empg_gym.scoring.aggregate import aggregate
 from empg_gym.scoring.prices import Prices
 from empg_gym.scoring.record import EpisodeRecord, record_of
@@ -103,8 +104,7 @@ class _Judge:
         self.note = ""
         self._env: LLMAgentEnv | None = None
         try:
-            source = Source(find_id(str(facts.get("env_id"))), dict(facts.get("kwargs") or {}), Conversation())
-            self._env = source.make()
+            self._env = EnvRecipe(find_id(str(facts.get("env_id"))), dict(facts.get("kwargs") or {})).make()
         except EMPGGymError as error:
             self.note = f"kept: the environment can't be made ({error})"
             return

@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from empg_gym.agents import Agent, SessionAgent
+from empg_gym.agents import BaseAgent
 from empg_gym.errors import ConfigError
-from empg_gym.evaluation.environments import Source
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.evaluation.settings import is_secret
 from empg_gym.evaluation.summary import Summary, merge, versions
+from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
 from empg_gym.rollout.plan import choose_tasks, episode_specs
 from empg_gym.scoring.aggregate import aggregate
@@ -56,7 +55,7 @@ class Watcher(Protocol):
 class _Work:
     """One environment of a run."""
 
-    source: Source
+    recipe: EnvRecipe
     tasks: list[str]
     facts: dict[str, Any]
     rollout: Rollout
@@ -68,7 +67,7 @@ class Run:
     def __init__(
         self,
         *,
-        player: Agent | SessionAgent,
+        player: BaseAgent,
         label: str,
         options: dict[str, Any],
         repeats: int,
@@ -84,33 +83,30 @@ class Run:
         self.works: dict[str, _Work] = {}
         self.records: dict[tuple[str, str, int], EpisodeRecord] = {}
 
-    def add(self, source: Source, tasks: Sequence[str | int] | None, episodes: int | None) -> None:
+    def add(self, recipe: EnvRecipe, tasks: Sequence[str | int] | None, episodes: int | None) -> None:
         """Take an environment into the run."""
-        env = source.make()
+        env = recipe.make()
         try:
             chosen = choose_tasks(env.text_env, tasks=tasks, episodes=episodes, seed=self.seed)
-            facts = source.describe(env)
+            facts = recipe.describe(env)
         finally:
             env.close()
-        key = f"{source.env_id}@{facts['split']}"
+        key = f"{recipe.env_id}@{facts['split']}"
         if key in self.works:
             raise ConfigError(f"{key} is named twice; use repeats to run tasks more than once")
-        rollout = Rollout(source.make, self.player, limits=self.limits, retries=self.retries)
-        self.works[key] = _Work(source, chosen, facts, rollout)
+        rollout = Rollout(recipe, self.player, limits=self.limits, retries=self.retries)
+        self.works[key] = _Work(recipe, chosen, facts, rollout)
 
     def close(self, *, made_here: bool) -> None:
         for work in self.works.values():
             work.rollout.close()
-        close = getattr(self.player, "close", None)
-        if made_here and callable(close):
-            close()
+        if made_here:
+            self.player.close()
 
     async def play(self, out: Path | None, watch: Watcher | None) -> Summary:
         self._shorten_keys()
         try:
-            check = getattr(self.player, "check", None)
-            if callable(check) and inspect.isawaitable(pending := check()):
-                await pending
+            await self.player.check()
             with self._folder(out) as folder:
                 began = time.monotonic()
                 if watch is not None:
@@ -125,14 +121,12 @@ class Run:
                         folder.write_summary(summary.data)
                 return summary
         finally:
-            release = getattr(self.player, "aclose", None)
-            if callable(release):
-                await release()
+            await self.player.aclose()
 
     def _shorten_keys(self) -> None:
         """Name an environment that occurs once by its id alone."""
-        ids = [work.source.env_id for work in self.works.values()]
-        self.works = {work.source.env_id if ids.count(work.source.env_id) == 1 else key: work for key, work in self.works.items()}
+        ids = [work.recipe.env_id for work in self.works.values()]
+        self.works = {work.recipe.env_id if ids.count(work.recipe.env_id) == 1 else key: work for key, work in self.works.items()}
 
     @contextlib.contextmanager
     def _folder(self, out: Path | None) -> Iterator[RunFolder | None]:
@@ -177,7 +171,7 @@ class Run:
         trajectory.agent = self._name()
         if trajectory.stop_reason == StopReason.ERROR:
             # An environment that was not made or did not start could not say what it is.
-            trajectory.env_id, trajectory.env_version = work.source.env_id, work.facts["env_version"]
+            trajectory.env_id, trajectory.env_version = work.recipe.env_id, work.facts["env_version"]
             trajectory.data_fingerprint, trajectory.split = work.facts["data_fingerprint"], work.facts["split"]
         return trajectory
 
@@ -192,11 +186,11 @@ class Run:
         return record
 
     def _name(self) -> str:
-        return str(getattr(self.player, "name", self.label))
+        return self.player.info.name or self.label
 
     def _config(self) -> dict[str, Any]:
-        describe = getattr(self.player, "describe", None)
-        agent = describe() if callable(describe) else {"options": _without_secrets(self.options)}
+        settings = self.player.info.settings
+        agent = {"options": _without_secrets(self.options)} if settings is None else settings
         return {
             "format": FORMAT,
             "version": 1,

@@ -16,8 +16,8 @@ from typing import Any
 
 import jinja2
 
+from empg_gym.data_name import data_name, with_data
 from empg_gym.errors import ConfigError
-from empg_gym.evaluation.environments import data_name, with_data
 from empg_gym.report.breakdown import break_down, histogram
 from empg_gym.report.episodes import pack
 from empg_gym.report.metrics import layout

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.agents.base import Agent, SessionAgent, ask, open_session
+from empg_gym.agents.adapter import Session
+from empg_gym.agents.base import BaseAgent
 from empg_gym.errors import RowOverflowError
 from empg_gym.rollout.limits import Limits
 from empg_gym.trajectory import Completion, StopReason, Trajectory
@@ -73,17 +74,15 @@ class PlayedEnv:
             self._last.add_done_callback(lambda _: close_quietly(self.env))
 
 
-def close_quietly(thing: object) -> None:
-    """Close an environment or, where it offers that, a session. An error is a warning in the log: the episode is over."""
+def close_quietly(thing: LLMAgentEnv | Session) -> None:
+    """Close an environment or a session. An error is a warning in the log: the episode is over."""
     try:
-        close = getattr(thing, "close", None)
-        if close is not None:
-            close()
+        thing.close()
     except Exception as error:
         _log.warning("closing %s failed: %s: %s", thing, type(error).__name__, error)
 
 
-async def run_episode(played: PlayedEnv, agent: Agent | SessionAgent, spec: EpisodeSpec, limits: Limits) -> Trajectory:
+async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, limits: Limits) -> Trajectory:
     """Play one episode and return its record. The environment stays open."""
     env = played.env
     began = time.monotonic()
@@ -91,14 +90,14 @@ async def run_episode(played: PlayedEnv, agent: Agent | SessionAgent, spec: Epis
     trajectory = env.trajectory
     trajectory.group, trajectory.repeat = spec.group, spec.repeat
     tools = env.text_env.tools
-    session = open_session(agent, env, spec.agent_seed)
+    session = Session(agent.session(env, spec.agent_seed))
     reason: StopReason | None = None
     try:
         while reason is None:
             asked = time.monotonic()
             left = None if limits.max_seconds is None else max(0.0, limits.max_seconds - (asked - began))
             try:
-                completion = await asyncio.wait_for(ask(session, env.messages, tools), left)
+                completion = await asyncio.wait_for(session.act(env.messages, tools=tools), left)
             except TimeoutError:
                 if left is not None and time.monotonic() - asked >= left:
                     reason = StopReason.TIME_LIMIT
@@ -115,8 +114,7 @@ async def run_episode(played: PlayedEnv, agent: Agent | SessionAgent, spec: Epis
             trajectory.steps[-1].model_seconds = answered - asked
             reason = limits.reached(trajectory, time.monotonic() - began)
     finally:
-        if session is not agent:
-            close_quietly(session)
+        close_quietly(session)
     trajectory.stop_reason = reason
     return trajectory
 

@@ -19,8 +19,9 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.agents.base import Agent, SessionAgent
+from empg_gym.agents.adapter import AgentLike, as_agent
 from empg_gym.errors import ConfigError, DataError, EMPGGymError, MissingDependencyError, TaskError
+from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, close_quietly, run_episode
 from empg_gym.rollout.limits import Limits
 from empg_gym.trajectory import StopReason, Trajectory
@@ -35,8 +36,8 @@ class Rollout:
     """Runs episodes of one agent, `concurrency` at a time.
 
     Args:
-        make_env: returns a new environment; environments are used again for later episodes.
-        agent: what answers; a `SessionAgent` gives each episode its own session.
+        environment: recipe, or a function that returns a new environment; environments are reused for later episodes.
+        agent: anything that `empg_gym.agents.as_agent` accepts; each episode gets its own session.
         limits: when to stop an episode that does not end by itself.
         concurrency: episodes under way at once.
         retries: further runs of an episode that failed.
@@ -44,8 +45,8 @@ class Rollout:
 
     def __init__(
         self,
-        make_env: Callable[[], LLMAgentEnv],
-        agent: Agent | SessionAgent,
+        environment: EnvRecipe | Callable[[], LLMAgentEnv],
+        agent: AgentLike,
         *,
         limits: Limits | None = None,
         concurrency: int = 32,
@@ -53,8 +54,8 @@ class Rollout:
     ) -> None:
         if concurrency < 1:
             raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
-        self.make_env = make_env
-        self.agent = agent
+        self.make_env = environment.make if isinstance(environment, EnvRecipe) else environment
+        self.agent = as_agent(agent)
         self.limits = limits or Limits()
         self.concurrency = concurrency
         self.retries = retries

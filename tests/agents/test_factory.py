@@ -130,8 +130,8 @@ def test_functions_are_agents(agent):
 @pytest.mark.parametrize(
     "agent, sign",
     [
-        (3, "3 is no agent: expected the name of one, an object with act"),
-        (None, "None is no agent"),
+        (3, "3 is not an agent: expected the name of one, an object with act"),
+        (None, "None is not an agent"),
         (HumanAgent, r"HumanAgent is a class, not an agent: give an object of it, HumanAgent\(…\)"),
         (Unbound, r"Unbound is a class, not an agent: give an object of it, Unbound\(…\)"),
         (lambda messages, tool_list: "look", r"expected f\(messages\) or f\(messages, tools\); the second parameter must be named tools"),
@@ -153,7 +153,7 @@ def test_options_reach_a_python_class(module):
         ("python:{}:Playr", {}, "did you mean 'Player'"),
         ("python:{}", {}, "module:object"),
         ("python:no_such_module_at_all:x", {}, "no module 'no_such_module_at_all'"),
-        ("python:{}:number", {}, "is no agent"),
+        ("python:{}:number", {}, "is not an agent"),
         ("python:{}:instance", {"offset": 1}, "takes no options"),
         ("python:{}:Player", {"ofset": 1}, "ofset"),
         ("exprt", {}, "did you mean 'expert'"),

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
-from empg_gym.agents.training_run import TrainingRun
-from empg_gym.evaluation.environments import Conversation, find_source
+from empg_gym.chat_settings import ChatSettings
+from empg_gym.evaluation.environments import find_recipe
+from empg_gym.trainers.config.sections import EnvConfig
 
 DEEP_SEARCH = {"world_size": 200}
 
 
-def run_with(env_id, conversation, *, options=None, embedded_options=None):
-    said = {"dialogue": None, "history": None, "show_admissible": False, "system_prompt": None, **conversation}
-    return TrainingRun(
-        folder=Path("run"),
-        env_id=env_id,
-        data=None,
-        max_steps=None,
-        options=options or {},
-        embedded_options=embedded_options or {},
-        conversation=said,
-        agent={},
-    )
+def run_with(env_id, chat, **options):
+    """Return the recipe of a training run."""
+    return EnvConfig(id=env_id, **chat, **options).recipe()
 
 
 def played(run, *, kwargs=None, **given):
     """Return the dialogue, the system prompt and the origin of options of an evaluation with what is given."""
-    source = find_source(run.env_id, split=None, kwargs=kwargs or {}, conversation=Conversation(**given)).played_as(run)
-    env = source.make()
+    recipe = find_recipe(run.env_id, kwargs=kwargs, chat=ChatSettings(**given)).with_training_defaults(run)
+    env = recipe.make()
     try:
-        return env.dialogue.name, env.system_prompt, dict(source.as_trained)
+        return env.dialogue.name, env.system_prompt, dict(recipe.as_trained)
     finally:
         env.close()
 
@@ -58,5 +48,5 @@ def test_a_protocol_may_be_the_default_or_go_with_the_embedded_world():
     dialogue, prompt, _ = played(native, kwargs={"protocol": "plain"})
     assert dialogue == "think-action" and "<action>" in prompt
     embedded = run_with("EMPG/DeepSearch-v0", {"dialogue": "plain"}, embedded_options={"protocol": "plain"})
-    source = find_source(embedded.env_id, split=None, kwargs={"data": "questions.jsonl"}, conversation=Conversation())
-    assert source.played_as(embedded).conversation.dialogue is None
+    official = find_recipe(embedded.env_id, kwargs={"data": "questions.jsonl"}, chat=ChatSettings())
+    assert official.with_training_defaults(embedded).chat.dialogue is None

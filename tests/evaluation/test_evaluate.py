@@ -10,9 +10,10 @@ import pytest
 
 from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.agents.tool_dialogue import ToolDialogue
+from empg_gym.data_name import data_name
 from empg_gym.errors import ConfigError, EnvironmentFailure, TaskError
-from empg_gym.evaluation import Prices, Source, compare, evaluate, rescore
-from empg_gym.evaluation.environments import data_name
+from empg_gym.evaluation import Prices, compare, evaluate, rescore
+from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import Limits, plan
 from empg_gym.rollout.plan import episode_seed
 from empg_gym.trajectory import Completion, read_trajectories
@@ -180,13 +181,13 @@ def test_an_environment_that_fails_is_an_error():
 def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch, tmp_path):
     made = []
 
-    def make(self, original=Source.make):
+    def make(self, original=EnvRecipe.make):
         made.append(self)
         if len(made) > 3:
             raise EnvironmentFailure("no browser any more")
         return original(self)
 
-    monkeypatch.setattr(Source, "make", make)
+    monkeypatch.setattr(EnvRecipe, "make", make)
     entry = run("python:tests.evaluation.player:SlowPlayer", concurrency=4, out=tmp_path / "run").results[TOY_ID]
     assert entry["errors_by_kind"] == {"EnvironmentFailure": entry["errors"]} and 0 < entry["errors"] < 12
     assert entry["scored"] == 12 - entry["errors"]
@@ -199,7 +200,7 @@ def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch, tmp_p
     assert {cell.environment for cell in cells} == {TOY_ID} and {cell.errors for cell in cells} == {entry["errors"]}
 
 
-class CallsTools(ExpertAgent):
+class CallsTools:
     """The expert through tool calls, as an API agent with `format="tools"` does it."""
 
     dialogue = ToolDialogue()

@@ -1,62 +1,28 @@
-"""Environments for the trainer: made from the configuration, whatever benchmark it names."""
+"""The environments and episodes of a training run."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
-
-import gymnasium as gym
 import numpy as np
 
-import empg_gym  # noqa: F401 (registers the ids)
-from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.errors import ConfigError, MissingSplitError, nearest
-from empg_gym.registration import make
+from empg_gym.errors import MissingSplitError
+from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import EpisodeSpec
-from empg_gym.trainers.config.sections import EnvConfig, TrainConfig
-
-Maker = Callable[[], LLMAgentEnv]
+from empg_gym.trainers.config.sections import TrainConfig
 
 
-def environment_maker(config: EnvConfig, split: str | None = None) -> Maker:
-    """Return what makes new environments of a split (None: the training split).
-
-    Raises:
-        ConfigError: an unknown id, from the call that makes the environment also unknown options.
-    """
-    if config.id not in gym.registry:
-        raise ConfigError(f"unknown environment {config.id!r}; {nearest(config.id, [name for name in gym.registry if '/' in name])}")
-    arguments = {**config.options, "split": split or config.split}
-    arguments |= config.embedded_options if config.data is None else {"data": config.data}
-    if config.max_steps is not None:
-        arguments["max_steps"] = config.max_steps
-
-    def make_agent_env() -> LLMAgentEnv:
-        return LLMAgentEnv(
-            make(config.id, **arguments),
-            dialogue=config.dialogue,
-            history=config.history,
-            show_admissible=config.show_admissible,
-            system_prompt=config.system_prompt,
-        )
-
-    return make_agent_env
-
-
-def evaluation_environments(config: TrainConfig) -> tuple[dict[str, tuple[Maker, int]], dict[str, str]]:
-    """Return each evaluation split's maker and number of tasks, and the splits that the data does not have with the reason.
+def evaluation_environments(config: TrainConfig) -> tuple[dict[str, tuple[EnvRecipe, int]], dict[str, str]]:
+    """Return each evaluation split's recipe and number of tasks, and the splits that the data lacks with the reason.
 
     Raises:
         MissingSplitError: the data has none of the splits.
-        ConfigError: what `environment_maker` raises.
+        ConfigError: the environment or an option is unknown.
     """
-    found: dict[str, tuple[Maker, int]] = {}
+    found: dict[str, tuple[EnvRecipe, int]] = {}
     missing: dict[str, str] = {}
     for split in config.eval.splits:
-        make_env = environment_maker(config.env, split)
+        recipe = config.env.recipe(split)
         try:
-            with contextlib.closing(make_env()) as env:
-                found[split] = make_env, env.text_env.num_tasks
+            found[split] = recipe, recipe.num_tasks()
         except MissingSplitError as error:
             missing[split] = str(error)
             if len(missing) == len(config.eval.splits):
@@ -70,7 +36,7 @@ def check_environments(config: TrainConfig) -> None:
     Raises:
         EMPGGymError: what the run would raise.
     """
-    environment_maker(config.env)().close()
+    config.env.recipe().make().close()
     evaluation_environments(config)
 
 

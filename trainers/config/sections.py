@@ -21,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from empg_gym.chat_settings import ChatSettings
+from empg_gym.recipe import EnvRecipe
 from empg_gym.trainers.policy.models import FromScratch
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -95,6 +97,22 @@ class EnvConfig(Section):
     show_admissible: bool = False
     system_prompt: str | None = None
     """None makes it of the environment's rules and the dialogue's; "" leaves it out."""
+
+    def recipe(self, split: str | None = None) -> EnvRecipe:
+        """Return the recipe of the environment for a split; None means the training split."""
+        fixed: dict[str, Any] = {"split": split or self.split}
+        fixed |= {name: value for name, value in (("data", self.data), ("max_steps", self.max_steps)) if value is not None}
+        return EnvRecipe(
+            self.id,
+            {**self.options, **fixed},
+            embedded_kwargs={name: value for name, value in self.embedded_options.items() if name not in fixed},
+            chat=ChatSettings(
+                dialogue=self.dialogue,
+                history=self.history,
+                show_admissible=self.show_admissible,
+                system_prompt=self.system_prompt,
+            ),
+        )
 
 
 class ModelConfig(Section):

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from empg_gym.trainers.collect.demonstrations import tokenizer_texts
-from empg_gym.trainers.collect.environments import environment_maker
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.policy.models import cast_weights, load_model, resolve_device
@@ -80,7 +79,7 @@ class Workshop:
             name = wanted.name if checkpoint is None else str(checkpoint)
             model, tokenizer = load_model(name, device=self.device, dtype=torch.float32)
         else:
-            env = environment_maker(self.config.env)()
+            env = self.config.env.recipe().make()
             texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=self.config.warmstart.detours)
             model, tokenizer = load_model(
                 from_scratch=wanted.from_scratch, tokenizer_texts=texts, device=self.device, dtype=torch.float32, seed=seed

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from empg_gym.agents.base import Agent, SessionAgent
+from empg_gym.agents import AgentLike
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.scoring.intervals import wilson
 from empg_gym.trainers.collect.environments import evaluation_environments, evaluation_specs
@@ -81,14 +81,14 @@ class Evaluator:
         MissingSplitError: the data has none of the splits.
     """
 
-    def __init__(self, config: TrainConfig, agent: Agent | SessionAgent) -> None:
+    def __init__(self, config: TrainConfig, agent: AgentLike) -> None:
         self.config = config
         found, self.missing = evaluation_environments(config)
         settings = config.rollout
         limits = Limits(max_row_tokens=settings.max_row_tokens)
         self._rollouts = {
-            split: (Rollout(make_env, agent, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks)
-            for split, (make_env, num_tasks) in found.items()
+            split: (Rollout(recipe, agent, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks)
+            for split, (recipe, num_tasks) in found.items()
         }
 
     def run(self, tasks: int) -> tuple[list[EvaluationResult], list[Trajectory]]:

@@ -23,7 +23,7 @@ import torch
 from empg_gym.errors import TrainingError
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.trainers.collect.demonstrations import demonstrations
-from empg_gym.trainers.collect.environments import environment_maker, training_specs
+from empg_gym.trainers.collect.environments import training_specs
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.run.bundle import Workshop
@@ -99,7 +99,7 @@ class Trainer:
         if not config.steps:
             return
         self.view.phase("warmstart", config.steps, self.state.step)
-        with contextlib.closing(environment_maker(self.config.env)()) as env:
+        with contextlib.closing(self.config.env.recipe().make()) as env:
             episodes = list(demonstrations(env, workshop.tokenizer, config, self.config.run.seed))
         optimizer = self._optimizer(config.optimizer, config.steps)
         learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
@@ -201,13 +201,11 @@ class Trainer:
     # The folder
 
     def _make_rollout(self) -> tuple[Rollout, int]:
-        make_env = environment_maker(self.config.env)
-        env = make_env()
-        num_tasks = env.text_env.num_tasks
-        env.close()
+        recipe = self.config.env.recipe()
+        num_tasks = recipe.num_tasks()
         settings = self.config.rollout
         limits = Limits(max_row_tokens=settings.max_row_tokens)
-        return Rollout(make_env, self.workshop.player, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks
+        return Rollout(recipe, self.workshop.player, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks
 
     def _save(self) -> None:
         self.state.seconds = time.monotonic() - self._began

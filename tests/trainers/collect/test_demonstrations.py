@@ -6,7 +6,7 @@ import torch
 
 from empg_gym.errors import DataError
 from empg_gym.trainers.collect.demonstrations import DETOUR, demonstrate, demonstrations, supervised_rows, tokenizer_texts
-from empg_gym.trainers.collect.environments import environment_maker, evaluation_specs, training_specs
+from empg_gym.trainers.collect.environments import evaluation_specs, training_specs
 from empg_gym.trainers.generate.chat import ChatCodec
 from empg_gym.trainers.policy.models import FromScratch, load_model
 from empg_gym.trainers.run.evaluation import summarise
@@ -17,7 +17,7 @@ CONFIG = corridor_config("unused", warmstart={"detours": 0.3, "episodes": 40, "o
 
 @pytest.fixture(scope="module")
 def env():
-    return environment_maker(CONFIG.env)()
+    return CONFIG.env.recipe().make()
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import pytest
 from transformers.utils import logging
 
 from empg_gym.agents import make_agent
-from empg_gym.agents.checkpoint import latest
 from empg_gym.errors import ConfigError, DataError, MissingDependencyError
 from empg_gym.evaluation import evaluate
+from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import Limits
-from empg_gym.trainers.collect.environments import environment_maker
 from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trainers.generate.checkpoint_agent import latest
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.policy.models import FromScratch, load_model
 from empg_gym.trajectory import read_trajectories
@@ -44,8 +44,8 @@ def test_plays_the_model_of_the_folder(run):
     trajectories = play(agent, 4)
     model, _ = load_model(str(folder))
     assert assert_equals_forward(model, trajectories) > 10
-    assert agent.describe()["temperature"] == 1.0
-    assert agent.preferred_concurrency == 64
+    assert agent.info.settings["temperature"] == 1.0
+    assert agent.info.concurrency == 64
 
 
 def test_greedy_episodes_do_not_depend_on_the_agents_seed(run):
@@ -119,7 +119,7 @@ def test_an_evaluation_plays_as_the_run_was_trained(trained, tmp_path):
     """Every message and every prompt token is what the run's own evaluation gives for the same responses."""
     folder, config = trained
     played, written, notes = evaluated(folder / "checkpoints" / "rl-0", tmp_path / "out")
-    env = environment_maker(config.env, "valid_seen")()
+    env = config.env.recipe("valid_seen").make()
     generator = HFGenerator(*load_model(str(folder / "checkpoints" / "rl-0")), max_response_tokens=5, max_row_tokens=900)
     for episode in played:
         env.reset(seed=episode.seed, options={"task": episode.task})
@@ -177,9 +177,14 @@ def test_a_watcher_need_not_take_notes(trained):
 
 def test_options_of_the_embedded_world_are_left_out_where_there_is_data(trained):
     folder, _ = trained
-    run = make_agent(f"checkpoint:{folder}", device="cpu").training_run
-    assert run.env_kwargs({"data": "games"}) == {"strip_intro": True, "max_steps": 3, "data": "games"}
-    assert dataclasses.replace(run, data="games").env_kwargs({"data": None})["size"] == "small"
+    recipe = make_agent(f"checkpoint:{folder}", device="cpu").info.training.recipe
+
+    def arguments(trained, **kwargs):
+        return EnvRecipe(recipe.env_id, kwargs).with_training_defaults(trained).arguments
+
+    assert arguments(recipe, data="games") == {"strip_intro": True, "max_steps": 3, "data": "games"}
+    official = dataclasses.replace(recipe, kwargs={**recipe.kwargs, "data": "games"})
+    assert "size" not in arguments(official) and arguments(official, data=None)["size"] == "small"
 
 
 def test_a_damaged_configuration_of_the_run_is_named(trained):

@@ -13,7 +13,6 @@ import torch
 
 from empg_gym.errors import DataError
 from empg_gym.trainers.collect.demonstrations import demonstrations, tokenizer_texts
-from empg_gym.trainers.collect.environments import environment_maker
 from empg_gym.trainers.config.file import parse_config
 from empg_gym.trainers.policy.models import FromScratch, load_model
 from empg_gym.trainers.run.checkpoint import TrainerState, latest_checkpoint, load_state, prune, save_checkpoint
@@ -27,7 +26,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def made(config):
-    texts = tokenizer_texts(environment_maker(config.env)(), 30, seed=0, detours=0.0)
+    texts = tokenizer_texts(config.env.recipe().make(), 30, seed=0, detours=0.0)
     return load_model(from_scratch=FromScratch(layers=1, width=32, heads=2), tokenizer_texts=texts)
 
 
@@ -40,7 +39,7 @@ def test_a_checkpoint_gives_back_weights_state_and_every_token(config, made, tmp
     assert (read.phase, read.step, read.optimizer, read.evaluations) == ("rl", 7, {"updates": 3}, {"before": [{"success": 0.5}]})
     again, reread = load_model(str(folder))
     assert all(torch.equal(one, other) for one, other in zip(model.parameters(), again.parameters(), strict=True))
-    env = environment_maker(config.env)()
+    env = config.env.recipe().make()
     for first, second in zip(
         demonstrations(env, tokenizer, config.warmstart, 0), demonstrations(env, reread, config.warmstart, 0), strict=True
     ):
@@ -83,7 +82,7 @@ def test_plain_transformers_read_a_checkpoint_as_we_do(config, made, tmp_path, a
         del saved["auto_map"]
         (folder / "tokenizer_config.json").write_text(json.dumps({**saved, "tokenizer_class": "TokenizersBackend"}))
         folder = save_checkpoint(tmp_path / "again", TrainerState(phase="rl", step=0, seconds=0.0), *load_model(str(folder)))
-    texts = [*tokenizer_texts(environment_maker(config.env)(), 10, seed=1, detours=0.0), "cafe\u0301 1234  it's\n\n\t日本 🎈<|end|>"]
+    texts = [*tokenizer_texts(config.env.recipe().make(), 10, seed=1, detours=0.0), "cafe\u0301 1234  it's\n\n\t日本 🎈<|end|>"]
     messages = [{"role": role, "content": text} for role, text in zip(("system", "user", "assistant", "user"), texts[-4:], strict=True)]
     result = subprocess.run(
         [sys.executable, "-c", PLAIN],

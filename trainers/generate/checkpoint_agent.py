@@ -1,9 +1,9 @@
-"""The agent `checkpoint:DIR`: a Hugging Face model folder, played in this process.
+"""The agent `checkpoint:DIR`: a Hugging Face model folder, run in this process.
 
-The checkpoint of a training run is played as in that run: its temperature and its limits of tokens are the defaults here, its conversation
-and its environment's options are those of an evaluation in the same environment (`empg_gym.evaluation`).
+A checkpoint of a training run uses that run's settings unless overridden: temperature and token limits are the agent's defaults, chat
+settings and environment options those of an evaluation in the same environment (`empg_gym.evaluation`).
 
-Nothing here imports torch until an agent is made; without the extra `train` that is a `MissingDependencyError`.
+Importing this module does not import torch; making an agent without the extra `train` is a `MissingDependencyError`.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from empg_gym.agents.training_run import run_of
+from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, TrainingOrigin
 from empg_gym.errors import ConfigError, require
+from empg_gym.trainers.generate.training_origin import settings_of_run
 
 if TYPE_CHECKING:
     from empg_gym.agent_env import LLMAgentEnv
-    from empg_gym.agents.base import Agent
 
 _PURPOSE = "the agent checkpoint:DIR"
 _DEFAULTS = {"temperature": 0.4, "max_response_tokens": 512, "max_row_tokens": None}
-"""For a model that is no training run's checkpoint; the temperature is the default of the trainer's evaluation."""
+"""For a model without a training run; the temperature is the default of the trainer's evaluation."""
 
 
-class CheckpointAgent:
-    """Plays a model with `empg_gym.trainers.generate.hf.HFGenerator`: many episodes at once, one key-value cache an episode.
+class CheckpointAgent(BaseAgent):
+    """Runs a model with `empg_gym.trainers.generate.hf.HFGenerator`: many episodes at once, one key-value cache per episode.
 
     Args:
-        folder: a Hugging Face folder; a run's folder or its `checkpoints` stand for the latest checkpoint; else a name on the hub.
-        temperature: 0 is greedy; None takes that of the training run's evaluations, else 0.4.
+        folder: a Hugging Face folder; a run's folder or its `checkpoints`, for the latest checkpoint; or a name on the hub.
+        temperature: 0 is greedy; None uses that of the training run's evaluations, or 0.4.
         top_p: 1 is off.
         top_k: 0 is off.
-        max_response_tokens: a response is cut behind this many; None takes the training run's limit, else 512.
-        max_row_tokens: prompt and responses of a row; None takes the training run's limit, else the model's number of positions.
-        device: "auto" takes CUDA where there is one; or "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto" takes bfloat16 on CUDA and float32 elsewhere; or "float32", "bfloat16", "float16".
-        concurrency: episodes under way at once.
+        max_response_tokens: maximum response length; None uses the training run's limit, or 512.
+        max_row_tokens: maximum row length, prompt and responses; None uses the training run's limit, or the model's positions.
+        device: "auto" uses CUDA if available; or "cpu", "cuda", "cuda:1", "mps".
+        dtype: "auto" uses bfloat16 on CUDA and float32 elsewhere; or "float32", "bfloat16", "float16".
+        concurrency: episodes to run at once.
 
     Raises:
         MissingDependencyError: torch or transformers is not installed.
-        ConfigError: no such model or device, or a value out of range.
+        ConfigError: the model or device does not exist, or a value is out of range.
         DataError: the configuration of the training run is damaged.
     """
 
@@ -68,23 +68,31 @@ class CheckpointAgent:
         if dtype not in types:
             raise ConfigError(f"dtype must be one of {', '.join(types)}, not {dtype!r}")
         path = latest(folder)
-        self.training_run = run_of(Path(path))
-        """The run that the model is a checkpoint of, if any: an evaluation plays as it did."""
+        run = settings_of_run(Path(path))
         given = {"temperature": temperature, "max_response_tokens": max_response_tokens, "max_row_tokens": max_row_tokens}
-        defaults = _DEFAULTS if self.training_run is None else self.training_run.agent
-        self.as_trained = {} if self.training_run is None else {name: defaults[name] for name, value in given.items() if value is None}
-        """Options that the run decided, as nobody else did."""
+        defaults = _DEFAULTS if run is None else run.agent
+        as_trained = {} if run is None else {name: defaults[name] for name, value in given.items() if value is None}
         limits: dict[str, Any] = {name: defaults[name] if value is None else value for name, value in given.items()}
         with _no_progress_bar():
             model, tokenizer = load_model(path, device=chosen, dtype=types[dtype])
-        self.preferred_concurrency = concurrency
-        self._settings = {**limits, "top_p": top_p, "top_k": top_k}
-        self._facts = {"folder": str(folder), "device": chosen.type, "dtype": str(types[dtype]).removeprefix("torch.")}
+        facts = {"folder": str(folder), "device": chosen.type, "dtype": str(types[dtype]).removeprefix("torch.")}
+        self._info = AgentInfo(
+            concurrency=concurrency,
+            settings={
+                "kind": "checkpoint",
+                **facts,
+                **limits,
+                "top_p": top_p,
+                "top_k": top_k,
+                **({"as_trained": as_trained} if as_trained else {}),
+            },
+            training=None if run is None else TrainingOrigin(folder=run.folder, recipe=run.recipe, options=as_trained),
+        )
         self._generator = HFGenerator(model, tokenizer, top_p=top_p, top_k=top_k, max_batch=concurrency, **limits)
 
-    def describe(self) -> dict[str, Any]:
-        """Return what decides the answers, for a run's configuration."""
-        return {"kind": "checkpoint", **self._facts, **self._settings, **({"as_trained": self.as_trained} if self.as_trained else {})}
+    @property
+    def info(self) -> AgentInfo:
+        return self._info
 
     def session(self, env: LLMAgentEnv, seed: int) -> Agent:
         return self._generator.session(env, seed)
@@ -92,20 +100,20 @@ class CheckpointAgent:
 
 @contextlib.contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing on standard error; its setting is the user's own otherwise."""
+    """Keep transformers from drawing on standard error, and restore the user's setting afterwards."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+            logging.enable_progress_bar()
 
 
 def latest(folder: str | Path) -> str:
-    """Return the model folder that `folder` stands for: itself, or the newest checkpoint of a run.
+    """Return the model folder that `folder` names: itself, or the latest checkpoint of a run.
 
     Raises:
         ConfigError: the run has no checkpoint.

@@ -1,0 +1,63 @@
+"""The training run that a checkpoint comes from, so that an evaluation can use the settings that the model learned with.
+
+A model learns one conversation: its dialogue format, its system prompt (or none), its environment's options, how long a response may be.
+With other settings it looks worse than it is. A model folder in `RUN/checkpoints` finds all of them in `RUN/config.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from empg_gym.errors import DataError
+from empg_gym.recipe import EnvRecipe
+from empg_gym.trainers.config.sections import EnvConfig, EvalConfig, RolloutConfig
+
+_SECTIONS = ("env", "rollout", "eval")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSettings:
+    """The settings of a training run that an evaluation of its checkpoint uses."""
+
+    folder: Path
+    """Folder of the run."""
+    recipe: EnvRecipe
+    """The training environment."""
+    agent: Mapping[str, Any]
+    """Options of the agent: temperature (of the run's own evaluations), max_response_tokens, max_row_tokens."""
+
+
+def settings_of_run(model: Path) -> TrainingSettings | None:
+    """Return the settings of the run whose checkpoint the folder `model` is; None if it does not belong to a run.
+
+    Raises:
+        DataError: the run's configuration is damaged.
+    """
+    model = model.expanduser().resolve()
+    path = model.parent.parent / "config.json"
+    if model.parent.name != "checkpoints" or not path.is_file():
+        return None
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or not all(name in config for name in _SECTIONS):
+            return None
+        env, rollout = EnvConfig.model_validate(config["env"]), RolloutConfig.model_validate(config["rollout"])
+        evaluation = EvalConfig.model_validate(config["eval"])
+    except (OSError, ValueError) as error:
+        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+        raise DataError(
+            f"can't read how the checkpoint {model.name} was trained: {path} is damaged or of another version ({reason}); "
+            "restore it, or copy the model folder elsewhere and give dialogue, history and system prompt yourself"
+        ) from None
+    agent = {
+        "temperature": evaluation.temperature,
+        "max_response_tokens": rollout.max_response_tokens,
+        "max_row_tokens": rollout.max_row_tokens,
+    }
+    return TrainingSettings(folder=path.parent, recipe=env.recipe(), agent=agent)
