@@ -176,7 +176,7 @@ def test_options_reach_a_python_class(module):
         ("openai:m", {"base_url": 5}, "can't use the base_url given"),
         ("openai:m", {"base_url": "http://x:99999"}, "port from 1 to 65535"),
         ("openai:m", {"base_url": "http://"}, "needs a host"),
-        ("openai:m", {"base_url": "http://x:y"}, "is no address"),
+        ("openai:m", {"base_url": "http://x:y"}, "is not a valid address"),
         ("exec:cat", {"env": {"A": 1}}, "can't use the env given"),
         ("exec:cat", {"per": "sesion"}, "per must be"),
     ],
