@@ -152,14 +152,14 @@ def _without_secret(argument: str) -> str:
 
 def _rescore(run: Path, out: Path | None, prices: str | None, console: Console) -> int:
     from empg_gym.evaluation import rescore
-    from empg_gym.evaluation.folder import read_json
     from empg_gym.evaluation.rescoring import REPORT
     from empg_gym.evaluation.settings import read_prices
+    from empg_gym.runs.json_file import read_json
 
     folder = out or run / "rescored"
     summary = rescore(run, folder, prices=None if prices is None else read_prices(prices))
     _show(summary, folder, console)
-    found = read_json(folder / REPORT)
+    found = read_json(folder / REPORT, hint="score the run again")
     counts = ", ".join(f"{found[name]} {text}" for name, text in _OUTCOMES.items() if found.get(name))
     console.print(f"{counts or 'no episodes'}; {len(found['changed'])} scores changed ({folder / REPORT})", highlight=False, markup=False)
     return 0

@@ -17,7 +17,8 @@ from typing import Any
 from rich.table import Table
 
 from empg_gym.errors import ConfigError
-from empg_gym.evaluation.folder import TRAJECTORIES, read_config
+from empg_gym.evaluation.folder import read_config
+from empg_gym.runs.folder import TRAJECTORIES
 from empg_gym.scoring.estimates import Value, values_by_task
 from empg_gym.scoring.format import with_interval
 from empg_gym.scoring.headline import headline_of

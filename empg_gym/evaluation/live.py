@@ -1,20 +1,20 @@
 """The live table of an evaluation: episodes done, results so far, time left.
 
-At a terminal the table is redrawn twice a second. Elsewhere (a log file, a pipe) a line is written at most every `QUIET_SECONDS`.
+On a terminal the table is redrawn twice a second. Elsewhere (a log file, a pipe) lines are written at most every `QUIET_SECONDS`.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.live import Live
 from rich.table import Table
 
 from empg_gym.data_name import with_data
+from empg_gym.runs.progress import LiveView
 from empg_gym.scoring.format import MISSING, clock, compact, with_interval
 from empg_gym.scoring.headline import headline_of
 from empg_gym.scoring.record import EpisodeRecord
@@ -27,47 +27,42 @@ class LiveTable:
     """Shows an evaluation on a console while it runs."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
-        self._live: Live | None = None
+        self._view = LiveView(console, self._table, self._lines, refresh_per_second=2, transient=True)
         self._totals: dict[str, int] = {}
         self._records: dict[str, list[EpisodeRecord]] = defaultdict(list)
         self._new: dict[str, int] = defaultdict(int)
-        self._began = self._said = 0.0
+        self._began = self._written = 0.0
 
     def note(self, text: str) -> None:
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """Show a line that stays."""
+        self._view.note(text)
 
     def begin(self, totals: Mapping[str, int], done: Sequence[EpisodeRecord]) -> None:
+        """Start with the number of episodes of each environment and the records of a resumed run."""
         self._totals = dict(totals)
         for record in done:
             self._records[record.env].append(record)
-        self._began = self._said = time.monotonic()
+        self._began = self._written = time.monotonic()
         if done:
-            self._console.print(f"resuming: {len(done)} of {sum(totals.values())} episodes are done", highlight=False)
-        if self._console.is_terminal:
-            self._live = Live(get_renderable=self._table, console=self._console, refresh_per_second=2, transient=True)
-            self._live.start()
+            self.note(f"resuming: {len(done)} of {sum(totals.values())} episodes are done")
+        self._view.start()
 
     def episode(self, record: EpisodeRecord) -> None:
+        """Add a finished episode."""
         self._records[record.env].append(record)
         self._new[record.env] += 1
-        if self._live is None and time.monotonic() - self._said >= QUIET_SECONDS:
-            self._said = time.monotonic()
-            self._say()
+        if time.monotonic() - self._written >= QUIET_SECONDS:
+            self._written = time.monotonic()
+            self._view.write_lines()
 
     def end(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        """Stop showing the table."""
+        self._view.stop()
 
-    def _say(self) -> None:
+    def _lines(self) -> Iterator[str]:
         for env in self._totals:
             done, success, _, tokens, errors, rate, left = self._cells(env)
-            self._console.print(
-                f"{env}: {done} episodes, success {success} %, {tokens} tokens, {errors} errors, {rate} episodes/s, {left} left",
-                highlight=False,
-                soft_wrap=True,
-            )
+            yield f"{env}: {done} episodes, success {success} %, {tokens} tokens, {errors} errors, {rate} episodes/s, {left} left"
 
     def _table(self) -> Table:
         table = Table("environment", "episodes", "success %", "score", "tokens", "errors", "episodes/s", "left", box=None, pad_edge=False)

@@ -22,6 +22,11 @@ from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder
 from empg_gym.evaluation.summary import Summary, merge, versions
 from empg_gym.recipe import EnvRecipe
 from empg_gym.registration import find_id
+from empg_gym.evaluation.environments import Conversation, Source, find_id
+from empg_gym.evaluation.folder import HINT, read_config
+from empg_gym.evaluation.summary import Summary, merge, versions
+from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder
+from empg_gym.runs.json_file import read_json, write_json
 from empg_gym.scoring.aggregate import aggregate
 from empg_gym.scoring.prices import Prices
 from empg_gym.scoring.record import EpisodeRecord, record_of
@@ -70,7 +75,7 @@ def _rescore(run: Path, config: dict[str, Any], folder: Path, prices: Prices | N
     finally:
         for judge in judges.values():
             judge.close()
-    saved = read_json(run / SUMMARY) if (run / SUMMARY).exists() else {}
+    saved = read_json(run / SUMMARY, hint=HINT) if (run / SUMMARY).exists() else {}
     results = {
         key: merge({**judges[key].facts, "seed": config.get("seed"), "repeats": config.get("repeats")}, _numbers(key, records, prices))
         for key in environments

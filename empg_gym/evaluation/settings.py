@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from empg_gym.errors import ConfigError, DataError, nearest
 from empg_gym.rollout import Limits
+from empg_gym.runs.overrides import apply_overrides, parse_override
 from empg_gym.scoring.prices import PRICES_EXPECTED, Prices
 
 _GROUPS = ("env", "agent", "limits")
@@ -30,26 +30,20 @@ class Settings:
 def read_settings(texts: Iterable[str]) -> Settings:
     """Read `env.KEY=VALUE`, `env.NAME.KEY=VALUE` (one environment only), `agent.KEY=VALUE` and `limits.KEY=VALUE`.
 
-    A value is JSON where it can be read as such, else text.
+    Values are read as `empg_gym.runs.overrides` describes.
 
     Raises:
         ConfigError: none of these forms.
     """
+    texts = list(texts)
     groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
     for text in texts:
-        path, equals, raw = text.partition("=")
-        group, _, key = path.strip().partition(".")
-        if not equals or not key:
-            raise ConfigError(f"--set takes env.KEY=VALUE, agent.KEY=VALUE or limits.KEY=VALUE, not {text!r}")
-        if group not in groups:
-            raise ConfigError(f"--set {text!r}: unknown group {group!r}; {nearest(group, _GROUPS)}")
-        place = groups[group]
-        if group == "env" and "." in key:
-            name, _, key = key.partition(".")
-            place = place.setdefault(name, {})
-            if not isinstance(place, dict):
-                raise ConfigError(f"--set {text!r}: env.{name} has a value already")
-        place[key] = _value(raw.strip())
+        path, _ = parse_override(text)
+        if path[0] not in groups:
+            raise ConfigError(f"--set {text}: unknown section {path[0]!r}; {nearest(path[0], groups)}")
+        if len(path) == 1:
+            raise ConfigError(f"--set {text}: {path[0]} is a section, expected {path[0]}.KEY=VALUE")
+    apply_overrides(groups, texts)
     return Settings(**groups)
 
 
@@ -110,10 +104,3 @@ def read_prices(text: str) -> Prices:
         return Prices(*(float(part) for part in text.split(",")))
     except (TypeError, ValueError):
         raise ConfigError(f"{PRICES_EXPECTED}, such as 0.15,0.60; not {text!r}") from None
-
-
-def _value(raw: str) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return raw

@@ -12,16 +12,17 @@ Rules:
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from empg_gym.errors import DataError
 from empg_gym.report.episodes import EpisodeStore
 from empg_gym.report.metrics import Line, read_metrics
+from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES
+from empg_gym.runs.json_file import read_json
 from empg_gym.trajectory import Trajectory
 
-_FILES = ("config.json", "metrics.jsonl", "trajectories.jsonl", "summary.json")
+_FILES = (CONFIG, "metrics.jsonl", TRAJECTORIES, SUMMARY)
 
 
 class RunFolder:
@@ -37,7 +38,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.folder = path if path.is_dir() else path.parent
-        self._trajectories = path / "trajectories.jsonl" if path.is_dir() else path
+        self._trajectories = path / TRAJECTORIES if path.is_dir() else path
         if not path.exists():
             raise DataError(f"no run at {path}: expected a folder that `empg-gym train` or `empg-gym eval` wrote")
         if path.is_dir() and not any((path / name).is_file() for name in _FILES):
@@ -62,8 +63,8 @@ class RunFolder:
         if signature == self._signature:
             return False
         if self.path.is_dir():
-            self.config = _read_object(self.path / "config.json")
-            self.summary = _read_object(self.path / "summary.json")
+            self.config = _read_object(self.path / CONFIG)
+            self.summary = _read_object(self.path / SUMMARY)
             self.metrics = read_metrics(self.path / "metrics.jsonl")
         self._read_trajectories()
         self._signature = signature
@@ -97,12 +98,4 @@ def _stamp(path: Path) -> tuple[int, int, int]:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path} can't be read: expected JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise DataError(f"{path} can't be read: expected a JSON object, not {type(value).__name__}")
-    return value
+    return read_json(path, hint="put the file back, or remove it to leave it out of the report") if path.is_file() else {}

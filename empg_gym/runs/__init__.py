@@ -1,1 +1,11 @@
-"""Run folders: lock, atomic writes, JSON, resuming, overrides, progress; shared by training and evaluation."""
+"""Run folders and configurations, shared by training and evaluation.
+
+folder       errors of writing to a folder, unused folders, folders that appear whole
+lock         one process at a time writes to a folder
+atomic_write, json_file
+             files are replaced whole; reading names what is damaged
+resume       a folder continues only with the configuration that began it
+overrides    the grammar of `--set`
+validation   one sentence for a mistake in a configuration
+progress     a live view on a terminal, plain lines elsewhere
+"""

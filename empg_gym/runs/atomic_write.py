@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def atomic_write(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader finds what was there before or all of `content` (text in UTF-8), whoever else writes it too.
+    """Replace a file so that readers see the old content or all of `content` (text as UTF-8), however many processes write to it.
 
-    What is unfinished lies beside it as `.NAME.PROCESS.THREAD`; only a kill leaves it there.
+    The unfinished file is `.NAME.PROCESS.THREAD` in the same folder; only a kill leaves it there.
 
     Raises:
-        OSError: it can't be written; what was there stays.
+        OSError: the file can't be written; the old content stays.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:

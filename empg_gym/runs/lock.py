@@ -1,8 +1,8 @@
-"""One process at a time writes to a run's folder, whoever started it.
+"""One process at a time writes to a run folder.
 
 Rules:
-    - The lock is on the folder itself (flock) and leaves no file in it. It ends with the process that holds it, however that ends.
-    - Where the file system knows no such locks, there is none.
+    - The lock is on the folder itself (flock) and creates no file. It ends with the process that holds it, even if that is killed.
+    - On file systems without such locks, nothing is locked.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class FolderLock:
     """The right to write to a folder, held until `close`.
 
     Args:
-        folder: a folder that is there.
+        folder: an existing folder.
 
     Raises:
-        OutputExistsError: another run holds it.
+        OutputExistsError: another run holds the lock.
         OSError: the folder can't be opened.
     """
 
@@ -33,10 +33,10 @@ class FolderLock:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self.close()
-            raise OutputExistsError(f"another run is writing to {folder}; wait for it or give another folder") from None
+            raise OutputExistsError(f"another run is writing to {folder}; wait for it or choose another folder with --out") from None
         except OSError:
             pass
 
     def close(self) -> None:
-        """Let another process write."""
+        """Release the lock."""
         self._free()

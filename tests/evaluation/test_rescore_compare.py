@@ -193,7 +193,7 @@ def test_a_failed_rescore_leaves_nothing_in_the_way_of_the_next(saved):
     assert rescore(saved).results[RUDE_ID]["episodes"] == 16
 
 
-@pytest.mark.parametrize("place, error", [("file", OutputExistsError), ("file/below", DataError)])
+@pytest.mark.parametrize("place, error", [("file", OutputExistsError), ("file/below", ConfigError)])
 def test_new_scores_do_not_go_into_a_file(saved, tmp_path, place, error):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(error):

@@ -1,4 +1,4 @@
-"""Run folders: killed, gone on with, refused, torn, shared."""
+"""Run folders: killed, resumed, refused, torn, shared."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def without_times(data):
     return data
 
 
-def test_killed_twice_and_gone_on_with(tmp_path):
+def test_killed_twice_and_resumed(tmp_path):
     folder, root = tmp_path / "run", Path(__file__).parents[2]
     kept: list[str] = []
     for least in (5, 30):
@@ -57,9 +57,9 @@ def test_killed_twice_and_gone_on_with(tmp_path):
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-        assert process.returncode == -signal.SIGKILL, "it was to be killed in the middle"
+        assert process.returncode == -signal.SIGKILL, "it should be killed midway"
         now = (folder / "trajectories.jsonl").read_text().splitlines()
-        assert now[: len(kept)] == kept, "what was done stays as it was"
+        assert now[: len(kept)] == kept, "finished episodes stay as they were"
         kept = [line for line in now if line.endswith("}")]
         assert not (folder / "summary.json").exists()
     options = {"agent_options": {"seconds": 0.05}, "episodes": 40, "repeats": 2}
@@ -116,10 +116,10 @@ def test_only_what_failed_is_run_again(tmp_path):
 
 
 class _Killed(BaseException):
-    """Stands for a kill."""
+    """Simulates a kill."""
 
 
-@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+@pytest.mark.parametrize("writes", range(7))
 def test_failures_are_moved_once_however_a_move_is_cut_off(tmp_path, monkeypatch, writes):
     folder, path = tmp_path / "run", "python:tests.evaluation.player:SlowPlayer"
     marker = tmp_path / "marker"
@@ -138,7 +138,7 @@ def test_failures_are_moved_once_however_a_move_is_cut_off(tmp_path, monkeypatch
         return write
 
     with monkeypatch.context() as patch, pytest.raises(_Killed):
-        patch.setattr(Path, "write_text", counted(Path.write_text))
+        patch.setattr(Path, "write_bytes", counted(Path.write_bytes))
         patch.setattr(Path, "replace", counted(Path.replace))
         run(folder, path, retries=0, **options)
     again = run(folder, path, retries=0, **options).errors
@@ -152,12 +152,12 @@ def test_failures_are_moved_once_however_a_move_is_cut_off(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "change, sign",
     [
-        ({"repeats": 3}, "repeats is 2 there and 3 now"),
+        ({"repeats": 3}, "repeats was 2, is now 3"),
         ({"seed": 1}, "seed"),
-        ({"agent": "expert"}, 'agent.name is "random" there and "expert" now'),
+        ({"agent": "expert"}, 'agent.name was "random", is now "expert"'),
         ({"env_kwargs": {"length": 2}}, "length"),
         ({"split": "train"}, "split"),
-        ({"dialogue": "react"}, 'dialogue is "think-action" there and "react" now'),
+        ({"dialogue": "react"}, 'dialogue was "think-action", is now "react"'),
         ({"show_admissible": True}, "show_admissible"),
     ],
 )
@@ -174,15 +174,15 @@ def test_another_configuration_is_refused(tmp_path, change, sign):
     [
         (
             ["test-1", "test-2", "test-9"],
-            'has 3 entries there and 3 entries now, the first difference is entry 3: "test-3" there, "test-9"',
+            'had 3 entries, now has 3 entries; the first difference is entry 3: was "test-3", is now "test-9"',
         ),
-        (["test-1"], 'has 3 entries there and 1 entry now, the first difference is entry 2: "test-2" there, nothing'),
-        ([1, 2, 3, 4], 'has 3 entries there and 4 entries now, the first difference is entry 4: nothing there, "test-4"'),
+        (["test-1"], 'had 3 entries, now has 1 entry; the first difference is entry 2: was "test-2", is now nothing'),
+        ([1, 2, 3, 4], 'had 3 entries, now has 4 entries; the first difference is entry 4: was nothing, is now "test-4"'),
     ],
 )
-def test_other_tasks_are_told_apart(tmp_path, tasks, said):
+def test_other_tasks_are_named(tmp_path, tasks, said):
     run(tmp_path / "run", episodes=None, tasks=[1, 2, 3])
-    with pytest.raises(OutputExistsError, match=re.escape(f"environments.{TOY_ID}.tasks {said} now. Give")):
+    with pytest.raises(OutputExistsError, match=re.escape(f"environments.{TOY_ID}.tasks {said}; resume with")):
         run(tmp_path / "run", episodes=None, tasks=tasks)
 
 
@@ -192,8 +192,8 @@ def test_concurrency_retries_and_prices_may_change(tmp_path):
     assert summary.results[TOY_ID]["cost"] is not None
 
 
-def test_the_folder_of_a_version_that_told_less_is_gone_on_with(tmp_path):
-    """Where the data and the options come from is said besides; what was played is in the arguments and the fingerprint."""
+def test_the_folder_of_a_version_that_recorded_less_is_resumed(tmp_path):
+    """The origin of data and options is extra; the arguments and the fingerprint identify what was played."""
 
     def play(**options):
         return evaluate("alfworld", "expert", tasks=[0], out=tmp_path / "run", env_kwargs={"size": "small"}, **options)
@@ -246,13 +246,13 @@ def test_one_process_writes_at_a_time(tmp_path):
 
 
 class Stops:
-    """Fails for the user to mend after some turns."""
+    """Raises an error for the user to fix after some steps."""
 
-    name, turns = "stops", 10
+    name, steps = "stops", 10
 
     def act(self, messages, *, tools=None):
-        self.turns -= 1
-        if self.turns < 0:
+        self.steps -= 1
+        if self.steps < 0:
             raise ConfigError("the key was taken back")
         return "<think></think><action>open door 1</action>"
 

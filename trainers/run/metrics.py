@@ -1,7 +1,7 @@
-"""Metrics of a run: `metrics.jsonl`, one JSON object a step, and the same numbers for TensorBoard.
+"""Metrics of a run: `metrics.jsonl`, one JSON object per step, and the same numbers for TensorBoard.
 
-A resumed run cuts the file behind the step that it resumes from, so that every step stands there once. TensorBoard is told the same
-(`purge_step`). It knows one axis of steps a folder, so each phase has a folder of its own: `tensorboard/warmstart`, `tensorboard/rl`.
+A resumed run cuts the file after the step that it resumes from, so that every step is in it once; TensorBoard does the same
+(`purge_step`). TensorBoard has one axis of steps per folder, so each phase has its own: `tensorboard/warmstart`, `tensorboard/rl`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from empg_gym.runs.atomic_write import atomic_write
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -25,8 +27,8 @@ class MetricsWriter:
     """Appends to the metrics of a run folder.
 
     Args:
-        folder: of the run.
-        resumed: (phase, step) that the run goes on from; None where it begins.
+        folder: the run folder.
+        resumed: (phase, step) that the run resumes from; None for a new run.
     """
 
     def __init__(self, folder: Path, resumed: tuple[str, int] | None = None) -> None:
@@ -36,7 +38,7 @@ class MetricsWriter:
         self._boards: dict[str, SummaryWriter] = {}
 
     def write(self, phase: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
-        """Write the numbers of a step; what is not finite is left out, since JSON has no word for it."""
+        """Write the numbers of a step; NaN and infinities are left out, since JSON lacks them."""
         finite = {name: float(value) for name, value in values.items() if math.isfinite(value)}
         self._lines.write(json.dumps({"phase": phase, "step": step, "seconds": round(seconds, 3), **finite}) + "\n")
         self._lines.flush()
@@ -53,7 +55,7 @@ class MetricsWriter:
         from torch.utils.tensorboard import SummaryWriter
 
         if phase not in self._boards:
-            # A phase that this run begins may have been begun before: all of it is purged then.
+            # A phase that this run begins may have been begun by a killed one: purge all of it.
             self._boards[phase] = SummaryWriter(str(self.folder / BOARD / phase), purge_step=self._purge.get(phase, 0))
         return self._boards[phase]
 
@@ -65,20 +67,22 @@ class MetricsWriter:
 
 
 def keep_until(path: Path, phase: str, step: int) -> None:
-    """Cut a JSON-lines file behind (phase, step), in one move; lines name their phase and step at the top or in `info`."""
+    """Cut a JSON-lines file after (phase, step), whole or not at all; lines name their phase and step at the top level or in `info`.
+
+    Raises:
+        OSError: the file can't be written; the old content stays.
+    """
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+    for line in path.read_bytes().split(b"\n"):
         place = _place(line)
         if place is not None and place <= (PHASES.index(phase), step):
-            kept.append(line)
-    partial = path.with_name(f".{path.name}")
-    partial.write_text("".join(kept), encoding="utf-8")
-    partial.replace(path)
+            kept.append(line + b"\n")
+    atomic_write(path, b"".join(kept))
 
 
-def _place(line: str) -> tuple[int, int] | None:
+def _place(line: bytes) -> tuple[int, int] | None:
     """Return (index of the phase, step) of a line; None for the torn last line of a killed run."""
     try:
         record: dict[str, Any] = json.loads(line)

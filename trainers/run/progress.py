@@ -1,15 +1,15 @@
-"""What a run shows while it runs: a live view on a terminal, plain lines everywhere else."""
+"""What a training run shows: phases, the metrics of the latest step, evaluations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from empg_gym.runs.progress import LiveView
 from empg_gym.trainers.run.evaluation import EvaluationResult
 
 SHOWN = {
@@ -29,7 +29,7 @@ class ProgressView:
     """Shows phases, steps and evaluations.
 
     Args:
-        console: where to; without a terminal behind it, every `every`-th step is one line.
+        console: the output; without a terminal, every `every`-th step is one line.
         every: steps between lines.
     """
 
@@ -41,34 +41,31 @@ class ProgressView:
         )
         self._bar: TaskID | None = None
         self._values: dict[str, float] = {}
-        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=4) if console.is_terminal else None
-        self._phase, self._total = "", 0
-        self._said: set[str] = set()
+        self._phase, self._step, self._total = "", 0, 0
+        self._view = LiveView(console, self._render, self._lines, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> ProgressView:
-        if self._live is not None:
-            self._live.start()
+        self._view.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._view.stop()
 
     def phase(self, phase: str, total: int, done: int = 0) -> None:
-        """Begin a phase of `total` steps."""
+        """Begin a phase of `total` steps, `done` of which an earlier run has done."""
         self._phase, self._total, self._values = phase, total, {}
         self._bar = self._bars.add_task(TITLES[phase], total=total, completed=done)
-        if self._live is None:
-            self.message(f"{TITLES[phase]}: {total} steps" + (f", {done} of them done" if done else ""))
+        if not self._view.is_live:
+            self.message(f"{TITLES[phase]}: {total} steps" + (f", {done} already done" if done else ""))
 
     def step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Show the numbers of a finished step."""
+        self._step = step
         self._values |= {name: metrics[name] for name in SHOWN if name in metrics}
         if self._bar is not None:
             self._bars.update(self._bar, completed=step)
-        if self._live is None and (step % self.every == 0 or step == self._total):
-            shown = " · ".join(f"{SHOWN[name]} {_number(value)}" for name, value in self._values.items())
-            self.message(f"{TITLES[self._phase]} {step}/{self._total} · {shown}")
+        if step % self.every == 0 or step == self._total:
+            self._view.write_lines()
 
     def evaluation(self, title: str, results: Sequence[EvaluationResult]) -> None:
         """Show the results of an evaluation in one line."""
@@ -77,17 +74,19 @@ class ProgressView:
 
     def message(self, text: str) -> None:
         """Show a line that stays."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._view.note(text)
 
     def once(self, text: str) -> None:
         """Show a line that stays, the first time only."""
-        if text not in self._said:
-            self._said.add(text)
-            self.message(text)
+        self._view.note_once(text)
 
     def table(self, table: Table) -> None:
         """Show a table that stays."""
         self.console.print(table)
+
+    def _lines(self) -> Iterator[str]:
+        shown = " · ".join(f"{SHOWN[name]} {_number(value)}" for name, value in self._values.items())
+        yield f"{TITLES[self._phase]} {self._step}/{self._total} · {shown}"
 
     def _render(self) -> Group:
         numbers = Table.grid(padding=(0, 2))
@@ -96,7 +95,7 @@ class ProgressView:
 
 
 def before_and_after(before: Sequence[EvaluationResult], after: Sequence[EvaluationResult]) -> Table:
-    """Return the table of a run: success on each split before reinforcement and after it."""
+    """Return the table of a run: success on each split before and after reinforcement."""
     table = Table(title="Success on held-out tasks (95 % interval)")
     for heading in ("split", "tasks", "after the warm start", "after reinforcement", "change"):
         table.add_column(heading, justify="left" if heading == "split" else "right")

@@ -22,6 +22,8 @@ import torch
 
 from empg_gym.errors import TrainingError
 from empg_gym.rollout import Limits, Rollout
+from empg_gym.runs.folder import SUMMARY, TRAJECTORIES
+from empg_gym.runs.json_file import write_json
 from empg_gym.trainers.collect.demonstrations import demonstrations
 from empg_gym.trainers.collect.environments import training_specs
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
@@ -29,7 +31,7 @@ from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.run.bundle import Workshop
 from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint
 from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator
-from empg_gym.trainers.run.folder import CHECKPOINTS, SAMPLES, SUMMARY, find_checkpoint, prepare, take, write_json
+from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, reset_run_files
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView, before_and_after
 from empg_gym.trainers.run.reinforce import UNSCORED, Reinforcement
@@ -65,8 +67,8 @@ class Trainer:
         # Names and options are checked before anything is written.
         Reinforcement(Optimizer(self.workshop.policy, config.rl.optimizer, 1), config)
         self._began = time.monotonic() - self.state.seconds
-        self._lock = take(config, checkpoint)
-        prepare(config, None if checkpoint is None else self.state)
+        self._lock = lock_run_folder(config, checkpoint)
+        reset_run_files(config, None if checkpoint is None else self.state)
         self._metrics = MetricsWriter(self.folder, None if checkpoint is None else (self.state.phase, self.state.step))
 
     def run(self) -> dict[str, Any]:
@@ -178,7 +180,7 @@ class Trainer:
         shown = sorted(trajectories, key=lambda item: (item.repeat, item.group))[: self.config.run.samples]
         for trajectory in shown:
             trajectory.info |= {"phase": self.state.phase, "step": step, "kind": kind}
-        write_trajectories(self.folder / SAMPLES, shown)
+        write_trajectories(self.folder / TRAJECTORIES, shown)
 
     def _finish(self) -> dict[str, Any]:
         evaluations = self.state.evaluations

@@ -76,9 +76,9 @@ def test_files_that_cannot_be_read(tmp_path):
         load_config(broken)
 
 
-@pytest.mark.parametrize("override", ["rl.steps", "=3", "rl..steps=3"])
+@pytest.mark.parametrize("override", ["rl.steps", "=3", "rl..steps=3", "rl.steps.=3"])
 def test_malformed_overrides(tmp_path, override):
     path = tmp_path / "c.toml"
     path.write_text('[model]\nname = "x"\n')
-    with pytest.raises(ConfigError, match="--set expects section"):
+    with pytest.raises(ConfigError, match="--set expects SECTION"):
         load_config(path, [override])

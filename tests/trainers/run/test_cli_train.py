@@ -114,7 +114,7 @@ def test_a_dry_run_finds_what_a_run_would_refuse(empg_gym, setting, sentence):
         ([TINY, "--out", "a\0b"], "run.out: expected the path of a folder"),
         ([TINY, "--out", __file__], "test_cli_train.py is a file"),
         ([TINY, "--out", f"{__file__}/run", "--resume"], "test_cli_train.py is a file"),
-        ([TINY, "--out", "n" * 300], "can't be used: File name too long"),
+        ([TINY, "--out", "n" * 300], "can't be written to: File name too long"),
     ],
 )
 def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path, empg_gym, arguments, sentence):
@@ -147,7 +147,7 @@ def test_a_whole_run_and_its_folder(tmp_path, empg_gym):
 
     used = empg_gym("train", TINY, "--out", folder, *settings)
     assert used.returncode == 2
-    assert "holds a training run already; go on with it with --resume" in used.stderr.replace("\n", " ")
+    assert "already holds a training run; resume it with --resume" in used.stderr.replace("\n", " ")
     assert json.loads((folder / "summary.json").read_text()) == summary
 
 

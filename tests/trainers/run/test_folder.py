@@ -1,4 +1,4 @@
-"""Run folders: where a run may start, where it goes on, and what is said of a damaged one."""
+"""Run folders: where a run may start, where it resumes, and how a damaged one is reported."""
 
 import io
 import json
@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
-from empg_gym.trainers.run.folder import find_checkpoint, is_finished, prepare, take
+from empg_gym.trainers.run.folder import find_checkpoint, is_finished, lock_run_folder, reset_run_files
 from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.trainer import Trainer
 from tests.trainers.corridor import corridor_config
@@ -37,9 +37,9 @@ def run(whole, tmp_path):
 
 
 def test_resume_starts_where_there_is_no_checkpoint_yet(tmp_path):
-    """Killed before the first checkpoint: what stands there goes, and the run starts from its beginning."""
+    """Killed before the first checkpoint: its files are removed, and the run starts from the beginning."""
     config = short_config(tmp_path)
-    prepare(config, None)
+    reset_run_files(config, None)
     (tmp_path / "metrics.jsonl").write_text('{"phase": "warmstart", "step": 1, "seconds": 0.1}\n')
     (tmp_path / "trajectories.jsonl").write_text("{}\n")
     (tmp_path / "checkpoints" / ".partial-warmstart-000002").mkdir(parents=True)
@@ -98,22 +98,22 @@ def test_a_damaged_folder_is_named_and_left_as_it_is(run, name, damage):
 
 def test_one_run_writes_at_a_time(run):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    lock = take(short_config(run), run / "checkpoints" / "rl-000001")
+    lock = lock_run_folder(short_config(run), run / "checkpoints" / "rl-000001")
     for action in (train, is_finished, lambda config: find_checkpoint(config, resume=False)):
         with pytest.raises(OutputExistsError, match="another run is writing to"):
             action(short_config(run))
     with pytest.raises(OutputExistsError, match="another run is writing to"):
-        take(short_config(run), run / "checkpoints" / "rl-000001")
+        lock_run_folder(short_config(run), run / "checkpoints" / "rl-000001")
     lock.close()
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert is_finished(short_config(run))
 
 
-def test_a_run_that_came_between_keeps_its_folder(run):
-    """Two runs found the folder empty; one of them was through before the other took it."""
-    with pytest.raises(OutputExistsError, match=r"has written to .* meanwhile"):
-        take(short_config(run), None)
-    take(short_config(run), run / "checkpoints" / "rl-000001").close()
+def test_a_run_that_started_in_between_keeps_its_folder(run):
+    """Two runs found the folder empty; one finished before the other locked it."""
+    with pytest.raises(OutputExistsError, match=r"has just written to"):
+        lock_run_folder(short_config(run), None)
+    lock_run_folder(short_config(run), run / "checkpoints" / "rl-000001").close()
 
 
 def test_a_run_holds_its_folder_to_its_end(tmp_path, monkeypatch):
@@ -144,6 +144,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
-    for action in (take, prepare):
-        with pytest.raises(ConfigError, match="can't be used: Read-only file system"):
+    for action in (lock_run_folder, reset_run_files):
+        with pytest.raises(ConfigError, match="can't be written to: Read-only file system"):
             action(config, None)

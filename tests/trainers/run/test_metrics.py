@@ -32,13 +32,13 @@ def test_a_cut_that_breaks_off_leaves_the_file_whole(tmp_path, monkeypatch):
     path = tmp_path / METRICS
     path.write_text('{"phase": "rl", "step": 1}\n{"phase": "rl", "step": 2}\n')
     whole = path.read_text()
-    write = Path.write_text
+    write = Path.write_bytes
 
-    def half(self, text, **options):
-        write(self, text[: len(text) // 2], **options)
+    def half(self, content):
+        write(self, content[: len(content) // 2])
         raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match="disk full"):
         keep_until(path, "rl", 1)
-    assert path.read_text() == whole
+    assert path.read_text() == whole and list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,70 @@
+"""Output folders: whether they can be written to, whether they are in use, and folders that appear whole."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from empg_gym.errors import ConfigError, OutputExistsError
+
+CONFIG, TRAJECTORIES, SUMMARY = "config.json", "trajectories.jsonl", "summary.json"
+"""Files that every run folder has."""
+
+
+@contextlib.contextmanager
+def writing_to(folder: Path) -> Iterator[None]:
+    """Turn an OSError of the block into one sentence about the output folder.
+
+    Raises:
+        ConfigError: the folder can't be written to.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{folder} can't be written to: {error.strerror or error}; choose another folder with --out") from None
+
+
+def check_writable(folder: Path) -> None:
+    """Check a folder, or the folder that it would be created in, without creating anything.
+
+    Raises:
+        ConfigError: the folder can't be created or written to.
+    """
+    with writing_to(folder):
+        existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+        if not existing.is_dir():
+            raise NotADirectoryError(f"{existing} is a file")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(f"no permission to write to {existing}")
+
+
+def is_unused(folder: Path) -> bool:
+    """Whether the folder is missing, empty, or holds only the unfinished first file of a killed run."""
+    return not folder.exists() or all(path.name.startswith(f".{CONFIG}.") for path in folder.iterdir())
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill; it becomes `path` when the block ends, or is removed when the block fails.
+
+    Raises:
+        OutputExistsError: `path` exists and is not an empty folder, or is the working folder, which can't be replaced.
+        ConfigError: `path` can't be written to.
+    """
+    path = path.resolve()
+    with writing_to(path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputExistsError(f"{path} is not empty or not a folder; remove it or choose another folder with --out")
+        if path == Path.cwd().resolve():
+            raise OutputExistsError(f"{path} is the working folder, which can't be replaced; choose another folder with --out")
+        building = path.with_name(f".{path.name}.{os.getpid()}")
+        building.mkdir(parents=True)
+    try:
+        yield building
+        with writing_to(path):
+            building.replace(path)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
