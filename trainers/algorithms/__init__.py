@@ -42,7 +42,17 @@ def get_policy_loss(name: str, options: Mapping[str, Any] | None = None) -> Call
     return POLICY_LOSSES.bind(name, options or {})
 
 
-from empg_gym.trainers.algorithms import aepo_loss, empg, grpo, gspo, ppo_clip  # noqa: E402 (they register themselves here)
+from empg_gym.trainers.algorithms import (  # noqa: E402 (they register themselves here)
+    aepo_loss,
+    empg,
+    g2po,
+    gigpo,
+    graph_gpo,
+    grpo,
+    gspo,
+    hgpo,
+    ppo_clip,
+)
 
 __all__ = [
     "ADVANTAGES",
@@ -55,10 +65,14 @@ __all__ = [
     "RolloutSteps",
     "aepo_loss",
     "empg",
+    "g2po",
     "get_advantage",
     "get_policy_loss",
+    "gigpo",
+    "graph_gpo",
     "grpo",
     "gspo",
+    "hgpo",
     "option_names",
     "ppo_clip",
     "register_advantage",

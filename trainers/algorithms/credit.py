@@ -118,12 +118,9 @@ def normalise(
         [n]; exactly 0 where all values of an id are equal.
     """
     group, count = group_sizes(ids)
-    total = torch.zeros(len(count), dtype=values.dtype, device=values.device)
-    centred = values - (total.index_add(0, group, values) / count)[group]
-    low, high = (total.scatter_reduce(0, group, values, how, include_self=False) for how in ("amin", "amax"))
-    centred = torch.where((low == high)[group], 0.0, centred)
+    centred = torch.where(_varies(values, group, count), values - _means(values, group, count), 0.0)
     if scale:
-        variance = total.index_add(0, group, centred.square()) / (count - ddof).clamp(min=1)
+        variance = _totals(centred.square(), group, count) / (count - ddof).clamp(min=1)
         centred = centred / (variance.sqrt()[group] + epsilon)
     if singleton == "keep":
         return torch.where((count == 1)[group], values / (1.0 + epsilon) if scale else values, centred)
@@ -134,6 +131,30 @@ def group_sizes(ids: Tensor) -> tuple[Tensor, Tensor]:
     """Return [n] ids renumbered from 0, and the number of values with each."""
     _, group, count = ids.unique(return_inverse=True, return_counts=True)
     return group, count
+
+
+def group_means(values: Tensor, ids: Tensor) -> Tensor:
+    """Return [n] the mean of the values that share each value's id."""
+    return _means(values, *group_sizes(ids))
+
+
+def varies(values: Tensor, ids: Tensor) -> Tensor:
+    """Return [n] whether the values that share each value's id differ."""
+    return _varies(values, *group_sizes(ids))
+
+
+def _totals(values: Tensor, group: Tensor, count: Tensor) -> Tensor:
+    return torch.zeros(len(count), dtype=values.dtype, device=values.device).index_add(0, group, values)
+
+
+def _means(values: Tensor, group: Tensor, count: Tensor) -> Tensor:
+    return (_totals(values, group, count) / count)[group]
+
+
+def _varies(values: Tensor, group: Tensor, count: Tensor) -> Tensor:
+    empty = torch.zeros(len(count), dtype=values.dtype, device=values.device)
+    low, high = (empty.scatter_reduce(0, group, values, how, include_self=False) for how in ("amin", "amax"))
+    return (low != high)[group]
 
 
 def visits(ids: Tensor) -> Tensor:
@@ -169,14 +190,24 @@ def step_penalties(batch: RolloutSteps) -> Tensor:
     return torch.zeros_like(batch.step_rewards) if batch.penalties is None else batch.penalties
 
 
-def check_penalty(penalty: str) -> None:
-    """Refuse an unknown placement of the penalty.
+def check_choice(what: str, value: str, choices: Any) -> None:
+    """Refuse a value that is not in `choices`, a `Literal`.
 
     Raises:
         ConfigError: naming the nearest one.
     """
-    if penalty not in get_args(Penalty):
-        raise ConfigError(f"unknown penalty placement {penalty!r}; {nearest(penalty, get_args(Penalty))}")
+    if value not in get_args(choices):
+        raise ConfigError(f"unknown {what} {value!r}; {nearest(value, get_args(choices))}")
+
+
+def check_discount(method: str, gamma: float) -> None:
+    """Refuse a discount outside of [0, 1].
+
+    Raises:
+        ConfigError: naming the method and the value.
+    """
+    if not 0 <= gamma <= 1:
+        raise ConfigError(f"gamma of {method} must be between 0 and 1, not {gamma}")
 
 
 def before_normalisation(values: Tensor, batch: RolloutSteps, penalty: Penalty) -> Tensor:
