@@ -18,13 +18,10 @@ from typing import Any
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError, EMPGGymError
-from empg_gym.evaluation.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder, read_config, read_json, write_json
+from empg_gym.evaluation.folder import HINT, read_config
 from empg_gym.evaluation.summary import Summary, merge, versions
 from empg_gym.recipe import EnvRecipe
 from empg_gym.registration import find_id
-from empg_gym.evaluation.environments import Conversation, Source, find_id
-from empg_gym.evaluation.folder import HINT, read_config
-from empg_gym.evaluation.summary import Summary, merge, versions
 from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder
 from empg_gym.runs.json_file import read_json, write_json
 from empg_gym.scoring.aggregate import aggregate
