@@ -200,6 +200,15 @@ def check_choice(what: str, value: str, choices: Any) -> None:
         raise ConfigError(f"unknown {what} {value!r}; {nearest(value, get_args(choices))}")
 
 
+def check_penalty(penalty: str) -> None:
+    """Refuse an unknown placement of the penalty.
+
+    Raises:
+        ConfigError: naming the nearest one.
+    """
+    check_choice("penalty placement", penalty, Penalty)
+
+
 def check_discount(method: str, gamma: float) -> None:
     """Refuse a discount outside of [0, 1].
 

@@ -26,7 +26,7 @@ from empg_gym.trainers.algorithms.credit import (
     Penalty,
     after_normalisation,
     before_normalisation,
-    check_choice,
+    check_penalty,
     normalise,
     on_distinct_steps,
     penalised_rewards,
@@ -62,7 +62,7 @@ def episode_term(batch: RolloutSteps, *, scale: bool, epsilon: float, cross_step
     Raises:
         ConfigError: `penalty` is unknown.
     """
-    check_choice("penalty placement", penalty, Penalty)
+    check_penalty(penalty)
     rewards = penalised_rewards(batch, penalty)
     if not cross_steps:
         return advantages(rewards, batch.groups, scale=scale, epsilon=epsilon)[batch.trajectory]

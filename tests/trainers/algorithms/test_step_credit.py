@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empg_gym.errors import ConfigError, TrainingError
-from tests.trainers.algorithms.batches import (
+from tests.trainers.algorithms.step_batches import (
     batch_x,
     batches,
     close,
@@ -136,6 +136,14 @@ def test_what_can_not_be_used_is_refused(method):
         values(method, batch_x(), penalty="retrun")
     with pytest.raises(TrainingError, match="the reward of trajectory 2 is nan"):
         values(method, replace(batch_x(), rewards=doubles([1.0, 0.0, float("nan")])))
+
+
+@every_method
+@quick
+@given(batch=batches(), chosen=options)
+def test_empg_switched_off_is_the_base_bit_by_bit(method, batch, chosen):
+    off = values("empg", batch, k=0.0, zeta=0.0, center=False, base=method, base_options=chosen)
+    assert torch.equal(off, values(method, batch, **chosen))
 
 
 @every_method
