@@ -47,13 +47,13 @@ def choose_tasks(env: TextEnv, *, tasks: Sequence[str | int] | None, episodes: i
         raise ConfigError(f"episodes must be at least 1, not {episodes}")
     if episodes > env.num_tasks:
         raise ConfigError(f"split {env.split!r} of {env.benchmark} has {env.num_tasks} tasks, fewer than episodes={episodes}; use repeats")
-    return draw_tasks(env, episodes, seed)
+    return [env.task_id(index) for index in draw_indices(env.num_tasks, episodes, seed)]
 
 
-def draw_tasks(env: TextEnv, episodes: int, seed: int) -> list[str]:
-    """Return the ids of `episodes` drawn tasks, in the order of the split; all ids where the split has fewer."""
-    drawn = stream(seed, Stream.EVALUATION_TASKS).permutation(env.num_tasks)[:episodes]
-    return [env.task_id(int(index)) for index in sorted(drawn)]
+def draw_indices(num_tasks: int, episodes: int, seed: int) -> list[int]:
+    """Return the indices of `episodes` drawn tasks of a split of `num_tasks`, ascending; all of them if the split has fewer."""
+    drawn = stream(seed, Stream.EVALUATION_TASKS).permutation(num_tasks)[:episodes]
+    return sorted(int(index) for index in drawn)
 
 
 def episode_specs(tasks: Sequence[str], *, repeats: int = 1, seed: int) -> Iterator[EpisodeSpec]:

@@ -10,19 +10,19 @@ from empg_gym.rollout import EpisodeSpec
 from empg_gym.trainers.config.sections import TrainConfig
 
 
-def evaluation_environments(config: TrainConfig) -> tuple[dict[str, tuple[EnvRecipe, int]], dict[str, str]]:
-    """Return each evaluation split's recipe and number of tasks, and the splits that the data lacks with the reason.
+def evaluation_environments(config: TrainConfig) -> tuple[dict[str, tuple[EnvRecipe, tuple[str, ...]]], dict[str, str]]:
+    """Return each evaluation split's recipe and task ids, and the splits that the data lacks with the reason.
 
     Raises:
         MissingSplitError: the data has none of the splits.
         ConfigError: the environment or an option is unknown.
     """
-    found: dict[str, tuple[EnvRecipe, int]] = {}
+    found: dict[str, tuple[EnvRecipe, tuple[str, ...]]] = {}
     missing: dict[str, str] = {}
     for split in config.eval.splits:
         recipe = config.env.recipe(split)
         try:
-            found[split] = recipe, recipe.num_tasks()
+            found[split] = recipe, recipe.tasks()
         except MissingSplitError as error:
             missing[split] = str(error)
             if len(missing) == len(config.eval.splits):
@@ -50,13 +50,4 @@ def training_specs(seed: int, step: int, tasks: int, repeats: int, num_tasks: in
         EpisodeSpec(seed=int(seeds[group]), task=int(chosen[group]), group=group, repeat=repeat)
         for group in range(tasks)
         for repeat in range(repeats)
-    ]
-
-
-def evaluation_specs(seed: int, tasks: int, num_tasks: int) -> list[EpisodeSpec]:
-    """Return the fixed episodes of an evaluation, each with a seed of its own; a shorter list is the beginning of a longer one."""
-    chosen = np.random.default_rng([seed, 2]).permutation(num_tasks)[:tasks]
-    seeds = np.random.default_rng([seed, 3]).integers(2**31, size=len(chosen))
-    return [
-        EpisodeSpec(seed=int(own), task=int(task), group=position) for position, (task, own) in enumerate(zip(chosen, seeds, strict=True))
     ]

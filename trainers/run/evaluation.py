@@ -1,81 +1,115 @@
-"""Evaluation during training: fixed tasks, fixed seeds, one number a split and a table of task types."""
+"""Evaluation during training: the tasks, seeds and scores of `evaluate` with `episodes = eval.tasks` and `seed = eval.seed`.
+
+Rules:
+    - Which episodes are run is `empg_gym.rollout.plan`'s decision, the numbers are `empg_gym.scoring`'s. An episode that failed by an error
+      enters no rate; `errors` counts them.
+    - A split with fewer tasks than asked for is run whole.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
-
-import numpy as np
 
 from empg_gym.agents import AgentLike
 from empg_gym.rollout import Limits, Rollout
-from empg_gym.scoring.intervals import wilson
-from empg_gym.trainers.collect.environments import evaluation_environments, evaluation_specs
+from empg_gym.rollout.plan import draw_indices, episode_specs
+from empg_gym.scoring.actions import count_actions
+from empg_gym.scoring.estimates import Estimate, estimate_mean
+from empg_gym.scoring.headline import headline_of, headlines_by
+from empg_gym.scoring.record import record_of
+from empg_gym.trainers.collect.environments import evaluation_environments
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import require_episodes
-from empg_gym.trajectory import StopReason, Trajectory
+from empg_gym.trajectory import Trajectory
+
+METRICS = ("success", "score", "valid_action", "steps", "errors")
+"""Numbers of a result that the metrics of a step repeat as `eval/<split>/<name>`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResult:
-    """What a policy reached on a split."""
+    """The numbers of a policy on one split. Means, shares and intervals are over the scored episodes; None where there is none."""
 
     split: str
     tasks: int
-    """Episodes, failed ones included (they count as no success)."""
-    success: float
-    """Share of episodes."""
-    success_low: float
-    """Lower end of the 95 % Wilson interval of the share."""
-    success_high: float
-    score: float
+    """Episodes, one per task, errors included."""
+    errors: int = 0
+    """Episodes that failed by an error of the environment or the generator."""
+    success: float | None
+    """Share of successes."""
+    success_low: float | None
+    """Lower end of its 95 % interval."""
+    success_high: float | None
+    score: float | None
     """Mean score, 0..1."""
-    valid_action: float
+    score_low: float | None = None
+    """Lower end of its 95 % interval."""
+    score_high: float | None = None
+    valid_action: float | None
     """Share of steps whose action could be carried out."""
-    turns: float
-    """Steps of an episode, mean."""
-    failed_episodes: int
-    by_type: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Task type to {"tasks", "success"}."""
+    steps: float | None = None
+    """Mean number of steps."""
+    by_type: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    """Task type to {"tasks", "errors", "success"}."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return a dictionary that JSON can hold."""
+        """Return plain data."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> EvaluationResult:
+        """Return the result that `to_json` wrote; names that this release does not know are ignored."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in record.items() if name in known})
 
-def summarise(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResult:
-    """Summarise the episodes of an evaluation."""
-    types: dict[str, list[bool]] = defaultdict(list)
-    for trajectory in trajectories:
-        types[trajectory.task_type].append(trajectory.success)
-    steps = [step for trajectory in trajectories for step in trajectory.steps]
-    won = sum(trajectory.success for trajectory in trajectories)
-    low, high = wilson(won / len(trajectories), len(trajectories))
+    def metrics(self) -> dict[str, float]:
+        """Return the numbers for `metrics.jsonl`."""
+        values = {name: getattr(self, name) for name in METRICS}
+        return {f"eval/{self.split}/{name}": float(value) for name, value in values.items() if value is not None}
+
+
+def result_of(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResult:
+    """Return the numbers of a split's episodes."""
+    records = [record_of(trajectory) for trajectory in trajectories]
+    headline = headline_of(records)
+    steps = estimate_mean(records, lambda record: float(record.steps))
+    success, success_low, success_high = _flat(headline.success)
+    score, score_low, score_high = _flat(headline.score)
     return EvaluationResult(
         split=split,
-        tasks=len(trajectories),
-        success=won / len(trajectories),
-        success_low=low,
-        success_high=high,
-        score=float(np.mean([trajectory.score for trajectory in trajectories])),
-        valid_action=float(np.mean([step.valid_action for step in steps])) if steps else 0.0,
-        turns=len(steps) / len(trajectories),
-        failed_episodes=sum(trajectory.stop_reason is StopReason.ERROR for trajectory in trajectories),
-        by_type={name: {"tasks": len(wins), "success": float(np.mean(wins))} for name, wins in sorted(types.items()) if name},
+        tasks=headline.episodes,
+        errors=headline.errors,
+        success=success,
+        success_low=success_low,
+        success_high=success_high,
+        score=score,
+        score_low=score_low,
+        score_high=score_high,
+        valid_action=count_actions(records).valid_rate,
+        steps=None if steps is None else steps.mean,
+        by_type={
+            name: {"tasks": one.episodes, "errors": one.errors, "success": _flat(one.success)[0]}
+            for name, one in headlines_by(records, lambda record: record.task_type).items()
+        },
     )
 
 
+def _flat(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:
+    """Return (mean, low, high)."""
+    return (None, None, None) if estimate is None else (estimate.mean, *(estimate.interval or (None, None)))
+
+
 class Evaluator:
-    """Plays the fixed tasks of every evaluation split.
+    """Evaluates a policy on every evaluation split.
 
     Args:
         config: the whole configuration; `env`, `rollout` and `eval` are read here.
         agent: the policy's generator at the evaluation's temperature.
 
     Attributes:
-        missing: splits that are left out because the data does not have them, with the reason.
+        missing: splits that the data lacks, with the reason; they are left out.
 
     Raises:
         MissingSplitError: the data has none of the splits.
@@ -87,21 +121,23 @@ class Evaluator:
         settings = config.rollout
         limits = Limits(max_row_tokens=settings.max_row_tokens)
         self._rollouts = {
-            split: (Rollout(recipe, agent, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks)
-            for split, (recipe, num_tasks) in found.items()
+            split: (Rollout(recipe, agent, limits=limits, concurrency=settings.concurrency, retries=settings.retries), ids)
+            for split, (recipe, ids) in found.items()
         }
 
     def run(self, tasks: int) -> tuple[list[EvaluationResult], list[Trajectory]]:
-        """Evaluate on the first `tasks` of each split's fixed list; returns a result a split and all episodes.
+        """Evaluate on `tasks` drawn tasks of each split; return a result per split and all episodes.
 
         Raises:
             TrainingError: all episodes of a split failed.
         """
         results, episodes = [], []
-        for split, (rollout, num_tasks) in self._rollouts.items():
-            trajectories = rollout.run(evaluation_specs(self.config.eval.seed, tasks, num_tasks))
+        seed = self.config.eval.seed
+        for split, (rollout, ids) in self._rollouts.items():
+            drawn = [ids[index] for index in draw_indices(len(ids), tasks, seed)]
+            trajectories = rollout.run(list(episode_specs(drawn, seed=seed)))
             require_episodes(trajectories, f"the evaluation on {split}")
-            results.append(summarise(split, trajectories))
+            results.append(result_of(split, trajectories))
             episodes += trajectories
         return results, episodes
 

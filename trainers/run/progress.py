@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from empg_gym.runs.progress import LiveView
+from empg_gym.scoring.format import MISSING, counted, percent
 from empg_gym.trainers.run.evaluation import EvaluationResult
 
 SHOWN = {
@@ -69,7 +70,7 @@ class ProgressView:
 
     def evaluation(self, title: str, results: Sequence[EvaluationResult]) -> None:
         """Show the results of an evaluation in one line."""
-        parts = [f"{item.split} {item.success:.1%} of {item.tasks}" for item in results]
+        parts = [f"{item.split} {percent(item.success)} of {counted(item.tasks - item.errors, 'task')}{_errors(item)}" for item in results]
         self.message(f"{title}: success " + " · ".join(parts))
 
     def message(self, text: str) -> None:
@@ -96,15 +97,22 @@ class ProgressView:
 
 def before_and_after(before: Sequence[EvaluationResult], after: Sequence[EvaluationResult]) -> Table:
     """Return the table of a run: success on each split before and after reinforcement."""
-    table = Table(title="Success on held-out tasks (95 % interval)")
-    for heading in ("split", "tasks", "after the warm start", "after reinforcement", "change"):
+    table = Table(title="Success on held-out tasks (95 % interval, errors excluded)")
+    for heading in ("split", "tasks", "after the warm start", "errors", "after reinforcement", "errors", "change"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for first, last in zip(before, after, strict=True):
-        table.add_row(first.split, str(first.tasks), _share(first), _share(last), f"{100 * (last.success - first.success):+.1f} points")
+        change = MISSING if first.success is None or last.success is None else f"{100 * (last.success - first.success):+.1f} points"
+        table.add_row(first.split, str(first.tasks), _share(first), str(first.errors), _share(last), str(last.errors), change)
     return table
 
 
+def _errors(result: EvaluationResult) -> str:
+    return f" ({counted(result.errors, 'error')})" if result.errors else ""
+
+
 def _share(result: EvaluationResult) -> str:
+    if result.success is None or result.success_low is None or result.success_high is None:
+        return MISSING
     return f"{result.success:.1%} ({result.success_low:.0%}-{result.success_high:.0%})"
 
 

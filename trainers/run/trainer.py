@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +196,7 @@ class Trainer:
         }
         write_json(self.folder / SUMMARY, summary)
         if evaluations.get("before") and evaluations.get("after"):
-            pairs = ([EvaluationResult(**item) for item in evaluations[name]] for name in ("before", "after"))
+            pairs = ([EvaluationResult.from_json(item) for item in evaluations[name]] for name in ("before", "after"))
             self.view.table(before_and_after(*pairs))
         return summary
 
@@ -229,9 +229,8 @@ def _memory_errors() -> Iterator[None]:
         ) from error
 
 
-def _flat(results: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    names = ("success", "score", "valid_action", "turns")
-    return {f"eval/{item['split']}/{name}": float(item[name]) for item in results for name in names}
+def _flat(results: Sequence[dict[str, Any]]) -> dict[str, float]:
+    return {name: value for item in results for name, value in EvaluationResult.from_json(item).metrics().items()}
 
 
 def _rollout_speed(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:

@@ -6,10 +6,9 @@ import torch
 
 from empg_gym.errors import DataError
 from empg_gym.trainers.collect.demonstrations import DETOUR, demonstrate, demonstrations, supervised_rows, tokenizer_texts
-from empg_gym.trainers.collect.environments import evaluation_specs, training_specs
+from empg_gym.trainers.collect.environments import training_specs
 from empg_gym.trainers.generate.chat import ChatCodec
 from empg_gym.trainers.policy.models import FromScratch, load_model
-from empg_gym.trainers.run.evaluation import summarise
 from tests.trainers.corridor import Corridor, corridor_config
 
 CONFIG = corridor_config("unused", warmstart={"detours": 0.3, "episodes": 40, "only_solved": False})
@@ -78,20 +77,3 @@ def test_tasks_of_a_step_are_a_function_of_seed_and_step():
         first, second = specs[2 * group : 2 * group + 2]
         assert (first.task, first.seed) == (second.task, second.seed)
         assert first.agent_seed != second.agent_seed
-
-
-def test_evaluation_tasks_are_fixed_and_nested():
-    long, short = evaluation_specs(0, 50, 80), evaluation_specs(0, 20, 80)
-    assert long[:20] == short
-    assert len({item.task for item in long}) == 50
-    assert len({item.agent_seed for item in long}) == 50
-    assert len(evaluation_specs(0, 128, 100)) == 100
-
-
-def test_a_summary_counts_failed_episodes_as_lost(env):
-    episodes = [demonstrate(env, index, seed=0, detours=0.0) for index in range(3)]
-    lost = demonstrate(env, 3, seed=0, detours=0.0)
-    lost.success, lost.task_type = False, "odd"
-    result = summarise("test", [*episodes, lost])
-    assert (result.success, result.tasks, result.turns) == (0.75, 4, 2.0)
-    assert result.by_type == {"odd": {"tasks": 1, "success": 0.0}}
