@@ -22,7 +22,7 @@ from empg_gym.trainers.algorithms.credit import (
     success_rewards,
     visits,
 )
-from tests.trainers.algorithms.step_batches import batch_x, batches, close, doubles, quick, returns_reference, rows, steps_of, z
+from tests.trainers.algorithms.batches import batch_x, batches, close, doubles, quick, returns_reference, rows, steps_of, z
 
 numbers = st.lists(st.tuples(st.floats(-100, 100, width=32), st.integers(0, 3)), min_size=1, max_size=20)
 

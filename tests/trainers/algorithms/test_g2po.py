@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from empg_gym.trainers.algorithms import get_advantage
 from empg_gym.trainers.algorithms.credit import state_groups
 from empg_gym.trainers.algorithms.g2po import state_values
-from tests.trainers.algorithms.step_batches import batch_x, batches, close, doubles, episode_reference, quick, rows, steps_of, values, z
+from tests.trainers.algorithms.batches import batch_x, batches, close, doubles, episode_reference, quick, rows, steps_of, values, z
 
 EXAMPLE = {
     (True, False): [1.729538, 2.225718, 3.449435, -2.672613, 0.311287, -2.719516, -0.002512, 0.493668, -2.815005],

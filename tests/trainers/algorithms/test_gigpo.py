@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empg_gym.trainers.algorithms import RolloutSteps, get_advantage
-from tests.trainers.algorithms.step_batches import (
+from tests.trainers.algorithms.batches import (
     batch_x,
     batches,
     close,

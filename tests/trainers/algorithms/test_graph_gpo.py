@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import get_advantage
 from empg_gym.trainers.algorithms.graph_gpo import distances
-from tests.trainers.algorithms.step_batches import (
+from tests.trainers.algorithms.batches import (
     A,
     batch_x,
     batches,

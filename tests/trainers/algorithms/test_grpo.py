@@ -17,7 +17,7 @@ from empg_gym.trainers.algorithms import (
     register_advantage,
 )
 from empg_gym.trainers.algorithms.grpo import advantages
-from tests.trainers.algorithms.step_batches import batch_x, batches, close, episode_reference, quick, rows, steps_of, values
+from tests.trainers.algorithms.batches import batch_x, batches, close, episode_reference, quick, rows, steps_of, values
 
 
 def batch(rewards, groups, lengths):

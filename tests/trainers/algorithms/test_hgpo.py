@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import get_advantage
-from tests.trainers.algorithms.step_batches import (
+from tests.trainers.algorithms.batches import (
     batch_x,
     batches,
     close,

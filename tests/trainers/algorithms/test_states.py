@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms.states import state_ids
-from tests.trainers.algorithms.step_batches import quick
+from tests.trainers.algorithms.batches import quick
 
 LONG = " ".join(["the quick brown fox jumps over a lazy dog near some river"] * 50)
 WORDS = st.text(alphabet="abc ", max_size=12)
