@@ -43,7 +43,9 @@ def get_policy_loss(name: str, options: Mapping[str, Any] | None = None) -> Call
 
 
 from empg_gym.trainers.algorithms import (  # noqa: E402 (they register themselves here)
+    aepo,
     aepo_loss,
+    dr_grpo,
     empg,
     g2po,
     gigpo,
@@ -51,7 +53,10 @@ from empg_gym.trainers.algorithms import (  # noqa: E402 (they register themselv
     grpo,
     gspo,
     hgpo,
+    igpo,
     ppo_clip,
+    reinforce_pp,
+    rloo,
 )
 
 __all__ = [
@@ -63,7 +68,9 @@ __all__ = [
     "PolicyLossFunction",
     "PolicyTokens",
     "RolloutSteps",
+    "aepo",
     "aepo_loss",
+    "dr_grpo",
     "empg",
     "g2po",
     "get_advantage",
@@ -73,8 +80,11 @@ __all__ = [
     "grpo",
     "gspo",
     "hgpo",
+    "igpo",
     "option_names",
     "ppo_clip",
     "register_advantage",
     "register_policy_loss",
+    "reinforce_pp",
+    "rloo",
 ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from empg_gym.errors import TrainingError
+from empg_gym.errors import ConfigError, TrainingError
+from empg_gym.trainers.algorithms.credit import Penalty, check_penalty
 
 
 def require_finite_steps(what: str, values: Tensor, trajectory: Tensor, step: Tensor, *, allow_nan: bool = False) -> None:
@@ -30,3 +31,14 @@ def require_finite_steps(what: str, values: Tensor, trajectory: Tensor, step: Te
         index = int(bad.nonzero()[0])
         place = f"step {int(step[index])} of trajectory {int(trajectory[index])}"
         raise TrainingError(f"the {what} of {place} is {float(values[index])}; expected a finite number")
+
+
+def check_trajectory_penalty(penalty: Penalty) -> None:
+    """Check the placement of penalties in a method that has statistics over trajectories only.
+
+    Raises:
+        ConfigError: `penalty` is unknown, or "return": a trajectory has no score of a single step.
+    """
+    check_penalty(penalty)
+    if penalty == "return":
+        raise ConfigError("penalty = 'return' needs a statistic over steps; use 'advantage' or 'reward'")

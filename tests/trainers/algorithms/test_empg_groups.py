@@ -11,23 +11,8 @@ from hypothesis import strategies as st
 from empg_gym.errors import ConfigError, TrainingError
 from empg_gym.trainers.algorithms import RolloutSteps, get_advantage
 from empg_gym.trainers.algorithms.empg import modulate
-
-
-def make(rewards, groups, lengths, entropies=None, **fields):
-    trajectory = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-    count = len(trajectory)
-    generator = torch.Generator().manual_seed(count)
-    return RolloutSteps(
-        rewards=torch.tensor(rewards, dtype=torch.float64),
-        groups=torch.tensor(groups),
-        trajectory=trajectory,
-        step=torch.cat([torch.arange(length) for length in lengths]),
-        entropies=torch.rand(count, generator=generator, dtype=torch.float64)
-        if entropies is None
-        else torch.tensor(entropies, dtype=torch.float64),
-        step_rewards=torch.zeros(count, dtype=torch.float64),
-        **fields,
-    )
+from tests.trainers.algorithms.batches import rows
+from tests.trainers.algorithms.full_batches import make
 
 
 @st.composite
@@ -75,10 +60,8 @@ def test_shifts_are_means_of_the_final_advantage(batch, center, uninformative):
 
 
 def test_shifts_count_a_copied_step_once():
-    order = torch.tensor([*range(24), 8, 8, 9])
-    rows = {name: getattr(LONG_FAILURES, name)[order] for name in ("trajectory", "step", "entropies", "step_rewards")}
     metrics = get_advantage("empg")(LONG_FAILURES).metrics
-    copied = get_advantage("empg")(replace(LONG_FAILURES, **rows)).metrics
+    copied = get_advantage("empg")(rows(LONG_FAILURES, [*range(24), 8, 8, 9])).metrics
     assert copied == pytest.approx(metrics, abs=1e-15)
 
 
