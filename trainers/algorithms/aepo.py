@@ -23,26 +23,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, TrainingError, nearest
+from empg_gym.errors import ConfigError, TrainingError
 from empg_gym.trainers.algorithms import get_advantage, register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
 from empg_gym.trainers.algorithms.checks import require_finite_steps
-from empg_gym.trainers.algorithms.credit import normalise
+from empg_gym.trainers.algorithms.credit import check_choice, normalise
 from empg_gym.trainers.algorithms.unique import unique_steps
 
-STATISTICS = ("batch", "group")
+Statistics = Literal["batch", "group"]
 TINY = 1e-300
 """Added to the standard deviation: no effect but on 0 / 0."""
 
 
 @register_advantage("aepo")
 def aepo(
-    batch: RolloutSteps, *, a: float = 0.2, statistics: str = "batch", base: str = "grpo", base_options: Mapping[str, Any] | None = None
+    batch: RolloutSteps,
+    *,
+    a: float = 0.2,
+    statistics: Statistics = "batch",
+    base: str = "grpo",
+    base_options: Mapping[str, Any] | None = None,
 ) -> Advantages:
     """Return the entropy-aware advantage of every step, on top of any advantage.
 
@@ -60,8 +65,7 @@ def aepo(
         ConfigError: an unknown base or option, or an option out of range.
         TrainingError: a reward or base advantage is not finite, an entropy is infinite, or no step has an entropy.
     """
-    if statistics not in STATISTICS:
-        raise ConfigError(f"unknown statistics {statistics!r} of aepo; {nearest(statistics, STATISTICS)}")
+    check_choice("statistics of aepo", statistics, Statistics)
     if not (math.isfinite(a) and a >= 0):
         raise ConfigError(f"a must be finite and at least 0, not {a}")
     given = get_advantage(base, base_options)(batch)
@@ -72,7 +76,7 @@ def aepo(
     return Advantages(values=values, base=given.values, metrics=given.metrics | _metrics(factor, batch.entropies))
 
 
-def _z(batch: RolloutSteps, statistics: str) -> Tensor:
+def _z(batch: RolloutSteps, statistics: Statistics) -> Tensor:
     """Return [S] the standardised entropy of each step; 0 where it generated nothing."""
     kept = ~batch.entropies.isnan()
     z = torch.zeros(len(kept), dtype=torch.float64)

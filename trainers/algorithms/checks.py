@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from empg_gym.errors import ConfigError, TrainingError
-from empg_gym.trainers.algorithms.credit import Penalty, check_penalty
+from empg_gym.trainers.algorithms.credit import Penalty, check_choice
 
 
 def require_finite_steps(what: str, values: Tensor, trajectory: Tensor, step: Tensor, *, allow_nan: bool = False) -> None:
@@ -39,6 +39,6 @@ def check_trajectory_penalty(penalty: Penalty) -> None:
     Raises:
         ConfigError: `penalty` is unknown, or "return": a trajectory has no score of a single step.
     """
-    check_penalty(penalty)
+    check_choice("penalty placement", penalty, Penalty)
     if penalty == "return":
         raise ConfigError("penalty = 'return' needs a statistic over steps; use 'advantage' or 'reward'")

@@ -39,21 +39,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import get_advantage, register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
 from empg_gym.trainers.algorithms.checks import require_finite_steps
+from empg_gym.trainers.algorithms.credit import check_choice, group_sizes
 from empg_gym.trainers.algorithms.groups import GroupKind, group_kinds
 from empg_gym.trainers.algorithms.unique import UniqueSteps, unique_steps
 
 EPS = 1e-8
-CENTERS = ("step", "trajectory")
-UNINFORMATIVE = ("keep", "drop")
+Center = Literal["step", "trajectory"]
+Uninformative = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ def modulate(
     k: float = 1.0,
     k_future: float = 1.0,
     zeta: float = 0.1,
-    center: bool | str = True,
+    center: bool | Center = True,
 ) -> Tensor:
     """Return the entropy-modulated advantage of every step, eq. (7).
 
@@ -119,7 +120,7 @@ def modulate_with_stats(
     k: float = 1.0,
     k_future: float = 1.0,
     zeta: float = 0.1,
-    center: bool | str = True,
+    center: bool | Center = True,
 ) -> tuple[Tensor, EMPGStats]:
     """Return the result of `modulate` and statistics of the modulation."""
     _check_options(k, k_future, zeta, center)
@@ -158,21 +159,21 @@ def modulate_with_stats(
     return result, stats
 
 
-def _mean(A_mod: Tensor, steps: UniqueSteps, center: bool | str) -> Tensor:
+def _mean(A_mod: Tensor, steps: UniqueSteps, center: bool | Center) -> Tensor:
     """Return the scalar that centring subtracts."""
     if center is False:
         return torch.zeros((), dtype=A_mod.dtype, device=A_mod.device)
     if center != "trajectory":
         return A_mod.mean()
-    _, index, lengths = steps.trajectory.unique(return_inverse=True, return_counts=True)
-    return (A_mod / lengths[index]).sum() / len(lengths)
+    trajectory, lengths = group_sizes(steps.trajectory)
+    return (A_mod / lengths[trajectory]).sum() / len(lengths)
 
 
-def _check_options(k: float, k_future: float, zeta: float, center: bool | str) -> None:
+def _check_options(k: float, k_future: float, zeta: float, center: bool | Center) -> None:
     if not all(math.isfinite(value) and value >= 0 for value in (k, k_future, zeta)):
         raise ConfigError(f"k, k_future and zeta must be finite and at least 0, not {k}, {k_future}, {zeta}")
-    if not isinstance(center, bool) and center not in CENTERS:
-        raise ConfigError(f"center must be true, false or one of {', '.join(CENTERS)}, not {center!r}")
+    if not isinstance(center, bool):
+        check_choice("center", center, Center)
 
 
 def _check_steps(A: Tensor, H: Tensor, trajectory: Tensor, step: Tensor) -> None:
@@ -190,8 +191,8 @@ def empg(
     k: float = 1.0,
     k_future: float = 1.0,
     zeta: float = 0.1,
-    center: bool | str = True,
-    uninformative: str = "keep",
+    center: bool | Center = True,
+    uninformative: Uninformative = "keep",
     base: str = "grpo",
     base_options: Mapping[str, Any] | None = None,
 ) -> Advantages:
@@ -217,8 +218,7 @@ def empg(
         ConfigError: an unknown base or option, or an option out of range.
         TrainingError: a reward or base advantage is not finite, or an entropy is infinite.
     """
-    if uninformative not in UNINFORMATIVE:
-        raise ConfigError(f"unknown value {uninformative!r} of uninformative; {nearest(uninformative, UNINFORMATIVE)}")
+    check_choice("treatment of uninformative groups", uninformative, Uninformative)
     given = get_advantage(base, base_options)(batch)
     require_finite_steps("entropy", batch.entropies, batch.trajectory, batch.step, allow_nan=True)
     kinds = group_kinds(batch)[batch.trajectory]

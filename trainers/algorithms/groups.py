@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from empg_gym.trainers.algorithms.base import RolloutSteps
+from empg_gym.trainers.algorithms.credit import group_means, varies, visits
 
 
 class GroupKind(IntEnum):
@@ -27,9 +28,7 @@ def group_kinds(batch: RolloutSteps) -> Tensor:
     Success is the environment's flag. Without flags an episode with a reward above 0 counts as a success.
     """
     success = batch.rewards > 0 if batch.success is None else batch.success
-    _, index, sizes = batch.groups.unique(return_inverse=True, return_counts=True)
-    lowest = torch.full((len(sizes),), torch.inf, dtype=batch.rewards.dtype).scatter_reduce(0, index, batch.rewards, "amin")
-    highest = torch.full((len(sizes),), -torch.inf, dtype=batch.rewards.dtype).scatter_reduce(0, index, batch.rewards, "amax")
-    solved = torch.ones(len(sizes), dtype=torch.long).scatter_reduce(0, index, success.long(), "amin")
-    kinds = torch.where((lowest < highest) | (sizes == 1), int(GroupKind.MIXED), solved)
-    return kinds[index]
+    all_solved = group_means(success.double(), batch.groups) == 1.0
+    kinds = torch.where(all_solved, int(GroupKind.SOLVED), int(GroupKind.FAILED))
+    mixed = varies(batch.rewards, batch.groups) | (visits(batch.groups) == 1)
+    return kinds.masked_fill(mixed, int(GroupKind.MIXED))

@@ -20,21 +20,24 @@ aggregation is the mean over sequences of the mean over tokens (`rl.aggregation 
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_policy_loss
 from empg_gym.trainers.algorithms.base import PolicyLoss, PolicyTokens
+from empg_gym.trainers.algorithms.credit import check_choice, group_means
 from empg_gym.trainers.algorithms.ppo_clip import check_ranges, cut_negative
 
-SEQUENCES = ("row", "step")
+Sequence = Literal["row", "step"]
 MAX_LOG_RATIO = 10.0
 
 
 @register_policy_loss("gspo")
 def gspo(
-    tokens: PolicyTokens, *, clip_low: float = 3e-4, clip_high: float = 4e-4, sequence: str = "row", dual_clip: float | None = None
+    tokens: PolicyTokens, *, clip_low: float = 3e-4, clip_high: float = 4e-4, sequence: Sequence = "row", dual_clip: float | None = None
 ) -> PolicyLoss:
     """Return GSPO's loss, weighted and summed over the tokens.
 
@@ -58,9 +61,8 @@ def gspo(
     return PolicyLoss(loss=(loss * tokens.weights).sum(), clipped=clipped.detach())
 
 
-def _sequence_ids(tokens: PolicyTokens, sequence: str) -> Tensor:
-    if sequence not in SEQUENCES:
-        raise ConfigError(f"unknown sequence {sequence!r} of gspo; {nearest(sequence, SEQUENCES)}")
+def _sequence_ids(tokens: PolicyTokens, sequence: Sequence) -> Tensor:
+    check_choice("sequence of gspo", sequence, Sequence)
     if sequence == "row":
         return tokens.row
     if tokens.step is None:
@@ -71,9 +73,6 @@ def _sequence_ids(tokens: PolicyTokens, sequence: str) -> Tensor:
 def _ratios(tokens: PolicyTokens, sequence_N: Tensor) -> tuple[Tensor, Tensor]:
     """Return [N] s_t, and where the bound on its logarithm applies."""
     logprobs = tokens.logprobs
-    _, index = sequence_N.unique(return_inverse=True)
-    count = torch.bincount(index)
     log_ratio = (logprobs - tokens.old_logprobs).detach()
-    total = torch.zeros(len(count), dtype=log_ratio.dtype, device=log_ratio.device).index_add_(0, index, log_ratio)
-    log_s = (total / count)[index] + (logprobs - logprobs.detach())
+    log_s = group_means(log_ratio, sequence_N) + (logprobs - logprobs.detach())
     return log_s.clamp(max=MAX_LOG_RATIO).exp(), log_s > MAX_LOG_RATIO

@@ -21,21 +21,23 @@ Decided here:
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
 from empg_gym.trainers.algorithms.checks import check_trajectory_penalty, require_finite_steps
 from empg_gym.trainers.algorithms.credit import (
     Penalty,
     after_normalisation,
+    check_choice,
+    check_discount,
     discounted_returns,
-    group_sizes,
+    group_means,
     normalise,
     on_distinct_steps,
     penalised_rewards,
@@ -44,8 +46,8 @@ from empg_gym.trainers.algorithms.credit import (
 )
 from empg_gym.trainers.algorithms.unique import unique_steps
 
-NORMALISATIONS = ("separate", "joint")
-BASES = ("log", "prob")
+Normalisation = Literal["separate", "joint"]
+Basis = Literal["log", "prob"]
 
 
 @register_advantage("igpo")
@@ -53,8 +55,8 @@ BASES = ("log", "prob")
 def igpo(
     batch: RolloutSteps,
     *,
-    normalisation: str = "separate",
-    basis: str = "log",
+    normalisation: Normalisation = "separate",
+    basis: Basis = "log",
     gamma: float = 1.0,
     penalty: Penalty = "advantage",
 ) -> Advantages:
@@ -104,9 +106,7 @@ def igpo(
 def _z(values: Tensor, ids: Tensor) -> Tensor:
     """Return the z-score of each value among those that share its id."""
     centred = normalise(values, ids, scale=False)
-    group, count = group_sizes(ids)
-    variance = torch.zeros(len(count), dtype=values.dtype).index_add(0, group, centred.square()) / count
-    return centred / ((variance + 1e-8).sqrt()[group] + 1e-6)
+    return centred / ((group_means(centred.square(), ids) + 1e-8).sqrt() + 1e-6)
 
 
 def _metrics(gain: Tensor, last: Tensor) -> dict[str, float]:
@@ -118,12 +118,9 @@ def _metrics(gain: Tensor, last: Tensor) -> dict[str, float]:
     )
 
 
-def _check(normalisation: str, basis: str, gamma: float) -> None:
-    if normalisation not in NORMALISATIONS:
-        raise ConfigError(f"unknown normalisation {normalisation!r} of igpo; {nearest(normalisation, NORMALISATIONS)}")
-    if basis not in BASES:
-        raise ConfigError(f"unknown basis {basis!r} of igpo; {nearest(basis, BASES)}")
+def _check(normalisation: Normalisation, basis: Basis, gamma: float) -> None:
+    check_choice("normalisation of igpo", normalisation, Normalisation)
+    check_choice("basis of igpo", basis, Basis)
+    check_discount("igpo", gamma)
     if normalisation == "joint" and basis == "log":
         raise ConfigError('igpo: log-probabilities and outcomes have different scales; use normalisation = "separate" or basis = "prob"')
-    if not (math.isfinite(gamma) and 0 <= gamma <= 1):
-        raise ConfigError(f"gamma must be between 0 and 1, not {gamma}")

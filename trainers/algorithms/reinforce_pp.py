@@ -18,10 +18,11 @@ Decided here:
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, nearest
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
 from empg_gym.trainers.algorithms.checks import check_trajectory_penalty
@@ -29,17 +30,20 @@ from empg_gym.trainers.algorithms.credit import (
     EPSILON,
     Penalty,
     after_normalisation,
+    check_choice,
     normalise,
     on_distinct_steps,
     penalised_rewards,
 )
 
-BASELINES = ("none", "group")
+Baseline = Literal["none", "group"]
 
 
 @register_advantage("reinforce_pp")
 @on_distinct_steps
-def reinforce_pp(batch: RolloutSteps, *, baseline: str = "none", epsilon: float = EPSILON, penalty: Penalty = "advantage") -> Advantages:
+def reinforce_pp(
+    batch: RolloutSteps, *, baseline: Baseline = "none", epsilon: float = EPSILON, penalty: Penalty = "advantage"
+) -> Advantages:
     """Return REINFORCE++'s advantage: that of the step's trajectory, less the step's penalty.
 
     Args:
@@ -51,8 +55,7 @@ def reinforce_pp(batch: RolloutSteps, *, baseline: str = "none", epsilon: float 
     Raises:
         ConfigError: an unknown `baseline`, or another value of `penalty`.
     """
-    if baseline not in BASELINES:
-        raise ConfigError(f"unknown baseline {baseline!r} of reinforce_pp; {nearest(baseline, BASELINES)}")
+    check_choice("baseline of reinforce_pp", baseline, Baseline)
     check_trajectory_penalty(penalty)
     R = penalised_rewards(batch, penalty)
     if baseline == "group":

@@ -38,7 +38,7 @@ def unique_steps(trajectory: Tensor, step: Tensor) -> UniqueSteps:
     keys, origin = torch.stack([trajectory, step], dim=1).unique(dim=0, return_inverse=True)
     entries = torch.arange(len(origin), device=origin.device)
     first = torch.full((len(keys),), len(origin), device=origin.device).scatter_reduce(0, origin, entries, "amin")
-    following = torch.full((len(keys),), -1, device=origin.device)
     has_next = (keys[1:, 0] == keys[:-1, 0]) & (keys[1:, 1] == keys[:-1, 1] + 1)
-    following[:-1][has_next] = torch.arange(1, len(keys), device=origin.device)[has_next]
+    following = torch.full((len(keys),), -1, device=origin.device)
+    following[:-1] = torch.where(has_next, torch.arange(len(keys), device=origin.device)[1:], -1)
     return UniqueSteps(trajectory=keys[:, 0], step=keys[:, 1], first=first, origin=origin, next=following)

@@ -103,7 +103,7 @@ def test_an_infinite_entropy_is_refused_with_its_step():
 
 def test_options_are_checked():
     batch = make([1, 0], [0, 0], [2, 2])
-    with pytest.raises(ConfigError, match="unknown statistics 'groups' of aepo; did you mean 'group'"):
+    with pytest.raises(ConfigError, match="unknown statistics of aepo 'groups'; did you mean 'group'"):
         get_advantage("aepo", {"statistics": "groups"})(batch)
     with pytest.raises(ConfigError, match="a must be finite and at least 0, not -1"):
         get_advantage("aepo", {"a": -1})(batch)

@@ -108,5 +108,5 @@ def test_placements_of_the_penalty(name):
 
 
 def test_options_are_checked():
-    with pytest.raises(ConfigError, match="unknown baseline 'groups' of reinforce_pp; did you mean 'group'"):
+    with pytest.raises(ConfigError, match="unknown baseline of reinforce_pp 'groups'; did you mean 'group'"):
         get_advantage("reinforce_pp", {"baseline": "groups"})(make([1.0], [0], [1]))

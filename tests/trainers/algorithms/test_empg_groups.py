@@ -205,9 +205,9 @@ def test_one_empty_step_leaves_the_others_finite():
 
 def test_options_are_checked():
     batch = make([1, 0], [0, 0], [2, 3])
-    with pytest.raises(ConfigError, match="center must be true, false or one of step, trajectory, not 'steps'"):
+    with pytest.raises(ConfigError, match="unknown center 'steps'; did you mean 'step'"):
         get_advantage("empg", {"center": "steps"})(batch)
-    with pytest.raises(ConfigError, match="unknown value 'dropp' of uninformative; did you mean 'drop'"):
+    with pytest.raises(ConfigError, match="unknown treatment of uninformative groups 'dropp'; did you mean 'drop'"):
         get_advantage("empg", {"uninformative": "dropp"})(batch)
     with pytest.raises(ConfigError, match="finite and at least 0"):
         get_advantage("empg", {"zeta": math.inf})(batch)

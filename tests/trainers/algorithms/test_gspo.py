@@ -95,7 +95,7 @@ def test_a_ratio_beyond_the_bound_stays_finite_and_has_no_gradient():
 
 
 def test_options_are_checked():
-    with pytest.raises(ConfigError, match="unknown sequence 'rows' of gspo; did you mean 'row'"):
+    with pytest.raises(ConfigError, match="unknown sequence of gspo 'rows'; did you mean 'row'"):
         evaluate("gspo", policy_tokens([0.0], [1.0]), sequence="rows")
     with pytest.raises(ConfigError, match=r"needs PolicyTokens.step"):
         evaluate("gspo", policy_tokens([0.0], [1.0]), sequence="step")

@@ -123,9 +123,9 @@ def test_a_missing_step_leaves_its_gain_unknown_and_shifts_none():
 def test_options_are_checked():
     with pytest.raises(ConfigError, match="different scales"):
         get_advantage("igpo", {"normalisation": "joint"})(EXAMPLE)
-    with pytest.raises(ConfigError, match="unknown basis 'probs' of igpo; did you mean 'prob'"):
+    with pytest.raises(ConfigError, match="unknown basis of igpo 'probs'; did you mean 'prob'"):
         get_advantage("igpo", {"basis": "probs"})(EXAMPLE)
     with pytest.raises(ConfigError, match="unknown normalisation"):
         get_advantage("igpo", {"normalisation": "both"})(EXAMPLE)
-    with pytest.raises(ConfigError, match="gamma must be between 0 and 1"):
+    with pytest.raises(ConfigError, match="gamma of igpo must be between 0 and 1"):
         get_advantage("igpo", {"gamma": 1.5})(EXAMPLE)
