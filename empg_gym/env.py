@@ -3,16 +3,17 @@
 Vocabulary:
     task         one problem of a benchmark (a household with a goal, a shopping instruction, a question), named by a string id;
     split        an ordered, fixed list of tasks; splits of a benchmark never share a task;
-    admissible   an action that the benchmark can carry out in the present state, or a template of such actions;
-    state        everything that decides how an episode goes on, as one picklable value.
+    admissible   an action that the benchmark can carry out in the current state, or a template of such actions;
+    state        everything that decides how an episode continues, as one picklable value;
+    state key    a short name of the benchmark's own part of it, without steps and chance (see `TextEnv.state_key`).
 
 Rules:
     - `reset(seed=s)` draws the task from `self.np_random` alone: the same seed gives the same episode in every process.
-    - `step` answers any string; text that a benchmark can't parse yields its own answer and `info["valid_action"] = False`.
-    - The empty action is such a text and leaves the task as it is: with it passes a turn whose response could not be read.
-    - A task that ends sets `terminated`; the step limit sets `truncated`; both may hold at the same step.
-    - After the end a benchmark answers as its upstream does; `terminated` and `truncated` stay as they are.
-    - `info` has the same keys in all benchmarks; nothing in it gives the answer away.
+    - `step` accepts any string; text that a benchmark can't parse gets the benchmark's reply and `info["valid_action"] = False`.
+    - The empty action is one of these and leaves the task unchanged: it stands for a response that could not be parsed.
+    - A task that ends sets `terminated`; the step limit sets `truncated`; one step may set both.
+    - After the end a benchmark replies as its upstream does; `terminated` and `truncated` keep their values.
+    - `info` has the same keys in all benchmarks; nothing in it reveals the answer.
 """
 
 from __future__ import annotations
@@ -29,70 +30,69 @@ from empg_gym.errors import ConfigError, TaskError, nearest
 from empg_gym.spaces import UnicodeText
 
 _INDEX_DIGITS = 18
-"""Digits of the longest index that is read from a text."""
+"""Maximum number of digits of an index given as text."""
 
 KeyPart: TypeAlias = "str | int | float | bool | tuple[KeyPart, ...] | None"
-"""What a state key is made of: values whose `repr` is the same in every process. Sets must be sorted."""
+"""The parts of a state key: values with the same `repr` in every process. Sets must be sorted into tuples."""
 
 
 class Outcome(NamedTuple):
-    """What one action led to."""
+    """The result of one action."""
 
     observation: str
     reward: float
     terminated: bool
     valid_action: bool
-    """Whether the benchmark could carry the action out (an action without effect that is admissible counts as valid)."""
+    """Whether the benchmark could carry out the action; an admissible action without effect is valid."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A point in an episode, as `TextEnv.snapshot` returns it: opaque, picklable, valid in any environment of the same data and variant."""
+    """A point in an episode, returned by `TextEnv.snapshot`: opaque, picklable, valid in any environment of the same data and variant."""
 
     benchmark: str
     fingerprint: str
-    """Of the data, as `TextEnv.fingerprint`."""
+    """`TextEnv.fingerprint`: identifies the data."""
     variant: str
-    """As `TextEnv._variant`."""
+    """`TextEnv._variant`."""
     task: str
     step: int
     ended: tuple[bool, bool]
     """(terminated, truncated)"""
     rng: dict[str, Any]
-    """State of the environment's own generator."""
+    """State of the environment's random generator."""
     payload: Any
-    """What the benchmark adds; immutable, so that one snapshot can be restored many times."""
+    """The benchmark's part; immutable, so that a snapshot can be restored many times."""
 
 
 class TextEnv(gym.Env[str, str], ABC):
     """Base class of the benchmarks. See the module docstring for the rules.
 
-    A benchmark implements the methods that start with an underscore, `tasks`, `instruction`, `success`, `score`, `expert` and
-    `rules`; this class keeps the step count, the limits and the shape of `info`.
+    A benchmark implements the abstract methods below; this class keeps the step count, the limits and the common keys of `info`.
 
     Args:
         split: name of the list of tasks to draw from.
-        max_steps: actions until the episode is truncated.
+        max_steps: number of actions after which the episode is truncated.
         render_mode: None or "ansi" (`render` returns the last observation).
 
     Raises:
-        ConfigError: an unknown split or one that is no text, a step limit below 1 or an unknown render mode.
+        ConfigError: the split is unknown or not a string, the step limit is below 1, or the render mode is unknown.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (the type is Gymnasium's)
     benchmark: ClassVar[str]
-    """Short name, as in the id: "ALFWorld"."""
+    """Short name, as in the environment id: "ALFWorld"."""
     splits: ClassVar[tuple[str, ...]]
     version: ClassVar[str]
-    """Version of texts, rules and generated worlds; changes whenever an episode could come out differently."""
+    """Version of texts, rules and generated worlds; changes whenever an episode could differ."""
 
     def __init__(self, *, split: str, max_steps: int, render_mode: str | None = None) -> None:
         if not isinstance(split, str):
-            raise ConfigError(f"split must be the name of a split, a text such as {self.splits[0]!r}, not {split!r}")
+            raise ConfigError(f"split must be the name of a split, a string such as {self.splits[0]!r}, not {split!r}")
         if split not in self.splits:
             raise ConfigError(f"{self.benchmark} has no split {split!r}; {nearest(split, self.splits)}")
         if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 1:
-            raise ConfigError(f"max_steps must be a whole number of at least 1, not {max_steps!r}")
+            raise ConfigError(f"max_steps must be an integer of at least 1, not {max_steps!r}")
         if render_mode not in (None, "ansi"):
             raise ConfigError(f"render_mode must be None or 'ansi', not {render_mode!r}")
         self.observation_space = UnicodeText()
@@ -106,24 +106,24 @@ class TextEnv(gym.Env[str, str], ABC):
         self._truncated = False
         self._observation = ""
 
-    # What a benchmark implements
+    # Implemented by each benchmark
 
     @property
     @abstractmethod
     def num_tasks(self) -> int:
-        """Number of tasks of the split."""
+        """Number of tasks in the split."""
 
     @abstractmethod
     def task_id(self, index: int) -> str:
-        """Id of the task at `index`, 0 <= index < num_tasks."""
+        """Return the id of the task at `index`, 0 <= index < num_tasks."""
 
     @abstractmethod
     def _has_task(self, task: str) -> bool:
-        """Whether `task` is an id of this split."""
+        """Return whether `task` is an id in this split."""
 
     @abstractmethod
     def _start(self, task: str) -> str:
-        """Begin `task` and return the first observation."""
+        """Start `task` and return the first observation."""
 
     @abstractmethod
     def _apply(self, action: str) -> Outcome:
@@ -131,15 +131,15 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @abstractmethod
     def _admissible(self) -> list[str]:
-        """Admissible actions, or templates of them with the free text as `<name>`, in the benchmark's own order."""
+        """Return the admissible actions, or templates with `<name>` for free text, in the benchmark's own order."""
 
     @abstractmethod
     def _save(self) -> Any:
-        """The benchmark's part of a snapshot: immutable and picklable."""
+        """Return the benchmark's part of a snapshot: immutable and picklable."""
 
     @abstractmethod
     def _load(self, payload: Any) -> None:
-        """Take back what `_save` gave; the task has been started before."""
+        """Restore the return value of `_save`; the task has been started already."""
 
     @abstractmethod
     def _state_key(self) -> KeyPart:
@@ -148,7 +148,7 @@ class TextEnv(gym.Env[str, str], ABC):
     @property
     @abstractmethod
     def instruction(self) -> str:
-        """The goal of the present task, in words."""
+        """The goal of the current task, in words."""
 
     @property
     @abstractmethod
@@ -162,7 +162,7 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @abstractmethod
     def expert(self) -> str | None:
-        """Return an action on a way to success from the present state, or None if there is none.
+        """Return an action on a path to success from the current state, or None if there is none.
 
         Raises:
             TaskError: before the first reset.
@@ -171,37 +171,37 @@ class TextEnv(gym.Env[str, str], ABC):
     @property
     @abstractmethod
     def rules(self) -> str:
-        """What an agent must know to play: the setting and the grammar of actions. Becomes part of the system prompt."""
+        """What an agent must know: the setting and the grammar of actions. Part of the system prompt."""
 
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Short hash of the data that episodes are made of: equal fingerprints give equal episodes."""
+        """Short hash of the data that episodes are built from: equal fingerprints give equal episodes."""
 
     @property
     def task_type(self) -> str:
-        """Kind of the present task, for reports; empty where the benchmark has none."""
+        """Kind of the current task, for reports; empty if the benchmark has no kinds."""
         return ""
 
     @property
     def notice(self) -> str:
-        """What ends the observation before the next turn, whatever the last turn was; empty where there is nothing to say."""
+        """Text appended to every observation in the current state; usually empty."""
         return ""
 
     def with_notice(self, text: str) -> str:
-        """Return an observation, or a message in its place, with the notice."""
+        """Return an observation, or a message that replaces it, with the notice appended."""
         return f"{text.rstrip()}\n\n{self.notice}" if self.notice else text
 
     @property
     def split_rule(self) -> str:
-        """Which tasks the split holds, in a sentence, so that results can be compared; empty where there is nothing to say."""
+        """One sentence that says which tasks the split holds, so that results can be compared; may be empty."""
         return ""
 
     @property
     def native_protocol(self) -> bool:
-        """Whether actions are written in a protocol of the benchmark's own, reasoning included.
+        """Whether actions are written in the benchmark's own protocol, reasoning included.
 
-        Then an agent wrapper passes responses on untouched and prompts with `rules` alone.
+        If so, an agent wrapper passes responses through unchanged and prompts with `rules` alone.
         """
         return False
 
@@ -212,29 +212,29 @@ class TextEnv(gym.Env[str, str], ABC):
 
     @property
     def tools(self) -> list[dict[str, Any]]:
-        """The actions as an OpenAI tool list (JSON schema), for agents that call tools instead of writing actions."""
+        """The actions as a list of OpenAI tools (JSON schema), for agents that call tools instead of writing actions."""
         parameters = {"type": "object", "properties": {"action": {"type": "string"}}, "required": ["action"]}
         function = {"name": "act", "description": "Carry out one action in the environment.", "parameters": parameters}
         return [{"type": "function", "function": function}]
 
     def tool_action(self, name: str, arguments: dict[str, Any]) -> str:
-        """Return the action text that stands for a call of one of `tools`; a call of anything else is an action that can't be parsed."""
+        """Return the action text for a call of one of `tools`; a call of any other name gives an action that can't be parsed."""
         return str(arguments.get("action", "")) if name == "act" else f"{name}({arguments})"
 
     @property
     def _variant(self) -> str:
-        """How the same data is played, such as a wording or a protocol: a snapshot goes on only where that is the same."""
+        """How the data is presented, such as a wording or a protocol: a snapshot can be restored only in the same variant."""
         return ""
 
     def _extras(self) -> dict[str, Any]:
-        """Further `info` entries, documented on the benchmark's card."""
+        """Return additional `info` entries, documented on the benchmark's card."""
         return {}
 
     def find_task(self, wanted: object) -> str:
-        """Return the id of the task that `wanted` names: an id, or an index in the split.
+        """Return the id of the task that `wanted` names: an id, or an index into the split.
 
-        A text is an id wherever the split has that id, also one of digits; a text of digits that is no id is an index, as it comes from
-        a command line. A number is an index.
+        An integer is an index. A string is an id if the split has that id, even if it consists of digits; other strings of digits are
+        indices, as given on a command line.
 
         Raises:
             TaskError: the split has no such task.
@@ -249,24 +249,24 @@ class TextEnv(gym.Env[str, str], ABC):
                 )
             wanted = int(wanted)
         try:
-            if isinstance(wanted, bool):  # an int to Python, a slip here
+            if isinstance(wanted, bool):  # an int in Python, a mistake here
                 raise TypeError
             index = operator.index(wanted)  # type: ignore[arg-type]
         except TypeError:
-            raise TaskError(f"a task is named by its index (a whole number) or its id, not by {type(wanted).__name__}") from None
+            raise TaskError(f"a task is named by its index (an integer) or its id, not by {type(wanted).__name__}") from None
         if not 0 <= index < self.num_tasks:
             raise TaskError(f"split {self.split!r} of {self.benchmark} has tasks 0..{self.num_tasks - 1}, not {index}")
         return self.task_id(index)
 
     def _sample_task(self) -> str:
-        """Draw a task from `self.np_random`; uniform unless the benchmark says otherwise."""
+        """Draw a task from `self.np_random`; uniform unless the benchmark overrides it."""
         return self.task_id(int(self.np_random.integers(self.num_tasks)))
 
     # Gymnasium
 
     @property
     def task(self) -> str:
-        """Id of the present task.
+        """Id of the current task.
 
         Raises:
             TaskError: before the first reset.
@@ -279,8 +279,8 @@ class TextEnv(gym.Env[str, str], ABC):
         """Start a task.
 
         Args:
-            seed: seeds `np_random`, from which the task and everything random in it is drawn.
-            options: `{"task": index_or_id}` names the task.
+            seed: seeds `np_random`, the source of the task and of everything random in it.
+            options: `{"task": index_or_id}` selects the task.
 
         Raises:
             TaskError: the split has no such task.
@@ -299,7 +299,7 @@ class TextEnv(gym.Env[str, str], ABC):
         return self._observation, self._info(True)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Carry out `action`; any string is answered."""
+        """Carry out `action`; any string is accepted."""
         if self._task is None:
             raise TaskError("no task yet: call reset() before step()")
         outcome = self._apply(action if isinstance(action, str) else str(action))
@@ -315,7 +315,7 @@ class TextEnv(gym.Env[str, str], ABC):
     # Branching
 
     def snapshot(self) -> State:
-        """Return the present state: exact, cheap and picklable."""
+        """Return the current state: exact, cheap and picklable."""
         return State(
             benchmark=self.benchmark,
             fingerprint=self.fingerprint,
@@ -328,29 +328,30 @@ class TextEnv(gym.Env[str, str], ABC):
         )
 
     def restore(self, state: State) -> tuple[str, dict[str, Any]]:
-        """Go to a state that `snapshot` returned, here or in another environment of the same data and variant.
+        """Restore a state that `snapshot` returned, here or in another environment with the same data and variant.
 
         Returns:
-            observation and info as of that state.
+            Observation and info of that state.
 
         Raises:
-            TaskError: no such state, or one of another benchmark, of a task that is not in this split, of other data or another variant.
+            TaskError: `state` is not a `State`, or belongs to another benchmark, to a task outside this split, to other data or to
+                another variant.
         """
         if not isinstance(state, State):
-            raise TaskError(f"restore takes a State as snapshot() returns it, not {type(state).__name__}")
+            raise TaskError(f"restore expects a State as returned by snapshot(), not {type(state).__name__}")
         if state.benchmark != self.benchmark:
             raise TaskError(f"a snapshot of {state.benchmark} can't be restored in {self.benchmark}")
         if not self._has_task(state.task):
             raise TaskError(f"the snapshot's task {state.task!r} is not in split {self.split!r}")
         if state.fingerprint != self.fingerprint:
             raise TaskError(
-                f"the snapshot is of other data ({state.fingerprint}) than this environment has ({self.fingerprint}); "
-                "restore it in one made with the same arguments"
+                f"the snapshot belongs to other data ({state.fingerprint}) than this environment's ({self.fingerprint}); "
+                "restore it in an environment made with the same arguments"
             )
         if state.variant != self._variant:
             raise TaskError(
-                f"the snapshot is of the variant {state.variant!r}, this environment of {self._variant!r}; "
-                "restore it in one made with the same arguments"
+                f"the snapshot belongs to the variant {state.variant!r}, this environment is {self._variant!r}; "
+                "restore it in an environment made with the same arguments"
             )
         if self._task != state.task:
             self._start(state.task)
@@ -365,15 +366,15 @@ class TextEnv(gym.Env[str, str], ABC):
     def state_key(self) -> str:
         """Return a short name of the current state, equal exactly when the states are equal; for step-level methods.
 
-        A state is what decides which actions are admissible from now on, and what each of them will show and achieve:
+        A state is what decides which actions are admissible from now on, and what each of them shows and achieves:
 
         - included: benchmark, version, data, variant (wording, observation mode, ...), task, the benchmark's own state, and whether
           the task has ended;
-        - excluded: the number of steps and the step limit, the last observation and earlier ones, the path to this state where it
-          has no effect any more, what only `expert` remembers, and the random generator: what a random action will draw is chance,
-          so that equal states of differently seeded episodes have equal keys.
+        - excluded: the number of steps and the step limit, the last and earlier observations, the path to this state unless it can
+          still have an effect, the memory of `expert`, and the random generator. What a random action will draw is chance, so equal
+          states of episodes with different seeds have equal keys.
 
-        The keys are equal in every process. The benchmarks document their part in their `_state_key`.
+        Keys are the same in every process. Each benchmark documents its part in `_state_key`.
 
         Returns:
             32 hexadecimal digits.
@@ -384,7 +385,7 @@ class TextEnv(gym.Env[str, str], ABC):
         state = (self.benchmark, self.version, self.fingerprint, self._variant, self.task, self._terminated, self._state_key())
         return blake2b(repr(state).encode(), digest_size=16).hexdigest()
 
-    # Inner parts
+    # Private
 
     def _info(self, valid_action: bool) -> dict[str, Any]:
         info = {

@@ -1,7 +1,7 @@
 """Errors of EMPG Gym.
 
-Every error that a user can cause derives from `EMPGGymError`; its text says what was expected, what came and what to do.
-The command line prints that text and exits with code 2; nothing that a user types leads to a traceback.
+Every error that a user can cause derives from `EMPGGymError`; its message says what was expected, what was received and what to do.
+The command line prints the message and exits with code 2; user input never leads to a traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class EMPGGymError(Exception):
-    """Base of all errors that EMPG Gym raises on purpose."""
+    """Base class of all errors that EMPG Gym raises on purpose."""
 
 
 class ConfigError(EMPGGymError, ValueError):
@@ -19,19 +19,19 @@ class ConfigError(EMPGGymError, ValueError):
 
 
 class DataError(EMPGGymError):
-    """A data file or folder is missing, damaged or of another kind than expected."""
+    """A data file or folder is missing, damaged or not of the expected kind."""
 
 
 class MissingSplitError(DataError):
-    """Data that is whole otherwise lacks the split that was asked for."""
+    """The data is intact but lacks the requested split."""
 
 
 class TrainingError(EMPGGymError):
-    """A training run has collapsed: going on would teach nothing."""
+    """A training run has collapsed: more updates would not help."""
 
 
 class TaskError(EMPGGymError, LookupError):
-    """A task that the environment does not have was asked for."""
+    """The environment lacks the requested task."""
 
 
 class MissingDependencyError(EMPGGymError, ImportError):
@@ -43,7 +43,7 @@ class OutputExistsError(EMPGGymError):
 
 
 class AgentError(EMPGGymError):
-    """An agent or the endpoint behind it failed to give a completion."""
+    """An agent or its endpoint failed to return a completion."""
 
 
 class RowOverflowError(EMPGGymError):
@@ -51,11 +51,11 @@ class RowOverflowError(EMPGGymError):
 
 
 class EnvironmentFailure(EMPGGymError):
-    """A part that an environment runs on (browser, engine, server) failed and could not be restarted."""
+    """A component of an environment (browser, engine, server) failed and could not be restarted."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return the end of an error sentence: the closest known name, else all of them.
+    """Return the end of an error message: the closest known name, or all known names.
 
     Example: `nearest("tain", ["train", "test"])` gives `"did you mean 'train'?"`.
     """

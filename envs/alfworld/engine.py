@@ -1,11 +1,11 @@
-"""The game engine: admissible commands and their effects on sets and dictionaries, with no TextWorld in the loop.
+"""The game engine: admissible commands and their effects on sets and tuples, without TextWorld.
 
-Rules (upstream's behaviour, also where it is odd):
+Rules (upstream's behavior, oddities included):
     - a command must equal an admissible one after stripping white space at both ends; anything else changes nothing;
-    - `go to` leads to every receptacle that stands elsewhere; it does not open;
-    - heating, cooling, cleaning and `use` need no open door; `slice` needs the object at hand, even behind a closed door;
+    - `go to` reaches every receptacle at another location and opens nothing;
+    - heating, cooling, cleaning and `use` work with the door closed; `slice` needs the object at the location, open or not;
     - only a held object can be examined;
-    - a taken object keeps its place in other receptacles that hold it too.
+    - an object in several receptacles stays in the others when it is taken from one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from empg_gym.envs.alfworld.texts import Wording, enumerate_names
 
 
 class Answer(NamedTuple):
-    """What a command led to."""
+    """The result of a command."""
 
     text: str
     valid: bool
@@ -40,10 +40,10 @@ class Engine(Protocol):
     """What the environment needs from an engine: the fast one below, or TextWorld."""
 
     name: ClassVar[str]
-    """As the argument `engine` of the environment."""
+    """Value of the environment's argument `engine`."""
 
     def start(self, game: Game, problem: Callable[[], str], goal: str) -> str:
-        """Begin a game and return its intro; `problem` gives its PDDL text and `goal` is its sentence."""
+        """Start a game and return its intro; `problem` returns its PDDL text and `goal` is its sentence."""
 
     def step(self, command: str) -> Answer:
         """Carry out a command."""
@@ -54,19 +54,19 @@ class Engine(Protocol):
 
     @property
     def won(self) -> bool:
-        """Whether the goal holds in the present state."""
+        """Whether the goal holds in the current state."""
 
     def save(self) -> object:
-        """The present point of the game: immutable and picklable."""
+        """Return the current point in the game: immutable and picklable."""
 
     def load(self, saved: object) -> None:
-        """Take back what `save` gave, in the same game."""
+        """Restore a return value of `save`, in the same game."""
 
     def as_fast_engine(self) -> FastEngine:
         """Return a fast engine at the current point, for reading only."""
 
     def close(self) -> None:
-        """Free what the engine holds."""
+        """Release the engine's resources."""
 
 
 class FastEngine:
@@ -84,7 +84,7 @@ class FastEngine:
         self._admissible: list[str]
 
     def start(self, game: Game, problem: Callable[[], str] | None = None, goal: str = "") -> str:
-        """Begin a game; see `Engine`. The PDDL text is not needed."""
+        """Start a game; see `Engine`. The PDDL text is not needed."""
         self.game = game
         self.load(Point(game.start, frozenset()))
         return texts.intro(game.receptacles, goal)
@@ -101,7 +101,7 @@ class FastEngine:
         return self
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to release."""
 
     @property
     def admissible(self) -> list[str]:
@@ -178,7 +178,7 @@ class FastEngine:
         self._commands = commands
         self._admissible = sorted(chain(game.travel_from[state.location], commands))
 
-    # Effects; each returns the text
+    # Effects; each returns the reply
 
     def _look(self, _first: int, _second: int) -> str:
         game, state = self.game, self.state
@@ -271,7 +271,7 @@ class FastEngine:
 
 
 def processed(game: Game, state: GameState) -> Indices | None:
-    """Return the objects that are as the goal asks (clean, hot or cool); None if it asks for no change."""
+    """Return the objects that meet the goal's condition (clean, hot or cool); None if the goal has no condition."""
     process = PROCESS.get(game.goal.task_type)
     return None if process is None else getattr(state, process.made)
 

@@ -1,10 +1,10 @@
 """`EMPG/ALFWorld-v0`: household tasks in text, on the embedded world or on the released games.
 
 Rules:
-    - texts, admissible actions, reward and end are upstream's; see `engine` and `texts`;
+    - texts, admissible actions, reward and termination are upstream's; see `engine` and `texts`;
     - the reward of a step is 1 if the goal holds after it, else 0; the task ends when the goal holds;
     - `success` stays true once the goal has held;
-    - an action is compared with the admissible ones after stripping white space; any other text is answered "Nothing happens."
+    - an action must equal an admissible one after stripping white space; the reply to any other text is "Nothing happens."
 """
 
 from __future__ import annotations
@@ -49,26 +49,26 @@ A command that can't be carried out is answered "Nothing happens."
 
 
 class ALFWorldEnv(TextEnv):
-    """ALFWorld as a Gymnasium environment. The card (`README.md` beside this file) documents `info`.
+    """ALFWorld as a Gymnasium environment. The card (`README.md` in this folder) documents `info`.
 
     Args:
-        split: "train", "valid_seen", "valid_unseen"; released data may also have "valid_train".
-        data: None for the embedded world, the folder of the released games (`json_2.1.1` or its parent), or "official" for
-            the folder that the environment variable `ALFWORLD_DATA` names, or, without it, what `empg-gym data get` brought here.
-        max_steps: actions until the episode is truncated.
+        split: "train", "valid_seen" or "valid_unseen"; released data may also have "valid_train".
+        data: None for the embedded world, the folder of the released games (`json_2.1.1` or its parent), or "official" for the
+            folder in the environment variable `ALFWORLD_DATA` or, if it is not set, the release that `empg-gym data get` downloaded.
+        max_steps: number of actions after which the episode is truncated.
         wording: "new" (releases since 0.4.0) or "old" (the 2.1.1 data).
         engine: "fast", or "textworld" to play on the `textworld` package (slow; for reference).
-        goals: "template", or "human" for the annotators' sentences (released data only); one is drawn at each reset.
+        goals: "template", or "human" for the annotators' sentences (released data only), one of which is drawn at each reset.
         task_types: names or numbers (1-6) of the task types to keep; None keeps all.
         size: "full" or "small" households of the embedded world.
-        expert: "direct" (knows the whole state) or "search" (knows what has been shown) for `expert()`.
-        strip_intro: leave out the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
+        expert: what `expert()` knows: "direct" (the whole state) or "search" (what has been shown).
+        strip_intro: omit the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
         render_mode: None or "ansi".
 
     Raises:
-        ConfigError: an argument that can't be used.
-        DataError: the folder is missing or not one of released games, or a game file is damaged.
-        MissingDependencyError: `engine="textworld"` without the package.
+        ConfigError: an argument is invalid.
+        DataError: the folder is missing or holds no released games, or a game file is damaged.
+        MissingDependencyError: `engine="textworld"` is used without the package.
     """
 
     benchmark: ClassVar[str] = "ALFWorld"
@@ -194,7 +194,7 @@ class ALFWorldEnv(TextEnv):
 
 def _choice(name: str, value: object, known: Any) -> str:
     if not isinstance(value, str) or value not in known:
-        raise ConfigError(f"{name}={value!r} is not known for ALFWorld; {nearest(str(value), known)}")
+        raise ConfigError(f"{name}={value!r} is unknown in ALFWorld; {nearest(str(value), known)}")
     return value
 
 
@@ -209,28 +209,28 @@ def _engine(name: str, env: ALFWorldEnv) -> Engine:
 def _source(split: str, data: str | Path | None, human: bool, task_types: tuple[str, ...], size: str) -> GameSource:
     if data is None:
         if human:
-            raise ConfigError("the embedded ALFWorld has no human goals; give data=PATH of the released games, or goals='template'")
+            raise ConfigError("the embedded ALFWorld has no human goals; pass data=PATH with the released games, or goals='template'")
         if split == "valid_train":
             raise ConfigError("the embedded ALFWorld has no split 'valid_train'; known: train, valid_seen, valid_unseen")
         return EmbeddedWorld(split, size, task_types)
     if size != "full":
-        raise ConfigError(f"size={size!r} is of the embedded ALFWorld only; leave it out with data=PATH")
+        raise ConfigError(f"size={size!r} applies to the embedded ALFWorld only; omit it when data=PATH is given")
     if data == "official":
         data = os.environ.get("ALFWORLD_DATA") or _fetched(human)
     if not isinstance(data, str | Path):
-        raise ConfigError(f"data={data!r} is no folder of released games; give a path, 'official', or leave it out")
+        raise ConfigError(f"data={data!r} is not a folder of released games; pass a path, 'official', or None")
     from empg_gym.envs.alfworld.official import OfficialGames
 
     return OfficialGames(Path(data).expanduser(), split, human, task_types)
 
 
 def _fetched(human: bool) -> Path:
-    """Return the folder of the newest release that is here; human goals come with the older one only."""
+    """Return the folder of the newest downloaded release; only the older one has human goals."""
     names = ("alfworld-2.1.1",) if human else ("alfworld-2.1.3", "alfworld-2.1.1")
     folder = next(iter(fetched(names).values()), None)
     if folder is None:
         raise ConfigError(
             f"data='official' found no released games; run `empg-gym data get {names[0]}`, set ALFWORLD_DATA to their folder, "
-            "or give data=PATH"
+            "or pass data=PATH"
         )
     return folder

@@ -1,9 +1,9 @@
-"""Two players that know the rules: one sees the whole state, the other only what has been shown.
+"""Two experts that know the rules: one sees the whole state, the other only what has been shown.
 
-`direct` takes a short way to the goal: go (open), take, change, go (open), put; it always wins where a way exists.
-`search` plays as a careful person would: it opens and looks at one receptacle after the other until it has seen what it needs,
-and then goes on as `direct` does with what it has seen. Its episodes are what an agent without hidden knowledge can imitate.
-(One thing it knows unseen: in some released games what lies in the fridge is cool from the start.)
+`direct` takes a short path to the goal: go (open), take, process, go (open), put. It always wins if the game can be won.
+`search` acts like a careful person: it opens and examines one receptacle after another until it has seen what it needs, and then
+continues as `direct` with that knowledge. An agent without hidden knowledge can imitate its episodes.
+(It has one piece of hidden knowledge: in some released games the objects in the fridge are cool from the start.)
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from empg_gym.envs.alfworld.goals import LOOK, PROCESS, TWO
 
 
 class Expert:
-    """Proposes the next command for the game that `engine` plays.
+    """Proposes the next command in the game that `engine` runs.
 
     Args:
-        engine: the game; it is only read.
-        search: whether to know only what has been shown (see the module docstring).
+        engine: the game; only read, never changed.
+        search: whether to use only what has been shown (see the module docstring).
     """
 
     def __init__(self, engine: FastEngine, *, search: bool = False) -> None:
@@ -29,15 +29,15 @@ class Expert:
         self.known = sorted(engine.seen) if search else range(len(engine.game.receptacles))
         """Receptacles whose contents are known."""
         self.done = processed(self.game, self.state)
-        """Objects that are as the goal asks; None if it asks for no change."""
+        """Objects that meet the goal's condition; None if it has none."""
 
     def act(self) -> str | None:
-        """Return a command that leads towards the goal, or None if the goal holds or can't be reached."""
+        """Return a command on a path to the goal, or None if the goal holds or can't be reached."""
         if self.engine.won:
             return None
         return self._light() if self.game.goal.task_type == LOOK else self._deliver()
 
-    # The two shapes of task
+    # The two kinds of task
 
     def _light(self) -> str | None:
         game, state = self.game, self.state
@@ -69,7 +69,7 @@ class Expert:
         return self._fetch(fitting - settled)
 
     def _destination(self) -> int | None:
-        """The goal receptacle to bring things to: for two objects the one that is known to hold most of them, else the nearest."""
+        """Return the goal receptacle to use: for two objects the one known to hold most of them, else the nearest."""
         game, state = self.game, self.state
         places = [r for r in game.goal_receptacles if game.fits[r].intersection(game.goal_things)]
         if not places:
@@ -79,7 +79,7 @@ class Expert:
         wanted = set(game.goal_things)
         return max(places, key=lambda r: (len(wanted.intersection(state.contents[r])) if r in self.known else 0, -r))
 
-    # Steps
+    # Subtasks
 
     def _fetch(self, wanted: frozenset[int]) -> str | None:
         game, state = self.game, self.state
@@ -109,7 +109,7 @@ class Expert:
         return f"{process.verb} {game.things[self.state.held]} with {game.receptacles[place]}"
 
     def _drop(self) -> str | None:
-        """Put down something that is not wanted, as near as possible."""
+        """Put down an object that is not wanted, as near as possible."""
         game, state = self.game, self.state
         places = [r for r, fits in enumerate(game.fits) if state.held in fits]
         if not places:
@@ -121,7 +121,7 @@ class Expert:
         return self.engine.wording.put.format(o=self.game.things[self.state.held], r=self.game.receptacles[place])
 
     def _reach(self, place: int, act: Callable[[], str | None]) -> str | None:
-        """Go to a receptacle and open it if need be, then `act`."""
+        """Go to a receptacle and open it if necessary, then `act`."""
         game, name = self.game, self.game.receptacles[place]
         if game.location_of[place] != self.state.location:
             return f"go to {name}"
@@ -130,7 +130,7 @@ class Expert:
         return act()
 
     def _search(self, wanted: Iterable[int] | None) -> str | None:
-        """Look into the next receptacle that has not been seen: first those at hand, then those where the thing could be."""
+        """Look into the next unseen receptacle: first those at this location, then those that could hold the object."""
         game = self.game
         left = [r for r in range(len(game.receptacles)) if r not in self.known]
         if not left:
@@ -143,12 +143,12 @@ class Expert:
         place = min(left, key=order)
         return self._reach(place, lambda: game.examine[place])
 
-    # What is known
+    # Knowledge
 
     def _holding(self, wanted: Iterable[int]) -> list[int]:
-        """Receptacles that are known to hold one of `wanted`."""
+        """Return the receptacles known to hold one of `wanted`."""
         return [r for r in self.known if not set(wanted).isdisjoint(self.state.contents[r])]
 
     def _open_now(self) -> frozenset[int]:
-        """Receptacles that are open or have no door."""
+        """Return the receptacles that are open or have no door."""
         return frozenset(r for r in range(len(self.game.receptacles)) if r not in self.game.openable or r in self.state.opened)

@@ -1,6 +1,6 @@
-"""A household compiled for play: entities become indices, and everything that no action changes is worked out once.
+"""A household compiled for fast play: entities become indices, and everything that no action changes is precomputed.
 
-Objects, receptacles and locations are numbered in id order, which is the order of every list that the player reads.
+Objects, receptacles and locations are numbered in id order, the order of every list that the player sees.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ class GameState(NamedTuple):
 
     location: int
     held: int
-    """Object in the hands, or -1."""
+    """The object being carried, or -1."""
     contents: tuple[tuple[int, ...], ...]
     """Objects in each receptacle, ascending."""
     opened: Indices
-    """Receptacles that are open; only openable ones."""
+    """Openable receptacles that are open."""
     at: frozenset[tuple[int, int]]
-    """(object, location); may disagree with `contents` in released games, which upstream keeps apart too."""
+    """(object, location); may disagree with `contents` in released games; upstream keeps the two apart as well."""
     taken: frozenset[tuple[int, int]]
-    """(object, receptacle): was taken from it and not put back; such objects may show up beside the receptacle."""
+    """(object, receptacle): was taken from it and not put back; `look` may list such objects next to the receptacle."""
     clean: Indices
     hot: Indices
     cool: Indices
@@ -53,18 +53,18 @@ class Game:
     """Location of each receptacle."""
     receptacles_at: tuple[tuple[int, ...], ...]
     travel: Mapping[str, int]
-    """The `go to` commands and where they lead; those to where one stands are not admissible."""
+    """The `go to` commands and their receptacles; those at the current location are not admissible."""
     travel_from: tuple[tuple[str, ...], ...]
-    """For each location the commands that lead elsewhere, sorted."""
+    """For each location the `go to` commands to other locations, sorted."""
     examine: tuple[str, ...]
     """The command that examines each receptacle."""
     openable: Indices
     fits: tuple[Indices, ...]
-    """Objects that each receptacle takes."""
+    """Objects that each receptacle accepts."""
     nested: tuple[tuple[int, ...], ...]
-    """Objects that lie in each object."""
+    """Objects inside each object."""
     traits: Mapping[str, Indices]
-    """Objects by the traits that never change, for instance "heatable"."""
+    """Objects by constant trait, for instance "heatable"."""
     knives: Indices
     goal_things: tuple[int, ...]
     """Objects that count for the goal."""
@@ -74,7 +74,7 @@ class Game:
 
 
 def compile_game(problem: Problem) -> Game:
-    """Compile a household. Takes about two milliseconds for a released game."""
+    """Compile a household, in about 2 ms for a released game."""
     things = problem.things
     receptacles = problem.receptacles
     places = sorted({problem.start, *(r.location for r in receptacles), *(place for _, place in problem.at)})

@@ -1,4 +1,4 @@
-"""The six kinds of task: their ids, their goal conditions in PDDL and their sentences.
+"""The six task types: their ids, their goal conditions in PDDL and their sentences.
 
 A goal names types only (lower case): the object to bring, the receptacle to bring it to, the lamp to look under.
 """
@@ -34,15 +34,15 @@ SENTENCES: dict[str, tuple[str, str]] = {
 
 
 class Process(NamedTuple):
-    """A change that a task asks for."""
+    """A condition that a task requires, and how to produce it."""
 
     verb: str
     able: str
-    """Trait that an object needs."""
+    """Required trait of the object."""
     made: str
-    """What it becomes; the PDDL predicate is this with "is" before it."""
+    """Resulting condition; the PDDL predicate has the prefix "is"."""
     station: str
-    """Type of the receptacle at which it is done."""
+    """Type of receptacle where it is done."""
 
 
 PROCESS: dict[str, Process] = {
@@ -50,12 +50,12 @@ PROCESS: dict[str, Process] = {
     HEAT: Process("heat", "heatable", "hot", "microwave"),
     COOL: Process("cool", "coolable", "cool", "fridge"),
 }
-"""The change that a task type asks for, where it asks for one."""
+"""The condition required by a task type, if any."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What has to be reached.
+    """The goal of a game.
 
     Example: `Goal(HEAT, target="mug", receptacle="cabinet")`.
     """
@@ -64,16 +64,16 @@ class Goal:
     target: str
     """Type of the object, for instance "mug"."""
     receptacle: str = ""
-    """Type of the receptacle to bring it to; empty for `LOOK`."""
+    """Type of the receptacle to put it in; empty for `LOOK`."""
     lamp: str = ""
-    """Type of the lamp; empty but for `LOOK`."""
+    """Type of the lamp; empty except for `LOOK`."""
 
     def sentence(self, variant: int) -> str:
         """Return the goal in words, 0 <= variant < 2."""
         return SENTENCES[self.task_type][variant].format(target=self.target, receptacle=self.receptacle, lamp=self.lamp)
 
     def pddl(self) -> str:
-        """Return the goal condition as PDDL, as `parse_goal` reads it."""
+        """Return the goal condition in PDDL; `parse_goal` inverts this."""
         target, place = f"(objectType ?o {self.target}Type)", f"(receptacleType ?r {self.receptacle}Type)"
         if self.task_type == LOOK:
             return (
@@ -95,10 +95,10 @@ class Goal:
 
 
 def parse_goal(text: str) -> Goal:
-    """Read a goal condition in lower-case PDDL.
+    """Parse a goal condition in lower-case PDDL.
 
     Raises:
-        DataError: the condition is none of the six kinds.
+        DataError: the condition belongs to none of the six task types.
     """
     objects = [name.removesuffix("type") for name in re.findall(r"\(objecttype \?\w+ (\w+)\)", text)]
     places = {name.removesuffix("type") for name in re.findall(r"\(receptacletype \?\w+ (\w+)\)", text)}
@@ -112,14 +112,14 @@ def parse_goal(text: str) -> Goal:
         made = [kind for kind, process in PROCESS.items() if f"is{process.made}" in predicates]
         if len(made) <= 1 and len(objects) == 1:
             return Goal(made[0] if made else PICK, objects[0], place)
-    raise DataError("the goal of this problem is none of ALFWorld's six task types: " + " ".join(text.split())[:200])
+    raise DataError("the goal of this problem belongs to none of ALFWorld's six task types: " + " ".join(text.split())[:200])
 
 
 def resolve_task_types(wanted: object) -> tuple[str, ...]:
-    """Return the task types that a filter names (names or numbers 1-6; None = all), in the order of their numbers.
+    """Return the task types selected by a filter (names or numbers 1-6; None = all), in numerical order.
 
     Raises:
-        ConfigError: an unknown task type or an empty filter.
+        ConfigError: a task type is unknown, or the filter is empty.
     """
     if wanted is None:
         return tuple(TASK_TYPES.values())
@@ -131,5 +131,5 @@ def resolve_task_types(wanted: object) -> tuple[str, ...]:
             raise ConfigError(f"ALFWorld has no task type {entry!r} (a name or a number 1-6); {nearest(str(entry), SENTENCES)}")
         chosen.add(name)
     if not chosen:
-        raise ConfigError("task_types is empty; leave it out for all six, or name some: " + ", ".join(SENTENCES))
+        raise ConfigError("task_types is empty; omit it for all six, or choose from: " + ", ".join(SENTENCES))
     return tuple(name for name in SENTENCES if name in chosen)

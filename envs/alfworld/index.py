@@ -1,8 +1,8 @@
-"""The list of the released games in a split folder, made once and kept in the user's cache folder.
+"""The list of released games in a split folder, built once and kept in the user's cache folder.
 
-Layout of a release: `json_2.1.x/<split>/<task folder>/<trial folder>/game.tw-pddl`, beside it `traj_data.json` in the older ones.
-Rules, upstream's: folders with "movable" or "Sliced" in their name are left out, and so are games that are not marked solvable.
-The list is named by a hash of the names, sizes and times of all files, so a folder is read again only after it has changed.
+Layout of a release: `json_2.1.x/<split>/<task folder>/<trial folder>/game.tw-pddl`, in older releases next to `traj_data.json`.
+Rules, upstream's: folders with "movable" or "Sliced" in their name are skipped, and so are games that are not marked solvable.
+The cached list is named by a hash of the names, sizes and times of all files, so a folder is read again only after a change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from empg_gym.runs.atomic_write import atomic_write
 GAME_FILE = "game.tw-pddl"
 HUMAN_FILE = "traj_data.json"
 _FORMAT = 1
-"""Changes with what an entry holds."""
+"""Changes with the fields of an entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Entry:
     goal: str
     """The sentence in the game's grammar."""
     human_goals: tuple[str, ...]
-    """The annotators' sentences; empty where the release has none."""
+    """The annotators' sentences; empty if the release has none."""
     digest: str
     """Hash of the game file."""
 
@@ -46,12 +46,12 @@ def split_folder(data: Path, split: str) -> Path:
     """Return the folder of a split below `data`, which is a release (`json_2.1.1`) or the folder that holds releases.
 
     Raises:
-        DataError: there is no such data folder.
-        MissingSplitError: it has no such split; says what is there.
+        DataError: the data folder does not exist.
+        MissingSplitError: it lacks the split; the message lists what it holds.
     """
     if not data.is_dir():
-        wrong = "is a file, a folder was expected" if data.exists() else "does not exist"
-        raise DataError(f"the ALFWorld data folder {data} {wrong}; give the folder that holds json_2.1.1 or json_2.1.3")
+        wrong = "is a file, not a folder" if data.exists() else "does not exist"
+        raise DataError(f"the ALFWorld data folder {data} {wrong}; pass the folder that holds json_2.1.1 or json_2.1.3")
     releases = [data, *sorted((f for f in data.glob("json_*") if f.is_dir()), key=lambda f: _version(f.name), reverse=True)]
     for release in releases:
         if (release / split).is_dir():
@@ -59,7 +59,7 @@ def split_folder(data: Path, split: str) -> Path:
     found = sorted({f.name for release in releases for f in release.iterdir() if f.is_dir()})
     raise MissingSplitError(
         f"{data} has no ALFWorld split {split!r} (expected {split}/ or json_2.1.x/{split}/ in it); "
-        f"it holds {', '.join(found[:6]) or 'no folders'}; give the folder that holds json_2.1.1 or json_2.1.3"
+        f"it holds {', '.join(found[:6]) or 'no folders'}; pass the folder that holds json_2.1.1 or json_2.1.3"
     )
 
 
@@ -85,7 +85,7 @@ def read_index(folder: Path) -> tuple[Entry, ...]:
 
 
 def read_game_file(path: Path) -> dict[str, Any]:
-    """Return the contents of a `game.tw-pddl`.
+    """Return the contents of a `game.tw-pddl` file.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -106,7 +106,7 @@ def _version(name: str) -> list[int]:
 
 
 def _trials(folder: Path) -> Iterator[tuple[str, tuple[int, int], tuple[int, int]]]:
-    """Yield the folder below the split and (size, time) of both files, of each trial that has a game."""
+    """Yield, for each trial with a game, its folder below the split and the (size, time) of both files."""
     for task in os.scandir(folder):
         if not task.is_dir() or "movable" in task.name or "Sliced" in task.name:
             continue
@@ -120,7 +120,7 @@ def _trials(folder: Path) -> Iterator[tuple[str, tuple[int, int], tuple[int, int
 
 def _stamp(path: str) -> tuple[int, int]:
     try:
-        found = os.stat(path)  # noqa: PTH116 (two calls a game: pathlib is four times slower)
+        found = os.stat(path)  # noqa: PTH116 (two calls per game: pathlib is four times slower)
     except FileNotFoundError:
         return -1, -1
     return found.st_size, found.st_mtime_ns
@@ -148,7 +148,7 @@ def _entries(folder: Path, trials: list[tuple[str, tuple[int, int], tuple[int, i
 def _sentence(grammar: str) -> str:
     match = re.search(r'Your task is to: ((?:[^"\\]|\\.)*)"', grammar)
     if match is None:
-        raise DataError("its grammar has no sentence 'Your task is to: ...'")
+        raise DataError("its grammar lacks the sentence 'Your task is to: ...'")
     text: str = json.loads(f'"{match[1]}"')
     return text.removesuffix(".")
 
@@ -170,7 +170,7 @@ def _read_kept(path: Path) -> tuple[Entry, ...] | None:
 
 
 def _keep(path: Path, entries: tuple[Entry, ...]) -> None:
-    """Write the list whole or not at all; without a writable cache folder it is made again next time."""
+    """Write the list atomically; without a writable cache folder it is built again next time."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, json.dumps([asdict(entry) for entry in entries]))

@@ -12,7 +12,7 @@ from empg_gym.envs.alfworld.texts import HELP, WELCOME, Wording
 from empg_gym.errors import OutputExistsError
 
 GOAL_PLACEHOLDER = "UNKNOWN GOAL"
-"""Stands for the goal's sentence in the grammar, as upstream's template has it."""
+"""Placeholder for the goal's sentence in the grammar, as in upstream's template."""
 
 _HELP_ACTION = "\n  (:action help\n    :parameters (?a - agent)\n    :precondition ()\n    :effect (asked ?a))\n"
 
@@ -23,7 +23,7 @@ def _escape(text: str) -> str:
 
 @lru_cache(maxsize=2)
 def domain(wording: Wording) -> str:
-    """Return the PDDL domain. In the old wording there is no `help`, and a sink cleans as its basin does."""
+    """Return the PDDL domain. The old wording has no `help`, and its sinks clean like their basins."""
     kinds = [f"(receptacleType ?r {kind}Type)" for kind in sorted(wording.cleaners)]
     return _fill(
         "domain.pddl",
@@ -54,7 +54,7 @@ def _fill(name: str, **values: str) -> str:
 
 
 def game_file(problem: str, goal: str, wording: Wording, walkthrough: list[str] | None = None) -> str:
-    """Return the text of a `game.tw-pddl`, which TextWorld plays.
+    """Return the text of a `game.tw-pddl` file, which TextWorld can run.
 
     Args:
         problem: the PDDL problem.
@@ -74,10 +74,10 @@ def game_file(problem: str, goal: str, wording: Wording, walkthrough: list[str] 
 
 
 def write_game(path: Path, text: str) -> None:
-    """Write a game file; its folder is made.
+    """Write a game file, creating its folder.
 
     Raises:
-        OutputExistsError: there is such a file already.
+        OutputExistsError: the file exists already.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

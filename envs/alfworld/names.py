@@ -1,10 +1,10 @@
-"""Names that the player reads, made from the ids of a PDDL problem.
+"""Names shown to the player, derived from the ids of a PDDL problem.
 
 An id such as `Cabinet_bar__plus_00_dot_68_bar__minus_01_dot_21` becomes "cabinet 3". Rules (upstream's `Demangler`):
     - ids are compared in lower case; the name is the text before the first `_bar_`;
-    - "basin" is appended when the id holds it anywhere (`Sink_bar_..._bar_SinkBasin` is a "sinkbasin");
+    - "basin" is appended if the id contains it anywhere (`Sink_bar_..._bar_SinkBasin` is a "sinkbasin");
     - ids are sorted, and the first of n ids with the same name gets the number n, the last one 1;
-    - an id without `_bar_` gets no number; upstream leaves the space before it, so the name ends in a space.
+    - an id without `_bar_` gets no number; upstream keeps the space before the number, so the name ends in a space.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The released games as a source: `json_2.1.1`, `json_2.1.3` and what comes in the same layout."""
+"""The released games as a source: `json_2.1.1`, `json_2.1.3` and data in the same layout."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class OfficialGames:
     """The playable games of one split, sorted by their ids ("valid_seen/<task folder>/<trial folder>").
 
     Args:
-        data: a release folder, or the folder that holds releases (the newest one with this split is taken).
+        data: a release folder, or a folder of releases (the newest one with this split is used).
         split: name of the split's folder.
         human: use the annotators' sentences instead of the templated one.
         task_types: names of the task types to keep.
 
     Raises:
-        DataError: the folder or the split is missing, a file is damaged, or a game lacks human goals that were asked for.
-        ConfigError: no game of these task types.
+        DataError: the folder or the split is missing, a file is damaged, or a game lacks the requested human goals.
+        ConfigError: no game has one of these task types.
     """
 
     def __init__(self, data: Path, split: str, human: bool, task_types: tuple[str, ...]) -> None:
@@ -33,10 +33,10 @@ class OfficialGames:
         self._human = human
         entries = [entry for entry in read_index(folder) if entry.task_type in task_types]
         if not entries:
-            raise ConfigError(f"{folder} holds no games of the task types {', '.join(task_types)}; ask for others or leave the filter out")
+            raise ConfigError(f"{folder} holds no games of the task types {', '.join(task_types)}; choose others or omit the filter")
         bare = next((entry.id for entry in entries if human and not entry.human_goals), None)
         if bare is not None:
-            raise DataError(f"no human goals beside the game {bare} (this release has no traj_data.json there); use goals='template'")
+            raise DataError(f"the game {bare} has no human goals (this release lacks its traj_data.json); use goals='template'")
         self._entries = {entry.id: entry for entry in entries}
         self._ids = tuple(self._entries)
         parts = [(entry.id, entry.digest, entry.human_goals if human else ()) for entry in entries]
@@ -68,7 +68,7 @@ class OfficialGames:
 
 @lru_cache(maxsize=4096)
 def _compile(path: Path, _digest: str) -> Game:
-    """Compile a game file; the digest makes a file that changed another one. A game takes about 35 kB, a whole `train` 125 MB."""
+    """Compile a game file; the digest tells versions of a file apart. A game takes about 35 kB, all of `train` 125 MB."""
     try:
         return compile_game(parse_problem(read_game_file(path)["pddl_problem"]))
     except DataError as error:

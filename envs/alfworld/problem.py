@@ -1,7 +1,7 @@
-"""A household as facts: read from and written to the PDDL problem text of a game.
+"""A household as facts, parsed from and written to the PDDL problem of a game.
 
 Everything is lower case, as Fast Downward reads it. Types lose their suffix: `AppleType` is "apple".
-Only entities that occur in a fact exist; this is also how upstream numbers them.
+Only entities that occur in a fact exist; upstream numbers them in the same way.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FIXED_TRAITS = ("pickupable", "toggleable", "heatable", "coolable", "cleanable",
 """Facts about a single object that no action changes."""
 
 TRAITS = frozenset({*FIXED_TRAITS, "isclean", "ishot", "iscool", "issliced", "istoggled"})
-"""All facts about a single object that the engine knows."""
+"""All facts about a single object that the engine uses."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receptacle:
-    """Something that objects lie in or on.
+    """Something that holds objects, in or on it.
 
     Example: `Receptacle("cabinet_bar_03", "cabinet", "loc_bar_07", openable=True)`.
     """
@@ -46,7 +46,7 @@ class Thing:
     id: str
     type: str
     traits: frozenset[str]
-    """Of `TRAITS`."""
+    """A subset of `TRAITS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +61,19 @@ class Problem:
     """An object may be in several receptacles at once (a drawer and the desk around it)."""
     at: frozenset[tuple[str, str]]
     nested: frozenset[tuple[str, str]]
-    """Objects that lie in other objects (a pencil in a mug); no action changes it."""
+    """Objects inside other objects (a pencil in a mug); no action changes this."""
     can_contain: frozenset[tuple[str, str]]
     """(receptacle type, object type)"""
     goal: Goal
     held: str = ""
-    """Object in the agent's hands; empty in all released games."""
+    """The object that the agent carries; empty in all released games."""
 
 
 def parse_problem(text: str) -> Problem:
-    """Read a PDDL problem.
+    """Parse a PDDL problem.
 
     Raises:
-        DataError: a part is missing or the facts do not make a household.
+        DataError: a part is missing, or the facts do not describe a household.
     """
     text = re.sub(r";[^\n]*", "", text).lower()
     begin, end = text.find("(:init"), text.find("(:goal")
@@ -101,11 +101,11 @@ def parse_problem(text: str) -> Problem:
     inside = frozenset(facts["inreceptacle"])
     for thing, receptacle in inside:
         if thing not in types or receptacle not in kinds:
-            raise DataError(f"({thing} in {receptacle}) speaks of an object or a receptacle that has no type")
+            raise DataError(f"({thing} in {receptacle}) names an object or a receptacle without a type")
     nested, held = frozenset(facts["inreceptacleobject"]), next((o for _, o in facts["holds"]), "")
     unknown = ({o for pair in nested for o in pair} | {o for _, o in facts["holds"]}) - types.keys()
     if unknown:
-        raise DataError(f"the object {min(unknown)!r}, which lies in another object or is held, has no type")
+        raise DataError(f"the object {min(unknown)!r}, which is inside another object or held, has no type")
     return Problem(
         start=start.pop(),
         receptacles=tuple(Receptacle(r, kinds[r].removesuffix("type"), locations[r], r in openable, r in opened) for r in sorted(kinds)),
@@ -120,11 +120,11 @@ def parse_problem(text: str) -> Problem:
 
 
 _CONSTANTS = ("sinkbasintype", "sinktype", "microwavetype", "fridgetype"), ("knifetype", "butterknifetype")
-"""Types that the domain names; TextWorld wants them declared even where a household has none."""
+"""Types named by the domain; TextWorld requires their declaration even if a household has none."""
 
 
 def write_problem(problem: Problem) -> str:
-    """Return the PDDL problem; `parse_problem` gives an equal `Problem` back."""
+    """Return the PDDL problem; `parse_problem` inverts this."""
     places = {problem.start} | {r.location for r in problem.receptacles} | {place for _, place in problem.at}
     receptacle_types = {f"{r.type}type" for r in problem.receptacles} | {f"{r}type" for r, _ in problem.can_contain}
     object_types = {f"{o.type}type" for o in problem.things} | {f"{o}type" for _, o in problem.can_contain}

@@ -1,4 +1,4 @@
-"""Where games come from: one protocol for the embedded world and for the released data."""
+"""The source of games: one protocol for the embedded world and the released data."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class LoadedGame:
 
     game: Game
     problem: Callable[[], str]
-    """Gives the PDDL problem text, for TextWorld."""
+    """Returns the PDDL problem, for TextWorld."""
     goals: tuple[str, ...]
-    """Sentences of the goal, one of which an episode uses; at least one."""
+    """Sentences of the goal, at least one; an episode uses one of them."""
     file: str
-    """Path of the game file below its data folder, in upstream's layout; begins with the split and names the task type."""
+    """Path of the game file below its data folder, in upstream's layout; starts with the split and names the task type."""
 
 
 class GameSource(Protocol):
@@ -27,15 +27,15 @@ class GameSource(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Short hash of everything that the games are made of."""
+        """Short hash of everything that determines the games."""
 
     def __len__(self) -> int: ...
 
     def task_id(self, index: int) -> str:
-        """Id of the game at `index`."""
+        """Return the id of the game at `index`."""
 
     def has(self, task: str) -> bool:
-        """Whether there is such a game in this split, after filtering."""
+        """Return whether this split has the game, after filtering."""
 
     def load(self, task: str) -> LoadedGame:
-        """Return the game; `has(task)` holds."""
+        """Return a game for which `has(task)` is true."""

@@ -1,13 +1,13 @@
 """The canonical form of a game's state, for `TextEnv.state_key`.
 
 Rules:
-    - All facts of the household count: where the player is and what it holds, which object is in which receptacle, which doors are open,
-      what is clean, hot, cool, sliced or switched on, whether or not a later text can show it.
-    - The bookkeeping of `GameState.taken` and `GameState.at` counts only where a command can still read it. `look` lists an object that
-      was taken from a receptacle here and is at this location: possible only if it is so now, or if another receptacle at this
-      location accepts the object. `slice` needs a sliceable object at the location. Otherwise an object that passed through a drawer
-      would give another state than one that did not.
-    - Which receptacles have been shown (`Point.seen`) is the knowledge of the expert "search", not a fact of the household.
+    - All facts of the household are part of it: the player's location and what it carries, the contents of every receptacle, which are
+      open, and which objects are clean, hot, cool, sliced or switched on, whether or not a later text can show them.
+    - `GameState.taken` and `GameState.at` record history; they count only where a command can still read them. `look` lists an object
+      that was taken from a receptacle at this location and is at this location. That is possible only if it is true now, or if
+      another receptacle at this location accepts the object. `slice` reads the location of sliceable objects. All else is left out:
+      otherwise the state would depend on the drawers that an object has passed through.
+    - The receptacles that have been shown (`Point.seen`) are knowledge of the expert "search", not a fact of the household.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from empg_gym.envs.alfworld.game import Game, GameState
 
 
 def canonical_state(game: Game, state: GameState) -> KeyPart:
-    """Return the state as nested tuples of numbers; what equals the start of the game is left out where that is shorter."""
+    """Return the state as nested tuples of integers; contents and locations are given as differences from the start of the game."""
     start = game.start
     contents = tuple([(r, row) for r, row in enumerate(state.contents) if row != start.contents[r]])
     taken = tuple(sorted([(o, r) for o, r in state.taken if _can_show(game, state, o, r)]))
@@ -29,6 +29,6 @@ def canonical_state(game: Game, state: GameState) -> KeyPart:
 
 
 def _can_show(game: Game, state: GameState, thing: int, receptacle: int) -> bool:
-    """Return whether `look` lists, or may list later, a thing that was taken from a receptacle."""
+    """Return whether `look` can list, now or later, a thing that was taken from a receptacle."""
     location = game.location_of[receptacle]
     return (thing, location) in state.at or any(thing in game.fits[other] for other in game.receptacles_at[location] if other != receptacle)

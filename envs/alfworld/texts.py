@@ -1,4 +1,4 @@
-"""The sentences of the game, word for word as upstream's grammar makes them.
+"""The sentences of the game, word for word as in upstream's grammar.
 
 Two wordings: "new" (releases since 0.4.0: `move X to Y`, `help`) and "old" (the 2.1.1 data: `put X in/on Y`,
 "You arrive at loc N.", no `help`). Lists are in id order, so numbers count down; the article is always "a".
@@ -13,7 +13,7 @@ WELCOME = "-= Welcome to TextWorld, ALFRED! =-\n\n"
 ROOM = "You are in the middle of a room. Looking quickly around you, you see {list}."
 FAILURE = "Nothing happens."
 
-# Upstream's grammar begins this text with a line break, which its parser drops.
+# In upstream's grammar this text starts with a line break, which its parser drops.
 HELP = "Available commands:\n" + "".join(
     f"  {command:<{width}}{meaning}\n"
     for command, width, meaning in (
@@ -36,13 +36,13 @@ HELP = "Available commands:\n" + "".join(
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """What differs between the two wordings."""
+    """The differences between the two wordings."""
 
     name: str
     put: str
-    """Command to put an object down."""
+    """Template of the command to put an object down."""
     put_done: str
-    """Its answer."""
+    """Template of its reply."""
     simple: tuple[str, ...]
     """Commands without arguments that are always admissible."""
     arrives_at_place: bool
@@ -76,12 +76,12 @@ def intro(receptacles: Sequence[str], goal: str) -> str:
 
 
 def strip_intro(text: str) -> str:
-    """Return an intro without the Welcome line, as most agents show it."""
+    """Return an intro without the welcome line, as most agents show it."""
     return text.removeprefix(WELCOME)
 
 
 def condition(*, clean: bool, hot: bool, cool: bool, sliced: bool) -> str:
-    """Return the adjectives that examining an object shows; empty if it has none. Some combinations are not shown, as upstream."""
+    """Return the adjectives shown when an object is examined, or "". As upstream, some combinations are not shown."""
     if clean and hot:
         words = "hot and clean"
     elif clean and cool:

@@ -1,12 +1,12 @@
-"""The `textworld` package as an engine: the reference, made usable by caching what it works out again and again.
+"""The `textworld` package as an engine: the reference, made usable by caching its repeated work.
 
-TextWorld's grammar comes from us in the wording that is asked for; the problem is the game's. Where its time goes, and what is done:
-    - every reset translates the PDDL twice: translations are kept in memory and in the user's cache folder, and the second one,
-      which serves only the planner, is left out;
-    - every step parses the same grammar texts and queries for each admissible command: parsed forms are kept;
-    - contexts are copied deeply: the dictionaries are copied, their values are never changed.
-These replacements are in force only while a call of this module runs. TextWorld captures `sys.stdout` and sets `sys.argv` while it
-translates, so at most one thread of a process should play; `sys.argv` is put back.
+The grammar is ours, in the requested wording; the problem is the game's. TextWorld's costs, and what is done about them:
+    - every reset translates the PDDL twice: translations are cached in memory and in the user's cache folder, and the second one,
+      which only the planner needs, is skipped;
+    - every step parses the same grammar texts and queries for each admissible command: the parsed forms are cached;
+    - contexts are copied deeply: here only the dictionaries are copied, as their values never change.
+These replacements are active only during a call into this module. TextWorld captures `sys.stdout` and sets `sys.argv` while it
+translates, so only one thread of a process should use it; `sys.argv` is restored.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from empg_gym.runs.atomic_write import atomic_write
 
 
 class TextWorldEngine:
-    """Plays one game at a time on TextWorld; see `engine.Engine`.
+    """Runs one game at a time on TextWorld; see `engine.Engine`.
 
-    A fast engine follows every command, for the expert and the state key.
-    A point in the game is the list of commands that led there: TextWorld can't go back, so `load` plays them again.
+    A fast engine mirrors every command, for the expert and the state key. A point in the game is the list of commands that led there:
+    TextWorld can't go back, so `load` replays them.
 
     Raises:
         MissingDependencyError: `textworld[pddl]` is not installed.
@@ -61,7 +61,7 @@ class TextWorldEngine:
         data = {"pddl_domain": domain(self.wording), "grammar": grammar(self.wording), "pddl_problem": problem()}
         with _cached():
             self._env.load(data)
-            # Before the texts of the first observation are made, which name everything.
+            # Before the first observation is generated, which uses all names.
             names = demangle(self._env._entity_infos)
             for info in self._env._entity_infos.values():
                 info.name = names[info.id]
@@ -104,7 +104,7 @@ class TextWorldEngine:
 
     def close(self) -> None:
         if self._env is not None:
-            # Not `fast_downward.close_lib`: it unloads the library, after which loading another copy can crash the process.
+            # Not `fast_downward.close_lib`: it unloads the library, and loading another copy after that can crash the process.
             self._env.downward_lib.cleanup()
             self._env = None
 
@@ -118,7 +118,7 @@ def _environment() -> Any:
 
 @contextmanager
 def _cached() -> Iterator[None]:
-    """Put the cached functions in place for a while."""
+    """Install the cached functions for the duration of a block."""
     import fast_downward
     from textworld.envs.pddl import logic, textgen
     from textworld.logic import Rule
@@ -143,7 +143,7 @@ def _cached() -> Iterator[None]:
 
 
 def _translate(domain: str, problem: str, verbose: bool = False, optimize: bool = False) -> tuple[Any, str]:
-    """Stands in for `fast_downward.pddl2sas`; whether to optimise is ignored, since nothing here plans."""
+    """Replace `fast_downward.pddl2sas`; `optimize` is ignored, since nothing here plans."""
     return _translated(domain, problem)
 
 
@@ -164,7 +164,7 @@ def _translated(domain: str, problem: str) -> tuple[Any, str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, pickle.dumps(made))
     except OSError:
-        pass  # Without a writable cache folder it is made again next time.
+        pass  # Without a writable cache folder it is translated again next time.
     return made
 
 

@@ -1,11 +1,11 @@
-"""The grammar of actions: `search[words]` and `click[thing]`, read exactly as upstream reads them.
+"""The grammar of actions: `search[words]` and `click[thing]`, parsed exactly as upstream parses them.
 
 Rules:
-    - The name ends at the last "[" and the argument at the last "]"; neither holds a line break; what follows is ignored.
+    - The name ends at the last "[" and the argument at the last "]"; neither contains a line break; what follows is ignored.
     - Both parts have at least one character. The argument is lower-cased, the name is not.
-    - What doesn't fit has no argument and does nothing.
+    - Any other text has no argument and does nothing.
 
-It is upstream's expression `(.+)\\[(.+)\\]`, matched at the start, but in time linear in the length of the text.
+This equals matching upstream's expression `(.+)\\[(.+)\\]` at the start, but in time linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import NamedTuple
 
 
 class Action(NamedTuple):
-    """An action taken apart."""
+    """A parsed action."""
 
     name: str
     argument: str | None
-    """Lower-cased; None if the text is no action."""
+    """Lower-cased; None if the text is not an action."""
 
 
 def parse_action(text: str) -> Action:
-    """Take an action apart.
+    """Parse an action.
 
-    Example: `parse_action("click[Buy Now]")` gives `Action("click", "buy now")`.
+    Example: `parse_action("click[Buy Now]")` returns `Action("click", "buy now")`.
     """
     line = text.partition("\n")[0]
     end = line.rfind("]")
@@ -33,5 +33,5 @@ def parse_action(text: str) -> Action:
 
 
 def can_be_clicked(thing: str) -> bool:
-    """Return whether a click on `thing` can be written and does something; the search button does nothing."""
+    """Return whether the grammar can express a click on `thing` and it has an effect; the search button has none."""
     return "[" not in thing and "\n" not in thing and thing != "" and thing != "search"

@@ -1,14 +1,14 @@
 """The shop through a real browser: Selenium on the shop's own site.
 
 Rules:
-    - The site and the environment share one `ShopSession`: the browser types and clicks, the site changes the session, and what is
-      observed is read from the browser's document, node by node.
-    - What can't be clicked is left alone, as in the text modes. The text modes search from every page; where the page has no search
-      bar, or a keyboard could not type the words, a script submits the search form with a token that stands for them.
-    - An agent's text reaches the driver only where a keyboard could type it or where the page shows it: drivers refuse lone surrogates,
+    - The site and the environment share one `ShopSession`: the browser types and clicks, the site changes the session, and the
+      observation is read from the browser's document, node by node.
+    - As in the text modes, clicks on what the page does not show are ignored, and a search works on every page: if the page has no
+      search bar, or a keyboard could not type the words, a script submits the search form with a token that represents them.
+    - An agent's text reaches the driver only if a keyboard could type it or if the page shows it: drivers reject lone surrogates, and
       forms change line breaks.
-    - A browser or driver that dies is started again once, on the page where the session stands, and the action is carried out if the
-      site has not seen it yet; when that fails too, `EnvironmentFailure` says so.
+    - A browser or driver that dies is restarted once, on the session's current page, and the action is carried out unless the site
+      has already received it; if that fails too, `EnvironmentFailure` is raised.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from empg_gym.errors import EnvironmentFailure, require
 
 Result = TypeVar("Result")
 TYPED_CHARACTERS = 200
-"""Longer searches are not typed key by key."""
+"""Searches longer than this are not typed key by key."""
 STALE_RETRIES = 20
 
 _NODES = r"""
@@ -75,19 +75,19 @@ form.submit();
 
 
 class SiteSession:
-    """A `ShopSession` as the site serves it: counts the actions that were carried out and keeps the last one's feedback."""
+    """A `ShopSession` for the site: counts the actions and keeps the feedback of the last one."""
 
     def __init__(self, session: ShopSession) -> None:
         self.session = session
         self.step = 0
-        """Actions that were carried out."""
+        """Number of actions that were carried out."""
         self.requests = 0
-        """Actions that were asked for."""
+        """Number of actions that were requested."""
         self.feedback = NOTHING
         self._promised: tuple[str, str] | None = None
 
     def promise(self, words: str) -> str:
-        """Return a token; a search for it is a search for `words`, so that the words need not pass through the browser."""
+        """Return a token that the next search may use in place of `words`, which then need not pass through the browser."""
         token = secrets.token_urlsafe(9)
         self._promised = token, words
         return token
@@ -99,7 +99,7 @@ class SiteSession:
 
     @property
     def over(self) -> bool:
-        """Whether the session takes no more actions."""
+        """Whether the session accepts no more actions."""
         return self.session.state.kind is PageKind.DONE and not self.session.upstream
 
     def search(self, words: str) -> bool:
@@ -121,15 +121,15 @@ class SiteSession:
 
 
 class BrowserView:
-    """A `ShopView` through Chromium. Site and browser start when they are first needed.
+    """A `ShopView` in Chromium. Site and browser start on first use.
 
     Args:
         session: the session that the site serves.
-        mode: observation mode; "html" is the page's source as the browser has it, "url" is upstream's address of the page.
+        mode: observation mode; "html" is the page source in the browser, "url" is upstream's address of the page.
 
     Raises:
         MissingDependencyError: Selenium, Chromium or its driver is not installed.
-        EnvironmentFailure: the browser died and could not be started again.
+        EnvironmentFailure: the browser died and could not be restarted.
     """
 
     def __init__(self, session: ShopSession, mode: str) -> None:
@@ -167,7 +167,7 @@ class BrowserView:
         return self._session.state
 
     def act(self, action: str) -> Feedback:
-        """Carry out an action in the browser; reward and end are read from the page."""
+        """Carry out an action in the browser; reward and termination are read from the page."""
         name, argument = parse_action(action)
         if argument is None or name not in ("search", "click") or argument == "search":
             return NOTHING
@@ -198,7 +198,7 @@ class BrowserView:
         return list(dict.fromkeys(self._guarded(lambda: self._driver.execute_script(_CLICKABLES))))
 
     def close(self) -> None:
-        """End browser and site; may be called again."""
+        """Close browser and site; may be called again."""
         if self._chromium is not None:
             self._chromium.close()
             self._chromium = None
@@ -220,7 +220,7 @@ class BrowserView:
         return self._chromium.driver
 
     def _guarded(self, call: Callable[[], Result]) -> Result:
-        """Run a call to the browser. A document that was just replaced is asked again; a browser that failed is started again, once."""
+        """Run a call to the browser: retry if the document was just replaced, and restart a failed browser once."""
         from selenium.common.exceptions import WebDriverException
         from urllib3.exceptions import HTTPError
 
@@ -237,7 +237,7 @@ class BrowserView:
                     self.close()
                     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                     raise EnvironmentFailure(
-                        f"the browser failed again after a new start ({reason}); to find out more: empg-gym doctor"
+                        f"the browser failed again after a restart ({reason}); run `empg-gym doctor` to find the cause"
                     ) from error
                 restarted = True
                 if self._chromium is not None:
@@ -271,7 +271,7 @@ class BrowserView:
         self._arrive(before)
 
     def _arrive(self, before: int) -> None:
-        """Wait until the site has had the action and the browser shows the page after it."""
+        """Wait until the site has received the action and the browser shows the resulting page."""
         from selenium.common.exceptions import TimeoutException
 
         began = time.monotonic()
@@ -281,7 +281,7 @@ class BrowserView:
                 if ready == "complete" and shown == str(self._visit.step):
                     return
             time.sleep(0.003 if waited < 1 else 0.05)
-        raise TimeoutException(f"the page did not come within {PAGE_SECONDS:.0f} s")
+        raise TimeoutException(f"the page did not load within {PAGE_SECONDS:.0f} s")
 
     def _outcome(self) -> tuple[float, bool]:
         if self._visit.page.kind is not PageKind.DONE:
@@ -290,5 +290,5 @@ class BrowserView:
 
 
 def _is_stale(error: Exception) -> bool:
-    """Whether the driver answered for a document or element that is gone."""
+    """Return whether the error concerns a document or element that has been replaced."""
     return type(error).__name__ == "StaleElementReferenceException" or "does not belong to the document" in str(error)

@@ -1,13 +1,13 @@
-"""Builds the store of a catalogue once, in the cache folder, and finds it ever after.
+"""Builds the store of a catalogue once, in the cache folder, and reuses it.
 
 Rules:
-    - A store's folder is named by a hash of what it is made of: the official files byte by byte, or version and size of the
-      embedded world, with the versions of store, index and analyzer. In it: `products.sqlite`, `index/`, and one folder of goals
-      for each kind and price seed.
-    - It is built in `<name>.partial` and renamed when it is whole. A build that was interrupted goes on where it stopped: products
-      are committed in batches, the index and the goals are made whole or not at all.
-    - Processes that start together wait for one another on a lock; one builds, the others find the result.
-    - Hashes of large files are remembered by path, size and time of change.
+    - A store's folder is named by a hash of its sources: the bytes of the official files, or version and size of the embedded world,
+      with the versions of store, index and analyzer. It holds `products.sqlite`, `index/`, and one folder of goals for each kind and
+      price seed.
+    - It is built in `<name>.partial` and renamed when complete. An interrupted build resumes where it stopped: products are committed
+      in batches, index and goals are written atomically.
+    - Processes that start together wait on a lock; one builds, the others use the result.
+    - Hashes of large files are cached by path, size and modification time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from empg_gym.retrieval.folders import build_once, locked
 FORMAT = 2
 """Version of the store."""
 BATCH = 2000
-"""Products committed together."""
+"""Number of products per commit."""
 
 
 def stores() -> Path:
@@ -42,15 +42,15 @@ def stores() -> Path:
 
 
 def open_store(data: Path | None, num_products: int | None, progress: Progress | None = None) -> Path:
-    """Return the folder of a catalogue's store, building it if need be.
+    """Return the folder of a catalogue's store, building it if necessary.
 
     Args:
         data: folder of the official files; None for the embedded world.
-        num_products: size of the embedded world, or how many records of the official file to keep; None for all.
-        progress: is told how the build goes on; None = a bar on the terminal.
+        num_products: size of the embedded world, or number of records of the official file to keep; None for all.
+        progress: callback for the progress of the build; None = a bar on the terminal.
 
     Raises:
-        DataError: files are missing or damaged, or the cache folder can't be written.
+        DataError: files are missing or damaged, or the cache folder is not writable.
     """
     if data is None:
         size = catalogue.DEFAULT_SIZE if num_products is None else num_products
@@ -62,7 +62,7 @@ def open_store(data: Path | None, num_products: int | None, progress: Progress |
 
 
 def open_goals(store: Path, kind: str, price_seed: int) -> Path:
-    """Return the folder of a store's goals, building it if need be.
+    """Return the folder of a store's goals, building it if necessary.
 
     Args:
         store: folder of the store.
@@ -95,7 +95,7 @@ def _open(key: str, fill: Callable[[StoreWriter, Path, Progress], None], progres
         total = len(writer)
         writer.close()
         if not total:
-            raise DataError("the catalogue has no products; give data with at least one, or num_products of at least 1")
+            raise DataError("the catalogue has no products; pass data with at least one product, or num_products of at least 1")
         if not (partial / "index").is_dir():
             documents = ((product.asin, product.document) for product in ProductStore(products))
             BM25Index.build(documents, partial / "index", progress=lambda done: report("index", done, total))
@@ -131,7 +131,7 @@ def _store_official(writer: StoreWriter, files: OfficialFiles, folder: Path, lim
     records = int(writer.meta("records") or 0)
     ordinal = len(writer)
     found = read_products(files, mined, writer.asins(), records)
-    # Upstream cuts the list of records before it passes over any.
+    # Upstream truncates the list of records before it skips any.
     kept = found if limit is None else islice(found, max(0, limit - records))
     for batch in _batches(kept):
         ordinal = _append(writer, ordinal, batch)
@@ -140,7 +140,7 @@ def _store_official(writer: StoreWriter, files: OfficialFiles, folder: Path, lim
 
 
 def _file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, remembered by path, size and time of change."""
+    """Return the SHA-256 of a file, cached by path, size and modification time."""
     stat = path.stat()
     mark = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}"
     note = stores() / "hashes" / f"{hashlib.sha256(mark.encode()).hexdigest()[:24]}.json"

@@ -1,9 +1,9 @@
 """A headless Chromium under Selenium 4 that leaves nothing behind.
 
 Rules:
-    - Browser and driver are taken from the machine: `SE_CHROMEDRIVER` or the PATH, never downloaded.
-    - The driver is the head of a process group of its own; closing ends the whole group and removes the profile folder, also when the
-      driver has died, the environment was never closed, or the interpreter ends.
+    - Browser and driver are found in `SE_CHROMEDRIVER` or on the PATH, never downloaded.
+    - The driver leads its own process group; closing kills the whole group and removes the profile folder, even if the driver has died,
+      the environment was never closed, or the interpreter exits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from empg_gym.errors import MissingDependencyError, require
 
 PAGE_SECONDS = 20.0
-"""Seconds that a page or a script may take."""
+"""Time limit of a page load or a script, in seconds."""
 QUIT_SECONDS = 10.0
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
@@ -37,7 +37,7 @@ FLAGS = (
 
 
 def find_browser() -> tuple[str, str]:
-    """Return the paths of Chromium and of its driver.
+    """Return the paths of Chromium and its driver.
 
     Raises:
         MissingDependencyError: one of them is not installed.
@@ -53,7 +53,7 @@ def find_browser() -> tuple[str, str]:
 
 
 class Chromium:
-    """One browser. `driver` is Selenium's.
+    """One browser; `driver` is the Selenium driver.
 
     Raises:
         MissingDependencyError: Selenium, Chromium or its driver is not installed.
@@ -84,16 +84,16 @@ class Chromium:
 
     @property
     def process_group(self) -> int:
-        """Id of the process group of driver and browser."""
+        """Process group id of driver and browser."""
         return int(self.driver.service.process.pid)
 
     def close(self) -> None:
-        """End browser and driver; may be called again."""
+        """Close browser and driver; may be called again."""
         self._finish()
 
 
 def _end(drivers: list[Any], service: Any, profile: str) -> None:
-    """Ask the browser to quit, then end whatever is left of its process group."""
+    """Ask the browser to quit, then kill the rest of its process group."""
     process = service.process
     for driver in drivers:
         with contextlib.suppress(Exception):

@@ -1,7 +1,6 @@
-"""Colours that options are reduced to before they are compared: the first of the list that occurs in the value.
+"""Colors to which options are reduced before they are compared: the first color in the list that occurs in the value.
 
-The list and its order decide rewards ("standard" contains "tan", "tiered" contains "red"), so they are upstream's
-(`colors.txt`).
+The list and its order affect rewards ("standard" contains "tan", "tiered" contains "red"), so both are upstream's (`colors.txt`).
 """
 
 from __future__ import annotations
@@ -14,9 +13,9 @@ COLORS = read_lists(Path(__file__).with_name("colors.txt"))["colors"]
 
 
 def normalize_color(option: str | tuple[str, str]) -> str | tuple[str, str]:
-    """Return the first colour in `option`, else `option`.
+    """Return the first color in `option`, else `option`.
 
-    A (name, value) pair, as synthetic goals have them, holds a colour only if its name or value is exactly that colour.
+    A (name, value) pair, as in synthetic goals, contains a color only if its name or value equals that color.
     """
     for color in COLORS:
         if color in option:

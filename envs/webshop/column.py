@@ -1,7 +1,7 @@
-"""A column of numbers in a file, read one by one through the system's page cache.
+"""A column of numbers in a file, read one at a time through the system's page cache.
 
-A mapped column would cost each process the pages around every number that it reads (2 MB of them where the system keeps files in large
-pages), and goals are read here and there, one an episode.
+A memory-mapped column would cost each process the pages around every number that it reads (2 MB each if the system caches files in large
+pages), and goals are read at random, one per episode.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from empg_gym.retrieval.strings import load_array
 
 
 class Column:
-    """The numbers of `name.npy`, without mapping them. Safe to use from several threads and through a fork, cheap to pickle (it is opened
-    again).
+    """The numbers of `name.npy`, without mapping them. Safe to use from several threads and after a fork; cheap to pickle, as the file
+    is opened again.
 
     Args:
-        folder: where the file is.
-        name: the file's name without its ending.
+        folder: folder of the file.
+        name: file name without its suffix.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -42,7 +42,7 @@ class Column:
         """Return a number.
 
         Raises:
-            IndexError: there is none.
+            IndexError: the index is out of range.
         """
         if not 0 <= index < self._size:
             raise IndexError(index)

@@ -1,9 +1,9 @@
 """`EMPG/WebShop-v0`: find, configure and buy what an instruction asks for (Yao et al. 2022).
 
-Two conducts, `compat`:
-    "default"    upstream's shop with its bugs mended; the card (README.md) lists every difference;
-    "upstream"   the same episodes as upstream's text environment, its off-by-one sampling and its sessions included.
-The goals and their numbers, the texts, the actions and the reward are the same in both.
+The argument `compat` selects one of two behaviors:
+    "default"    upstream's shop with its bugs fixed; the card (README.md) lists every difference;
+    "upstream"   the same episodes as upstream's text environment, including its off-by-one sampling and its sessions.
+Goals and their numbers, texts, actions and rewards are the same in both.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from empg_gym.envs.webshop.view import DirectView, ShopView, admissible
 from empg_gym.errors import ConfigError, nearest
 
 MODES = ("text", "text_rich", "html", "url")
-CONDUCTS = ("default", "upstream")
+COMPAT = ("default", "upstream")
 BACKENDS = ("text", "browser")
 _LARGEST = 2**32 - 1
-"""Numbers become parts of file names and lengths."""
+"""Upper bound of integer arguments, which become parts of file names and lengths."""
 
 
 class Payload(NamedTuple):
@@ -49,32 +49,32 @@ class Payload(NamedTuple):
     done: tuple[str, ...]
     """Latest actions, oldest first."""
     sampler: tuple[Any, ...] | None
-    """State of upstream's generator."""
+    """State of upstream's random generator; None unless `compat="upstream"`."""
 
 
 class WebShopEnv(TextEnv):
-    """A shop, an instruction, a search bar. See the module docstring and the card.
+    """A shop with a search bar, and an instruction that says what to buy. See the module docstring and the card.
 
     Args:
         split: "train", "valid", "test" or "all" (goal number = task number).
-        data: folder of the official files, or "official" for the set that `empg-gym data get` brought; None = the embedded world.
-        max_steps: actions until the episode is truncated.
+        data: folder of the official files, or "official" for the set downloaded by `empg-gym data get`; None = the embedded world.
+        max_steps: number of actions after which the episode is truncated.
         observation: "text", "text_rich", "html" or "url".
-        goals: "synthetic" (made from attributes and options) or "human" (written by people; in the embedded world, like people).
-        compat: conduct; see the module docstring.
+        goals: "synthetic" (generated from attributes and options) or "human" (written by people; imitated in the embedded world).
+        compat: "default" or "upstream"; see the module docstring.
         price_seed: seed of the prices within price ranges and of the price caps.
-        num_prev_obs: earlier observations that are put before the present one.
-        num_prev_actions: earlier actions that are put before the present observation.
-        show_attrs: give products a page of their mined attributes.
+        num_prev_obs: number of earlier observations to put before the current one.
+        num_prev_actions: number of earlier actions to put before the current observation.
+        show_attrs: add a page with the mined attributes to every product.
         backend: "text", or "browser" for headless Chromium on the package's own site.
-        num_products: size of the embedded world, or how many of the official products to keep; None = its default, or all.
+        num_products: size of the embedded world, or number of official products to keep; None = the default size, or all.
         nouns: source of the reward's nouns: "auto", "list", "spacy" or "rules".
-        expert: what `expert()` searches by: "direct" (the product's own texts) or "search" (the instruction, as a player would).
+        expert: query of `expert()`: "direct" (the product's own texts) or "search" (the instruction, as an agent would).
         render_mode: None or "ansi".
-        progress: is told how the first build of a catalogue goes on; None = a bar on the terminal for long builds.
+        progress: callback for the first build of a catalogue; None = a bar on the terminal for long builds.
 
     Raises:
-        ConfigError: an argument can't be used, or the split has no goals.
+        ConfigError: an argument is invalid, or the split has no goals.
         DataError: the data is missing or damaged.
     """
 
@@ -105,7 +105,7 @@ class WebShopEnv(TextEnv):
         super().__init__(split=split, max_steps=max_steps, render_mode=render_mode)
         _check("observation", observation, MODES)
         _check("goals", goals, KINDS)
-        _check("compat", compat, CONDUCTS)
+        _check("compat", compat, COMPAT)
         _check("backend", backend, BACKENDS)
         _check("expert", expert, KNOWLEDGE)
         _check_number("price_seed", price_seed, 0)
@@ -120,7 +120,7 @@ class WebShopEnv(TextEnv):
         self.goals = split_range(split, len(self.shop.goals))
         if not self.goals:
             raise ConfigError(
-                f"split {split!r} has no goals: the catalogue has {len(self.shop.goals)} {goals} goals in all; "
+                f"split {split!r} has no goals: the catalogue has {len(self.shop.goals)} {goals} goals in total; "
                 f"use split='all', the other kind of goals, or more products"
             )
         self._kind = goals
@@ -153,7 +153,7 @@ class WebShopEnv(TextEnv):
 
     def _has_task(self, task: str) -> bool:
         kind, _, number = task.rpartition("-")
-        # At most twelve digits: Python refuses to read thousands of them.
+        # At most twelve digits: Python refuses to convert thousands of them.
         return kind == self._kind and number.isdecimal() and len(number) <= 12 and str(int(number)) == number and int(number) in self.goals
 
     def _sample_task(self) -> str:
@@ -233,12 +233,12 @@ class WebShopEnv(TextEnv):
     def _state_key(self) -> KeyPart:
         """Return the session in a canonical form; see the module `state_key`.
 
-        Earlier observations and actions that `num_prev_obs` and `num_prev_actions` repeat are the agent's memory, not state.
+        The earlier observations and actions that `num_prev_obs` and `num_prev_actions` repeat are memory of the agent, not state.
         """
         state = canonical_state(self.view.state, name=self._name, observation=self._mode, upstream=self._sampler is not None)
         return self._show_attrs, state
 
-    # What the episode is about
+    # The current task
 
     @property
     def _present(self) -> Goal:
@@ -312,11 +312,11 @@ def _check(name: str, value: str, known: tuple[str, ...]) -> None:
 
 def _check_number(name: str, value: int, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= _LARGEST:
-        raise ConfigError(f"{name} must be a whole number from {least} to {_LARGEST}, not {_shown(value)}")
+        raise ConfigError(f"{name} must be an integer from {least} to {_LARGEST}, not {_shown(value)}")
 
 
 def _shown(value: object) -> str:
-    """Return a value for a message; Python refuses to write thousands of digits."""
+    """Return a value for a message; Python refuses to convert thousands of digits."""
     return "a larger one" if isinstance(value, int) and abs(value) > _LARGEST else repr(value)
 
 

@@ -1,10 +1,10 @@
-"""A shopper who knows the goal's product: searches for it, opens it, chooses what was asked for and buys it.
+"""An expert that knows the goal's product: it searches for it, opens it, chooses the requested options and buys it.
 
 Rules:
-    - It searches by what it knows ("direct": the product's own texts) or by what everybody sees ("search": the instruction without its
-      price, products by their ids as shown). The second can be imitated by a policy that sees only the conversation.
-    - From any state the next action is admissible and lies on a way to reward 1.
-    - Where the goal's own product can't reach reward 1, or no search by its texts shows it, there is no action.
+    - Its query comes from hidden knowledge ("direct": the product's own texts) or from what the agent sees ("search": the instruction
+      without its price, with product ids as shown). A policy that sees only the conversation can imitate the second.
+    - From any state the next action is admissible and on a path to reward 1.
+    - If the goal's own product can't reach reward 1, or no search by its texts finds it, there is no action.
 """
 
 from __future__ import annotations
@@ -31,25 +31,25 @@ _BUTTONS = {"back to search", "< prev", "next >", "description", "features", "re
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to buy what a goal asks for."""
+    """How to buy the product of a goal."""
 
     query: str
-    """What to type."""
+    """The words to search for."""
     keywords: tuple[str, ...]
-    """What the shop makes of it."""
+    """The keywords that the shop reads from it."""
     page: int
-    """Page of the results that shows the product, from 1."""
+    """Page of the results that shows the product, counted from 1."""
     asin: str
     options: dict[str, str]
     """Option name to value."""
 
 
 Queries = Callable[[Product, Goal], list[str]]
-"""Gives the searches that may lead to a goal's product."""
+"""Returns queries that may find a goal's product."""
 
 
 class Expert:
-    """The shopper of one environment.
+    """The expert of one environment.
 
     Args:
         shop: the shop.
@@ -63,7 +63,7 @@ class Expert:
         self._plan: tuple[int, Plan | None] = (-1, None)
 
     def action(self, goal: Goal, page: Page) -> str | None:
-        """Return the next action, or None if there is none that leads to reward 1."""
+        """Return the next action on a path to reward 1, or None if there is none."""
         if self._plan[0] != goal.index:
             self._plan = (goal.index, make_plan(self._shop, goal, self._queries))
         plan = self._plan[1]
@@ -91,7 +91,7 @@ def _on_results(plan: Plan, page: Page, as_shown: bool) -> str:
 
 
 def make_plan(shop: Shop, goal: Goal, queries: Queries | None = None) -> Plan | None:
-    """Return a plan with reward 1, or None; the searches are by the product's texts unless `queries` says otherwise."""
+    """Return a plan with reward 1, or None; the queries default to the product's texts."""
     queries = queries or _product_queries
     ordinal = shop.store.ordinal(goal.asin)
     if ordinal is None:
@@ -119,12 +119,12 @@ def _instruction_queries(product: Product, goal: Goal) -> list[str]:
 
 
 def _typed(text: str) -> str:
-    """Return a text as it can stand in a search action."""
+    """Return a text in the form that a search action can contain."""
     return " ".join(text.replace("[", " ").replace("]", " ").split())
 
 
 def choose_options(product: Product, goal: Goal) -> dict[str, str] | None:
-    """Return option values that meet all of the goal's options, as few as possible; None if the product lacks them."""
+    """Return the fewest option values that meet all of the goal's options; None if the product lacks them."""
     wanted = [str(normalize_color(option)) for option in goal.options]
     if not wanted:
         return {}

@@ -1,12 +1,12 @@
-"""The word-set similarity that decides whether two attributes or options mean the same.
+"""The word-set similarity that decides whether two attributes or options have the same meaning.
 
-Equal to `token_set_ratio` of thefuzz 0.19 over Python's difflib (0..100). Later versions, and versions with a C extension, give
-other numbers for about a quarter of all pairs, so scores could not be compared.
+Equal to `token_set_ratio` of thefuzz 0.19 with Python's difflib (0..100). Later versions, and versions with a C extension, return
+other numbers for about a quarter of all pairs, so scores would not be comparable.
 
 Rules:
-    - Latin-1 characters above ASCII are dropped, everything that is no word character becomes a space, the rest is lower-cased.
-    - Of the words in common (s), and the rest of either side appended to them (a, b), the best of the three pairings counts;
-      so a phrase whose words are all in the other has 100.
+    - Latin-1 characters above ASCII are dropped, all characters other than word characters become spaces, the rest is lower-cased.
+    - Let s be the common words, a and b these followed by the remaining words of either side; the result is the best ratio of the
+      three pairs. A phrase whose words all occur in the other therefore has 100.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NOT_A_WORD = re.compile(r"(?ui)\W")
 
 @lru_cache(maxsize=4096)
 def words(text: str) -> frozenset[str]:
-    """Return the set of normalised words of `text`."""
+    """Return the set of normalized words of `text`."""
     return frozenset(_NOT_A_WORD.sub(" ", text.translate(_NO_LATIN_1)).lower().split())
 
 
@@ -44,7 +44,7 @@ def _pairings(first: frozenset[str], second: frozenset[str]) -> tuple[tuple[str,
 
 
 def token_set_ratio(first: str, second: str) -> int:
-    """Return the similarity of two texts, 0..100; 0 if either has no word."""
+    """Return the similarity of two texts, 0..100; 0 if either has no words."""
     one, two = words(first), words(second)
     if not one or not two:
         return 0
@@ -63,8 +63,8 @@ def matches(first: str, second: str) -> bool:
 
 
 def _exceeds(x: str, y: str) -> bool:
-    """Return whether the ratio of two texts exceeds the threshold; two upper bounds of it decide most cases."""
-    # At most this many characters of either can be matched: those that the other has at all.
+    """Return whether the ratio of two texts exceeds the threshold; two upper bounds decide most cases."""
+    # An upper bound of the number of matches: the characters of either text that occur in the other.
     most = min(len(x) - len(set(x) - set(y)), len(y) - len(set(y) - set(x)))
     if round(100 * (2.0 * most / (len(x) + len(y)))) <= THRESHOLD:
         return False

@@ -1,14 +1,14 @@
-"""A goal: what the instruction asks for, and what the purchase is judged by."""
+"""A goal: what the instruction asks for, and how the purchase is judged."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 UNLIMITED = 1_000_000.0
-"""Price cap, in dollars, of a goal whose instruction names none."""
+"""Price cap, in dollars, of a goal without a price in its instruction."""
 
 PRICE_STEPS: tuple[float, ...] = tuple(10.0 * step for step in range(1, 100))
-"""Dollars that a price cap is drawn from."""
+"""Possible price caps, in dollars."""
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Goal:
     """One task of the shop."""
 
     index: int
-    """Place in the shuffled order that everybody's goal numbers refer to."""
+    """Position in the shuffled order, the goal number that the literature uses."""
     asin: str
-    """The product that the instruction was made from; others may be worth as much."""
+    """The product that the instruction was generated from; others may give the same reward."""
     category: str
     query: str
     name: str
@@ -28,11 +28,11 @@ class Goal:
     options: tuple[str, ...] | tuple[tuple[str, str], ...]
     """Values for a human goal, (name, value) pairs for a synthetic one."""
     price_upper: float
-    """Dollars that the purchase may cost at most."""
+    """Maximum price of the purchase, in dollars."""
     weight: float
-    """Share in upstream's sampling, not normalised."""
+    """Weight in upstream's sampling, not normalized."""
 
 
 def price_clause(price_upper: float) -> str:
-    """Return the end of an instruction that names the price cap."""
+    """Return the end of an instruction, which names the price cap."""
     return "" if price_upper == UNLIMITED else f", and price lower than {price_upper:.2f} dollars"

@@ -1,11 +1,11 @@
-"""Draws prices and price caps, lists the goals and shuffles them, as upstream does when it starts.
+"""Draws prices and price caps, lists the goals and shuffles them, as upstream does at start-up.
 
 Rules:
     - One generator, `random.Random(price_seed)`, is used in upstream's order: a price for every product with a price range, in
-      catalogue order; then a price cap for every goal of the human kind, or for every product of the synthetic kind.
-    - The order of goals comes from `random.Random(233)` and depends on their number only. That generator goes on to draw sessions
-      and goals in upstream's sampling, so its state is kept.
-    - A product's synthetic goals are the combinations of its option values, options sorted by name, the last varying fastest.
+      catalogue order; then a price cap for every human goal, or for every product with synthetic goals.
+    - The order of goals comes from `random.Random(233)` and depends only on their number. Upstream then draws sessions and goals from the
+      same generator, so its state is stored.
+    - A product's synthetic goals are the combinations of its option values; options are sorted by name, and the last varies fastest.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ KINDS = ("synthetic", "human")
 
 
 def draw_price(pricing: tuple[float, ...], rng: random.Random) -> float:
-    """Return what a product costs in this world, in dollars."""
+    """Draw the price of a product, in dollars."""
     if len(pricing) >= 2:
         return rng.uniform(pricing[0], pricing[1])
     return pricing[0] if pricing else NO_PRICE
 
 
 def draw_cap(price: float, rng: random.Random) -> float:
-    """Return a price cap above `price`: the higher of two of the next four steps, or none if there are not two."""
+    """Draw a price cap above `price`: the higher of two of the next four steps, or `UNLIMITED` if fewer than two remain."""
     first = math.floor(price / 10.0)
     above = [step for step in PRICE_STEPS[max(0, first - 1) : first + 6] if step > price][:4]
     return max(rng.sample(above, 2)) if len(above) >= 2 else UNLIMITED
 
 
 class _Columns:
-    """Goals in the order in which they are listed, one entry a goal."""
+    """Goals in the order of listing, one entry per goal."""
 
     def __init__(self) -> None:
         self.product = array("i")
@@ -90,7 +90,7 @@ def build_goals(products: Iterable[Product], kind: str, price_seed: int, folder:
         products: the catalogue in order; iterated over twice.
         kind: "synthetic" or "human".
         price_seed: seed of prices and price caps.
-        folder: an existing folder; gets prices, product, variant, price_upper, weight, cumulative (`.npy`) and `sampler.json`.
+        folder: an existing folder, for prices, product, variant, price_upper, weight, cumulative (`.npy`) and `sampler.json`.
     """
     rng = random.Random(price_seed)
     prices = array("d", (draw_price(product.pricing, rng) for product in products))

@@ -1,6 +1,6 @@
-"""The goals of a catalogue, in the shuffled order that everybody's goal numbers refer to, and the prices that belong to them.
+"""The goals of a catalogue, in the shuffled order that defines goal numbers, and the prices of its products.
 
-The table is a few columns in files; a goal is put together when it is asked for.
+The table consists of a few columns in files; a goal is assembled on request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from empg_gym.envs.webshop.store import ProductStore
 
 
 def combination(product: Product, number: int) -> tuple[tuple[str, str], ...]:
-    """Return the (name, value) pairs of a product's combination of options `number`."""
+    """Return combination `number` of a product's options, as (name, value) pairs."""
     chosen: list[tuple[str, str]] = []
     for name, values in sorted(product.options, reverse=True):
         number, place = divmod(number, len(values))
@@ -27,7 +27,7 @@ def combination(product: Product, number: int) -> tuple[tuple[str, str], ...]:
 
 
 class Sums(Protocol):
-    """Running sums: an array, or a column in a file."""
+    """Cumulative sums: an array, or a column in a file."""
 
     def __len__(self) -> int: ...
 
@@ -35,11 +35,11 @@ class Sums(Protocol):
 
 
 class Sampling:
-    """Draws among consecutive goals by weight.
+    """Draws one of a range of goals by weight.
 
     Args:
-        sums: running sum of the weights up to and including each goal.
-        goals: those to draw among.
+        sums: cumulative sum of the weights up to and including each goal.
+        goals: the goals to draw from.
     """
 
     def __init__(self, sums: Sums, goals: range) -> None:
@@ -49,15 +49,15 @@ class Sampling:
         self._total = float(sums[goals.stop - 1]) - self._before
 
     def upstream(self, rng: random.Random) -> int:
-        """Return a place as upstream draws it.
+        """Return a position in the range as upstream draws it.
 
-        Its list of running sums begins with a 0 that the search doesn't skip: the first goal is never drawn, every other one has
-        the weight of the goal before it, and the last one has its own on top.
+        Its list of cumulative sums starts with a 0 that the search doesn't skip: the first goal is never drawn, every other goal has
+        the weight of the previous one, and the last one has its own weight in addition.
         """
         return min(1 + self._place(self._before + rng.uniform(0, self._total)), len(self._goals) - 1)
 
     def weighted(self, position: float) -> int:
-        """Return the place that `position` in [0, 1) falls on, each goal having its weight."""
+        """Return the position in the range for a number in [0, 1), with the goals' own weights."""
         return min(self._place(self._before + position * self._total), len(self._goals) - 1)
 
     def _place(self, position: float) -> int:
@@ -65,7 +65,7 @@ class Sampling:
 
 
 class GoalTable:
-    """Goals and prices, as `build_goals` wrote them.
+    """Goals and prices, as written by `build_goals`.
 
     Args:
         folder: the folder of the columns.
@@ -91,11 +91,11 @@ class GoalTable:
         return len(self._product)
 
     def price(self, ordinal: int) -> float:
-        """Return what a product costs, in dollars."""
+        """Return the price of a product, in dollars."""
         return float(self._prices[ordinal])
 
     def product(self, index: int) -> Product:
-        """Return the product that goal `index` was made from."""
+        """Return the product from which goal `index` was generated."""
         return self._store[int(self._product[index])]
 
     def __getitem__(self, index: int) -> Goal:
@@ -126,11 +126,11 @@ class GoalTable:
         )
 
     def sampling(self, goals: range) -> Sampling:
-        """Return the sampling among consecutive goals."""
+        """Return the sampling of a range of goals."""
         return Sampling(self._cumulative, goals)
 
     def sampler(self) -> random.Random:
-        """Return the generator with which upstream's unseeded process goes on after shuffling the goals."""
+        """Return the generator in the state of upstream's unseeded process after shuffling the goals."""
         version, words, gauss = json.loads((self._folder / "sampler.json").read_text())
         generator = random.Random()
         generator.setstate((version, tuple(words), gauss))

@@ -1,14 +1,14 @@
 """Pages as HTML: the observation mode `html`, and the pages of the web site.
 
 Rules:
-    - The text nodes of a page, read in document order, are exactly `text.nodes(page)`. Whatever else a person sees (the shop's name,
-      pictures, ticks) is drawn by the style sheet or stands in attributes, so a reader of the HTML, a browser and the text modes say
-      the same. Between two elements there is a line break or nothing; a text stands in its element without added spaces.
-    - Elements have the ids and classes that upstream's scripts look for (`search_input`, `instruction-text`, `product-image`, `reward`;
+    - The text nodes of a page, in document order, are exactly `text.nodes(page)`. Everything else that a person sees (the shop's name,
+      pictures, ticks) comes from the style sheet or from attributes, so a parser of the HTML, a browser and the text modes agree.
+      Elements are separated by a line break or nothing; the text of an element has no added spaces.
+    - Elements have the ids and classes that upstream's scripts expect (`search_input`, `instruction-text`, `product-image`, `reward`;
       `btn`, `product-link`; radio inputs with `data-url` and labels); the markup and its words are our own.
-    - Nothing that is hidden from a player is in the source: upstream's comments with category and query of each result, and the goal on
-      the done page, are not.
-    - What a click does is the caller's affair: `link(action)` gives the address of an action.
+    - The source holds nothing that is hidden from the player: neither upstream's comments with category and query of each result nor the
+      goal on the done page.
+    - The caller defines what a click does: `link(action)` returns the address of an action.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HTML_SPACE = " \n\t\f\r"
 
 
 def plain_link(action: str) -> str:
-    """Return the address of an action where there is no server: a query string. The empty action is the page itself."""
+    """Return the address of an action without a server: a query string. The empty action is the page itself."""
     return "?action=" + quote(action, safe="") if action else "?"
 
 
@@ -40,9 +40,9 @@ def html(page: Page, link: Callable[[str], str] = plain_link, *, step: int = 0, 
 
     Args:
         page: the page.
-        link: gives the address of an action such as "click[next >]", of the search form ("search") and of the page itself ("").
-        step: number of the state; a browser tells a new page from the old one by it.
-        notice: a line for a person, drawn by the style sheet.
+        link: returns the address of an action such as "click[next >]", of the search form ("search") and of the page itself ("").
+        step: number of the state, by which a browser recognizes a new page.
+        notice: a line for a person, displayed by the style sheet.
     """
     shown = text.nodes(page)
     return (
@@ -71,12 +71,12 @@ def _environment() -> jinja2.Environment:
 
 
 def visible(words: str) -> bool:
-    """Return whether a text makes a text node: not empty, and not only spaces with a line break among them."""
+    """Return whether a text becomes a text node: not empty, and not white space with a line break."""
     return bool(words) and (bool(words.strip(_HTML_SPACE)) or "\n" not in words)
 
 
 def picture(product: Product) -> str:
-    """Return the colours of a product's placeholder picture, as a style: a function of its asin, so that it looks the same everywhere."""
+    """Return the colors of a product's placeholder picture as a style: a function of its asin, so that it looks the same everywhere."""
     digest = hashlib.blake2b(product.asin.encode(), digest_size=2).digest()
     hue = digest[0] / 256
     return f"--a:{_colour(hue, 0.42, 0.93)};--b:{_colour((hue + 0.06 + digest[1] / 2560) % 1, 0.55, 0.78)}"

@@ -1,7 +1,7 @@
 """Reads a JSON file of any size one entry at a time.
 
-The official catalogue is one array of several gigabytes; parsing it whole takes ten times its size in memory.
-An entry that can't be parsed is an error that names the file and the entry.
+The official catalogue is one array of several gigabytes; parsing it at once takes ten times its size in memory.
+An entry that can't be parsed raises an error that names the file and the entry.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from empg_gym.errors import DataError
 CHUNK = 4 << 20
 """Characters read at a time."""
 LONGEST = 64 << 20
-"""Characters after which an entry that doesn't end is given up as damaged."""
+"""Maximum length of an entry, in characters; a longer one is considered damaged."""
 _SPACE = " \t\n\r"
 
 
 class _Scanner:
-    """A window on the file that always begins at the next thing to parse."""
+    """A window on the file that starts at the next token."""
 
     def __init__(self, file: TextIO, name: str) -> None:
         self._file = file
@@ -42,10 +42,10 @@ class _Scanner:
         self._position = 0
 
     def damaged(self, why: str) -> DataError:
-        return DataError(f"{self._name} is damaged at record {self.entry}: {why}; fetch the file again")
+        return DataError(f"{self._name} is damaged at record {self.entry}: {why}; download the file again")
 
     def peek(self) -> str:
-        """Return the next character that is no space, or "" at the end."""
+        """Return the next character after white space, or "" at the end."""
         while True:
             while self._position < len(self._buffer):
                 if self._buffer[self._position] not in _SPACE:
@@ -72,7 +72,7 @@ class _Scanner:
                 self._fill()
                 continue
             if not self._eof and (end == len(self._buffer) or self._buffer[end] in ".eE+-"):
-                self._fill()  # a number at the border goes on
+                self._fill()  # a number at the end of the window may continue
                 continue
             self._position = end
             return value
@@ -95,7 +95,7 @@ def read_array(path: Path) -> Iterator[Any]:
     """Yield the entries of a JSON array.
 
     Raises:
-        DataError: the file is no array or is damaged; the text names the record, counted from 0.
+        DataError: the file is not an array, or is damaged; the message names the record, counted from 0.
     """
     with path.open(encoding="utf-8") as file:
         scanner = _Scanner(file, path.name)
@@ -108,7 +108,7 @@ def read_object(path: Path) -> Iterator[tuple[str, Any]]:
     """Yield the (key, value) pairs of a JSON object.
 
     Raises:
-        DataError: the file is no object or is damaged; the text names the record, counted from 0.
+        DataError: the file is not an object, or is damaged; the message names the record, counted from 0.
     """
     with path.open(encoding="utf-8") as file:
         scanner = _Scanner(file, path.name)

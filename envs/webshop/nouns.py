@@ -1,10 +1,10 @@
-"""The nouns of product names, from which the type factor of the reward is made.
+"""The nouns of product names, from which the type factor of the reward is computed.
 
 Upstream takes the NOUN and PROPN tokens of a spaCy model. Three sources, in this order:
-    1. a list made once by someone who has the model: `nouns.json` beside the data, {asin: [noun, …]}, exact;
+    1. a list computed once with the model: `nouns.json` in the data folder, {asin: [noun, …]}, exact;
     2. spaCy, if it and the model `en_core_web_sm` are installed, exact up to the model's version;
     3. the rules of `tagger`, which need neither.
-Results name the source, because scores of different sources differ now and then.
+Results name the source, because scores differ slightly between sources.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Nouns(ABC):
     """A source of nouns."""
 
     name: str
-    """As results give it: "list", "spacy:en_core_web_sm" or the version of the rules."""
+    """Name in results: "list", "spacy:en_core_web_sm" or the version of the rules."""
 
     @abstractmethod
     def of(self, asin: str, title: str) -> tuple[str, ...]:
@@ -35,7 +35,7 @@ class Nouns(ABC):
 
 
 class RuleNouns(Nouns):
-    """Nouns by the rules of `tagger`."""
+    """Nouns found by the rules of `tagger`."""
 
     name = VERSION
 
@@ -50,7 +50,7 @@ class RuleNouns(Nouns):
 
 
 class SpacyNouns(Nouns):
-    """Nouns by a spaCy model, which is loaded at the first question (seconds).
+    """Nouns found by a spaCy model, which is loaded on first use (seconds).
 
     Raises:
         MissingDependencyError: spaCy or the model is not installed.
@@ -83,13 +83,13 @@ class SpacyNouns(Nouns):
 
 
 class ListedNouns(Nouns):
-    """Nouns from a file; a product that it lacks is tagged by rule.
+    """Nouns from a file; missing products are tagged by rule.
 
     Args:
         path: JSON object {asin: [noun, …]}.
 
     Raises:
-        DataError: there is no such file, or it is no such object.
+        DataError: the file is missing or not such an object.
     """
 
     name = "list"
@@ -116,13 +116,13 @@ def choose_nouns(wanted: str, data: Path | None) -> Nouns:
     """Return the source of nouns for a catalogue.
 
     Args:
-        wanted: "list", "spacy", "rules", or "auto" for the first one that is there. The embedded world (`data` None) knows its
-            nouns by rule, so that it is the same everywhere.
+        wanted: "list", "spacy", "rules", or "auto" for the first one available. For the embedded world (`data` None), "auto" is the
+            rules, so that it is the same everywhere.
         data: folder of the official files, or None.
 
     Raises:
-        ConfigError: an unknown choice, or a list for the embedded world.
-        DataError, MissingDependencyError: the chosen source is not there.
+        ConfigError: the choice is unknown, or is a list for the embedded world.
+        DataError, MissingDependencyError: the chosen source is not available.
     """
     if wanted not in CHOICES:
         raise ConfigError(f"unknown source of nouns {wanted!r}; {nearest(wanted, CHOICES)}")

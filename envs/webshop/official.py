@@ -1,10 +1,10 @@
-"""The official files of WebShop in a folder: which they are, and their products one by one.
+"""The official files of WebShop: finding them in a folder and reading their products one by one.
 
 Rules:
     - `items_shuffle*.json` (products), `items_ins_v2*.json` (mined attributes, synthetic instructions) and `items_human_ins*.json`
-      (human instructions; may be absent). Of several that fit, the one named without any addition counts, else the largest.
-    - Products with the asin "nan", an asin above 10 characters or one that came before are passed over.
-    - A record that can't be read is an error that names file, record and asin.
+      (human instructions; optional). Of several matches, the one whose name is exactly the stem is used, else the largest.
+    - Products whose asin is "nan", longer than 10 characters or a duplicate are skipped.
+    - A record that can't be read raises an error that names file, record and asin.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ class OfficialFiles:
 
 
 def official_folder() -> Path:
-    """Return the folder of the set that was fetched.
+    """Return the folder of the downloaded set.
 
     Raises:
-        ConfigError: none is here, or both are: a result must not depend on which.
+        ConfigError: no set has been downloaded, or both have: the choice would change the result.
     """
     sets = fetched(("webshop-small", "webshop-full"))
     if len(sets) == 1:
         return next(iter(sets.values()))
     if sets:
         known = ", ".join(f"data={str(folder)!r} ({name})" for name, folder in sets.items())
-        raise ConfigError(f"data='official' could be any of {len(sets)} sets that are here; say which: {known}")
-    raise ConfigError("data='official' found no WebShop; run `empg-gym data get webshop-small` (or webshop-full), or give data=PATH")
+        raise ConfigError(f"data='official' is ambiguous: {len(sets)} sets have been downloaded; choose one: {known}")
+    raise ConfigError("data='official' found no WebShop; run `empg-gym data get webshop-small` (or webshop-full), or pass data=PATH")
 
 
 def find_files(folder: Path) -> OfficialFiles:
     """Find the official files.
 
     Raises:
-        DataError: a file that is needed is not there.
+        DataError: a required file is missing.
     """
     if not folder.is_dir():
-        raise DataError(f"data folder {folder} does not exist; give the folder that holds items_shuffle*.json, or data=None")
+        raise DataError(f"data folder {folder} does not exist; pass the folder that holds items_shuffle*.json, or data=None")
     found: dict[str, Path | None] = {}
     for stem, needed in (("items_shuffle", True), ("items_ins_v2", True), ("items_human_ins", False)):
         candidates = list(folder.glob(f"{stem}*.json"))
@@ -76,10 +76,10 @@ def find_files(folder: Path) -> OfficialFiles:
 
 
 class MinedAttributes:
-    """The mined attributes by asin, in an SQLite file beside the store while that is built: the full file doesn't fit in memory.
+    """The mined attributes by asin, in a temporary SQLite file during the build: the full file doesn't fit in memory.
 
     Args:
-        path: file to write, or to go on with.
+        path: file to write, or to resume.
         source: `items_ins_v2*.json`.
     """
 
@@ -107,16 +107,16 @@ class MinedAttributes:
 
 
 def read_products(files: OfficialFiles, mined: MinedAttributes, seen: set[str], start: int) -> Iterator[tuple[int, Product | None]]:
-    """Yield (record number, product) from record `start` on; None where a record is passed over.
+    """Yield (record number, product) from record `start`; the product is None if the record is skipped.
 
     Args:
         files: the official files.
         mined: attributes by asin.
-        seen: asins of the products before `start`; is extended.
-        start: number of records that were read before.
+        seen: asins of the products before `start`; extended in place.
+        start: number of records that have been read already.
 
     Raises:
-        DataError: a file is damaged, or a record lacks what a product needs.
+        DataError: a file is damaged, or a record lacks a required field.
     """
     human = {} if files.human is None else dict(read_object(files.human))
     for number, record in enumerate(read_array(files.products)):
@@ -132,5 +132,5 @@ def read_products(files: OfficialFiles, mined: MinedAttributes, seen: set[str], 
         try:
             yield number, parse_product(record, mined[asin], human.get(asin))
         except (KeyError, TypeError, AttributeError) as error:
-            what = f"has no {error}" if isinstance(error, KeyError) else f"has a part of another type ({error})"
-            raise DataError(f"{files.products.name}, record {number} (asin {asin}) {what}; fetch the file again") from error
+            what = f"has no {error}" if isinstance(error, KeyError) else f"has a field of the wrong type ({error})"
+            raise DataError(f"{files.products.name}, record {number} (asin {asin}) {what}; download the file again") from error

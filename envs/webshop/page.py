@@ -1,4 +1,4 @@
-"""What the shop shows at one moment, free of any format: all observation modes and the web site are drawn from this."""
+"""What the shop shows, independent of the format: all observation modes and the web site are rendered from this."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from empg_gym.envs.webshop.product import Product
 
 PAGE_SIZE = 10
-"""Products on a page of results."""
+"""Number of products on a page of results."""
 
 
 class PageKind(StrEnum):
@@ -18,7 +18,7 @@ class PageKind(StrEnum):
     INDEX = "index"
     """The search bar and the instruction."""
     RESULTS = "search_results"
-    """Ten products of a search."""
+    """Up to ten products found by a search."""
     ITEM = "item_page"
     """One product with its options."""
     SUB = "item_sub_page"
@@ -49,18 +49,18 @@ class Page:
 
     kind: PageKind
     session: str
-    """Session id, part of addresses."""
+    """Session id; part of addresses."""
     instruction: str
     """The instruction, without a label."""
     keywords: tuple[str, ...] = ()
     number: int = 0
     """Page of the results, counted from 1."""
     total: int = 0
-    """Number of all results."""
+    """Total number of results."""
     products: tuple[Product, ...] = ()
-    """RESULTS: those of this page. ITEM, SUB, DONE: the one product."""
+    """RESULTS: those on this page. ITEM, SUB, DONE: the one product."""
     visited: frozenset[str] = frozenset()
-    """Asins opened since the index page was last shown."""
+    """Asins of the products opened since the index page was last shown."""
     chosen: tuple[tuple[str, str], ...] = ()
     """(option name, value), in the order in which the options were first chosen."""
     sub: SubPage | None = None
@@ -75,12 +75,12 @@ class Page:
 
     @property
     def has_search_bar(self) -> bool:
-        """Whether a search can be typed."""
+        """Whether the page has a search bar."""
         return self.kind is PageKind.INDEX
 
     @cached_property
     def buttons(self) -> tuple[str, ...]:
-        """Texts of the buttons, in the order of the page."""
+        """Texts of the buttons, in page order."""
         if self.kind is PageKind.RESULTS and self.number <= 1:
             return ("Back to Search", "Next >")
         if self.kind is PageKind.ITEM and self.show_attributes:
@@ -89,7 +89,7 @@ class Page:
 
     @cached_property
     def clickables(self) -> list[str]:
-        """Lower-cased things to click, in upstream's order: buttons, product links, option values; none twice."""
+        """Lower-cased texts that can be clicked, in upstream's order: buttons, product links, option values; no duplicates."""
         things = [button.lower() for button in self.buttons]
         if self.kind is PageKind.RESULTS:
             things += [product.asin.lower() for product in self.products]

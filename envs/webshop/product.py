@@ -1,9 +1,9 @@
 """A product of the shop, and how a record of the official catalogue becomes one.
 
 Rules (upstream `load_products`):
-    - option names and values are lower-cased; "/" in a value becomes " | ", because values stand in addresses;
-    - the price is the text of the page and the numbers behind it; no price at all counts as 100 dollars;
-    - a product without mined attributes has the one attribute DUMMY_ATTR; a product with an empty list keeps it.
+    - option names and values are lower-cased; "/" in a value becomes " | ", because values are part of addresses;
+    - the price is the text of the page and the numbers in it; a product without a price costs 100 dollars;
+    - a product without mined attributes has the single attribute DUMMY_ATTR; a product with an empty list keeps it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from functools import cached_property
 from typing import Any
 
 NO_PRICE = 100.0
-"""Dollars that a product without a price costs."""
+"""Price of a product without a price, in dollars."""
 DUMMY_ATTRIBUTE = "DUMMY_ATTR"
 _NOT_A_NUMBER = re.compile(r"[^\d.]")
 
 
 @dataclass(frozen=True)
 class HumanInstruction:
-    """A person's request that a product answers."""
+    """A person's request that a product fulfills."""
 
     text: str
     attributes: tuple[str, ...]
@@ -40,20 +40,20 @@ class Product:
     description: str
     bullets: tuple[str, ...]
     price: str
-    """As shown: "$27.0" or "$9.99 to $24.99"."""
+    """Text on the page: "$27.0" or "$9.99 to $24.99"."""
     pricing: tuple[float, ...]
-    """Dollars: one value, or the two ends of a range, or nothing."""
+    """In dollars: one value, the two ends of a range, or empty."""
     options: tuple[tuple[str, tuple[str, ...]], ...]
-    """(name, values) in the order of the page; values may repeat."""
+    """(name, values) in page order; values may repeat."""
     attributes: tuple[str, ...]
     category: str
     query: str
-    """The search phrase under which the product was found, lower-cased: its type."""
+    """The search phrase that found the product, lower-cased: its type."""
     product_category: str
     """Path in the shop's tree, parts separated by "›"."""
     images: tuple[str, ...] = ()
     option_images: tuple[tuple[str, str], ...] = ()
-    """(value, address) of the values that have an image of their own."""
+    """(value, address) of the values with their own image."""
     instruction: str | None = None
     """Text of the synthetic goals, without options and price."""
     instruction_attributes: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Product:
 
     @cached_property
     def choices(self) -> dict[str, str]:
-        """Option value to the name of its option, in the order of the page; of a value under two options the later one counts."""
+        """Option value to the name of its option, in page order; a value under two options belongs to the later one."""
         return {value: name for name, values in self.options for value in values}
 
     @cached_property
@@ -75,14 +75,14 @@ class Product:
         return " ".join([self.title, self.description, first, options]).lower()
 
     def to_json(self) -> str:
-        """Return the record of the store."""
+        """Return the product as a record of the store."""
         record = {field.name: getattr(self, field.name) for field in fields(self)}
         record["human"] = [vars(request) for request in self.human]
         return json.dumps(record, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, record: str) -> Product:
-        """Read a record of the store."""
+        """Parse a record of the store."""
         entry: dict[str, Any] = json.loads(record)
         for name in ("bullets", "pricing", "attributes", "images", "instruction_attributes"):
             entry[name] = tuple(entry[name])
@@ -106,7 +106,7 @@ def parse_pricing(text: str) -> tuple[float, ...]:
 
 
 def price_text(pricing: tuple[float, ...]) -> str:
-    """Return the price as the page shows it."""
+    """Return the price as shown on the page."""
     if len(pricing) < 2:
         return f"${pricing[0] if pricing else NO_PRICE}"
     return f"${pricing[0]} to ${pricing[1]}"
@@ -131,20 +131,20 @@ def parse_options(record: dict[str, Any]) -> tuple[tuple[tuple[str, tuple[str, .
 def _text(record: dict[str, Any], key: str) -> str:
     value = record[key]
     if not isinstance(value, str):
-        raise TypeError(f"{key!r} is {value!r:.40}, not a text")
+        raise TypeError(f"{key!r} is {value!r:.40}, not a string")
     return value
 
 
 def parse_product(record: dict[str, Any], mined: dict[str, Any] | None, human: list[dict[str, Any]] | None) -> Product:
-    """Turn records of the official files into a product.
+    """Build a product from records of the official files.
 
     Args:
         record: entry of `items_shuffle*.json`.
-        mined: entry of `items_ins_v2*.json` of this product, if any.
-        human: entries of `items_human_ins.json` of this product, if any.
+        mined: entry of `items_ins_v2*.json` for this product, if any.
+        human: entries of `items_human_ins.json` for this product, if any.
 
     Raises:
-        KeyError, TypeError, AttributeError: the record lacks a field or has one of another type.
+        KeyError, TypeError, AttributeError: a field of the record is missing or has the wrong type.
     """
     bullets = record["small_description"]
     options, option_images = parse_options(record["customization_options"])

@@ -1,6 +1,6 @@
-"""How a long build says how far it is: to a function of the caller's, or as a bar on the terminal.
+"""Progress of a long build: reported to a callback, or as a bar on the terminal.
 
-The bar appears only where standard error is a terminal and the build takes longer than a second.
+The bar appears only if standard error is a terminal and the build takes longer than a second.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with the stage, what is done of it and, where known, how much there is."""
+"""Called with the stage, the amount done and, if known, the total amount."""
 PATIENCE = 1.0
 """Seconds before a bar appears."""
 
@@ -44,7 +44,7 @@ class _Bar:
 
 @contextmanager
 def reporting(progress: Progress | None) -> Iterator[Progress]:
-    """Yield `progress`, or the report function of a bar that goes away at the end."""
+    """Yield `progress`, or the report function of a bar that disappears at the end."""
     if progress is not None:
         yield progress
         return

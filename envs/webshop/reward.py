@@ -1,10 +1,10 @@
-"""What a purchase is worth (Yao et al. 2022, section 3; upstream `get_reward`).
+"""The reward of a purchase (Yao et al. 2022, section 3; upstream `get_reward`).
 
     reward = r_type * (matched attributes + matched options + price within the cap) / (attributes + options + 1)
 
 Rules:
-    - An attribute matches if it resembles one of the product's, or stands word for word in its title, bullets or description.
-    - An option matches if it resembles any chosen value, whatever the option's name; further choices cost nothing.
+    - An attribute matches if it resembles one of the product's, or occurs word for word in its title, bullets or description.
+    - An option matches if it resembles any chosen value, under any option name; additional choices cost nothing.
     - The type factor compares search phrase, category path and the nouns of the names; it is 1 unless all three differ, and at
       most 0.1 if the names share (nearly) no noun.
 """
@@ -21,19 +21,19 @@ from empg_gym.envs.webshop.goal import Goal
 from empg_gym.envs.webshop.product import Product
 
 NO_NOUNS = 0.2
-"""Title score of a goal whose name has no noun."""
+"""Title score of a goal whose name has no nouns."""
 
 
 @dataclass(frozen=True)
 class TypeMatch:
-    """How far the purchase is the kind of thing that was asked for."""
+    """How well the kind of the purchase matches the goal."""
 
     factor: float
     """r_type: 1, 0.5, 0.1 or 0."""
     query_match: bool
     category_match: bool
     title_score: float
-    """Share of the goal's nouns found in the purchase's name."""
+    """Fraction of the goal's nouns in the name of the purchase."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Reward:
     total: float
     type: TypeMatch
     attributes: float
-    """Matched share of the goal's attributes."""
+    """Matched fraction of the goal's attributes."""
     options: float | None
-    """Matched share of the goal's options; None if it has none."""
+    """Matched fraction of the goal's options; None if it has none."""
     price: bool
     weights: tuple[float, float, float]
-    """Shares of attributes, options and price in the sum."""
+    """Weights of attributes, options and price in the sum."""
 
     def details(self) -> dict[str, Any]:
         """Return upstream's dictionary of parts (`verbose_info`)."""
@@ -66,7 +66,7 @@ class Reward:
 
 
 def title_score(bought: Sequence[str], wanted: Sequence[str]) -> float:
-    """Return the share of the wanted nouns among the bought ones; a noun that is wanted twice counts twice below the line only."""
+    """Return the fraction of the wanted nouns that were bought; a repeated wanted noun counts twice in the denominator only."""
     if not wanted:
         return NO_NOUNS
     return len(set(bought) & set(wanted)) / len(wanted)
@@ -80,7 +80,7 @@ def type_factor(query_match: bool, category_match: bool, score: float) -> float:
 
 
 def match_type(product: Product, goal: Goal, bought_nouns: Sequence[str], wanted_nouns: Sequence[str]) -> TypeMatch:
-    """Compare the kinds of the purchase and of the goal."""
+    """Compare the kind of the purchase with that of the goal."""
     query_match = product.query == goal.query
     category_match = len(_path(product.product_category) & _path(goal.product_category)) >= 2
     score = title_score(bought_nouns, wanted_nouns)

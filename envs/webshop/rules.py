@@ -1,4 +1,4 @@
-"""What a player is told about the shop."""
+"""The rules of the shop for an agent's prompt, and its tools."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""What a search finds: Lucene's BM25 over the product documents, and four special first words.
+"""Product search: Lucene's BM25 over the product documents, and four special first words.
 
 Rules:
-    - Words that are no special word are one BM25 query; the best 50 count, equal scores by asin.
-    - `<a> words` finds the products with that attribute, `<c> word` those of that category, `<q> words` those found under that
-      phrase, in catalogue order and not cut to 50; `<r>` is a random sample of 50 (see `sample`).
-    - Nothing is raised: a query without index terms, and a special word without its argument, find nothing.
+    - Without a special first word, the words are a BM25 query; it returns the best 50, ties ordered by asin.
+    - `<a> words` finds the products with that attribute, `<c> word` those in that category, `<q> words` those found by that phrase, in
+      catalogue order and without a limit; `<r>` is a random sample of 50 (see `sample`).
+    - No query raises an error: one without index terms, and a special word without its argument, find nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from empg_gym.envs.webshop.store import ProductStore
 from empg_gym.retrieval import BM25Index
 
 RESULTS = 50
-"""Products that a search returns at most."""
+"""Maximum number of products that a search returns."""
 REMEMBERED = 256
-"""Searches whose results are kept, because turning a page asks for them again."""
+"""Number of searches whose results are cached, because each page of results needs them again."""
 _LONG = 1000
-"""Characters above which a query isn't remembered."""
+"""Maximum length of a cached query, in characters."""
 
 
 class SearchEngine:
@@ -53,5 +53,5 @@ class SearchEngine:
         return tuple(self._index.ordinals(" ".join(keywords), RESULTS))
 
     def sample(self, rng: random.Random) -> tuple[int, ...]:
-        """Return the ordinals of a random sample, as `<r>` shows it."""
+        """Return the ordinals of a random sample, for `<r>`."""
         return tuple(rng.sample(range(len(self._store)), min(RESULTS, len(self._store))))

@@ -1,18 +1,17 @@
-"""One shopping session: which page is open, what has been chosen, and what an action changes. No text, no HTML.
+"""One shopping session: the open page, the choices so far, and the effects of actions. No text, no HTML.
 
 Rules (upstream's `SimServer.receive` and `WebAgentTextEnv.step`):
-    - A search works on every page, not only where the bar is shown; it forgets the chosen options.
-    - A click works only on what the page shows; the dispatch goes by the text of the thing, so an option value that reads like a
-      button acts as that button.
+    - A search works on every page, not only on the one with the search bar; it resets the chosen options.
+    - A click works only on what the page shows; clicks are dispatched by text, so an option value that reads like a button acts as
+      that button.
     - "< Prev" leads from a sub page to its item, from an item to the results it came from, and from results one page back.
-    - "Back to Search" forgets everything: keywords, options, counters, opened products.
-    - What can't be carried out changes nothing.
+    - "Back to Search" resets everything: keywords, options, counters, opened products.
+    - An action that can't be carried out changes nothing.
 
-Two conducts, the same but for this:
-    - Mended (default): nothing happens after the purchase; a random sample (`<r>`) stays the same from page to page; the page is
-      known by its kind.
-    - Upstream: one can go on after the purchase; every page of `<r>` is drawn anew; the page is guessed from its address, which
-      goes wrong when the keywords contain a page's name.
+Two behaviors, which differ only in this:
+    - Default: nothing happens after the purchase; a random sample (`<r>`) stays the same from page to page; the kind of page is known.
+    - Upstream: the session continues after the purchase; every page of `<r>` is a new sample; the kind of page is guessed from its
+      address, which fails if the keywords contain a page's name.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from empg_gym.envs.webshop.shop import Shop
 
 
 class Feedback(NamedTuple):
-    """What an action led to."""
+    """The result of an action."""
 
     reward: float
     done: bool
@@ -45,7 +44,7 @@ NOTHING = Feedback(0.0, False, False)
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """All that a session remembers; immutable and picklable."""
+    """The whole state of a session; immutable and picklable."""
 
     kind: PageKind = PageKind.INDEX
     keywords: tuple[str, ...] | None = None
@@ -55,10 +54,10 @@ class SessionState:
     options: tuple[tuple[str, str], ...] = ()
     """(option name, value) in the order in which the options were first chosen."""
     actions: tuple[tuple[str, int], ...] = ()
-    """How often each kind of action was done since the index page."""
+    """Number of actions of each kind since the index page."""
     sub: SubPage | None = None
     results: tuple[int, ...] | None = None
-    """Ordinals of a random sample; other searches are repeated when needed."""
+    """Ordinals of a random sample; other searches are run again when needed."""
     outcome: Reward | None = None
     """The latest purchase."""
 
@@ -69,7 +68,7 @@ class SessionState:
         return tuple(counts.items())
 
     def summary(self) -> dict[str, Any]:
-        """Return what upstream keeps of a session, for logs and comparisons."""
+        """Return the fields that upstream keeps, for logs and comparisons."""
         return {
             "keywords": None if self.keywords is None else list(self.keywords),
             "page": self.page,
@@ -86,8 +85,8 @@ class ShopSession:
 
     Args:
         shop: catalogue, search engine and judge; shared.
-        rng: gives the generator that draws the samples of `<r>`.
-        upstream: conduct; see the module docstring.
+        rng: returns the generator that draws the samples of `<r>`.
+        upstream: whether to behave as upstream; see the module docstring.
         show_attributes: whether items have a page of their attributes.
     """
 
@@ -107,25 +106,25 @@ class ShopSession:
         self.load(SessionState())
 
     def load(self, state: SessionState) -> None:
-        """Go to a state that `state` had, with the same goal."""
+        """Restore an earlier value of `state`, with the same goal."""
         self.state = state
         self._page = None
 
     @property
     def page(self) -> Page:
-        """The page that is open."""
+        """The open page."""
         if self._page is None:
             self._page = self._show()
         return self._page
 
     def results(self) -> tuple[int, ...]:
-        """Return the ordinals of all results of the present search."""
+        """Return the ordinals of all results of the current search."""
         if self.state.results is not None:
             return self.state.results
         return self.shop.engine.search(self.state.keywords or ())
 
     def act(self, action: str) -> Feedback:
-        """Carry out an action, whatever its text."""
+        """Carry out an action; any text is accepted."""
         name, argument = parse_action(action)
         if argument is None or (self.state.kind is PageKind.DONE and not self.upstream):
             return NOTHING
@@ -134,11 +133,11 @@ class ShopSession:
         return self.click(argument) if name == "click" else NOTHING
 
     def search(self, text: str) -> Feedback:
-        """Search for `text`, lower-cased; words are what single spaces separate."""
+        """Search for `text`, lower-cased; words are separated by single spaces."""
         return self._open_results(tuple(text.split(" ")), 1)
 
     def click(self, thing: str) -> Feedback:
-        """Click on what has the lower-cased text `thing`."""
+        """Click on the element with the lower-cased text `thing`."""
         if thing == "search" or not self._shows(thing):
             return NOTHING
         state = self.state
@@ -165,7 +164,7 @@ class ShopSession:
         return thing in page.clickables
 
     def _where(self) -> PageKind:
-        """Return the kind of the page that is open, as the conduct sees it."""
+        """Return the kind of the open page; with `upstream`, as guessed from its address."""
         kind = self.state.kind
         if self.upstream and kind in (PageKind.ITEM, PageKind.SUB):
             words = "+".join(self.state.keywords or ())

@@ -1,4 +1,4 @@
-"""A shop: catalogue, search, goals and judge, opened from a store. Immutable; sessions of one process share it."""
+"""A shop: catalogue, search, goals and judge, opened from a store. Immutable; the sessions of a process share it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from empg_gym.retrieval import BM25Index
 
 
 class Shop:
-    """A shop in which any number of sessions go on.
+    """A shop for any number of sessions.
 
     Args:
-        folder: a finished store, as `build_store` returns it.
-        goals: folder of the goals in it, as `build_store` returns it.
+        folder: a finished store, as returned by `open_store`.
+        goals: folder of its goals, as returned by `open_goals`.
         kind: "synthetic" or "human".
-        nouns: where the nouns of the type factor come from.
+        nouns: source of the nouns in the type factor.
 
     Raises:
         DataError: a part is missing or damaged.
@@ -34,11 +34,11 @@ class Shop:
         self.goals = GoalTable(goals, kind, self.store)
         self.nouns = nouns
         self.fingerprint = f"{folder.name}-{goals.name}-{nouns.name}"
-        """Names the data, the goals with their prices, and the source of nouns."""
+        """Identifies the data, the goals with their prices, and the source of nouns."""
         self._source = (folder, goals, kind, nouns)
 
     def price(self, asin: str) -> float | None:
-        """Return what a product costs, in dollars; None if there is no such product."""
+        """Return the price of a product, in dollars; None if there is no such product."""
         ordinal = self.store.ordinal(asin)
         return None if ordinal is None else self.goals.price(ordinal)
 
@@ -46,7 +46,7 @@ class Shop:
         """Return the reward for buying `product` with these option values under `goal`.
 
         Raises:
-            KeyError: the shop doesn't have the product.
+            KeyError: the shop lacks the product.
         """
         price = self.price(product.asin)
         if price is None:

@@ -2,10 +2,10 @@
 
 Rules:
     - A state is the open page with the search that led to it, the chosen options, and the latest purchase.
-    - What a page no longer leads back to is left out: after the purchase the search; on upstream's item pages the random sample.
-    - The opened products count where the observation mode marks them in results. The order of choices and the session id count only in the
-      mode "url", whose addresses show them.
-    - How often actions were done counts nowhere: nothing reads it.
+    - Parts without any later effect are left out: the search after the purchase, and the random sample on upstream's item pages.
+    - The opened products are included if the observation mode marks them in results. The order of choices and the session id are included
+      only in the mode "url", whose addresses contain them.
+    - The counters of actions are left out: nothing reads them.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The product store: every product of a catalogue in one SQLite file that all processes read through the page cache.
+"""The product store: all products of a catalogue in one SQLite file, which all processes read through the page cache.
 
 Rules:
-    - An ordinal is a product's place in the catalogue, counted from 0 over the products that were kept.
-    - The file is opened read-only and read through the system's page cache, so a further process costs next to nothing; every
-      thread of every process has a connection of its own, because SQLite's are neither to be shared nor taken through a fork.
-    - A store never changes after it was built; products read from it are immutable and the latest ones are kept.
+    - An ordinal is a product's position in the catalogue, counted from 0 over the products that were kept.
+    - The file is opened read-only and read through the system's page cache, so an additional process costs almost nothing; every
+      thread of every process has its own connection, because SQLite connections can't be shared or used after a fork.
+    - A finished store never changes; products read from it are immutable, and the latest ones are cached.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ CREATE TABLE IF NOT EXISTS attributes (attribute TEXT, ordinal INTEGER, PRIMARY 
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 KEPT = 1024
-"""Products kept in memory by a process, about 5 kB each."""
+"""Number of products cached by a process, about 5 kB each."""
 
 
 class StoreWriter:
-    """Appends products to a store that is being built; what was committed survives a crash.
+    """Appends products to a store under construction; committed products survive a crash.
 
     Args:
-        path: the SQLite file, new or left behind by an interrupted build.
+        path: the SQLite file, new or from an interrupted build.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class StoreWriter:
         self._db.executescript(SCHEMA)
 
     def meta(self, key: str) -> str | None:
-        """Return a note of the builder, or None."""
+        """Return a note written by the builder, or None."""
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else str(row[0])
 
@@ -54,7 +54,7 @@ class StoreWriter:
         return {asin for (asin,) in self._db.execute("SELECT asin FROM products")}
 
     def append(self, first: int, products: Iterable[Product], notes: dict[str, str]) -> None:
-        """Store `products` from ordinal `first` on, together with `notes`, in one transaction."""
+        """Store `products` with ordinals from `first`, together with `notes`, in one transaction."""
         rows = list(products)
         with self._db:
             self._db.executemany(
@@ -68,7 +68,7 @@ class StoreWriter:
             self._db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", notes.items())
 
     def finish(self) -> None:
-        """Add the indexes that reading needs."""
+        """Create the indexes for reading."""
         with self._db:
             self._db.execute("CREATE INDEX IF NOT EXISTS by_category ON products (category, ordinal)")
             self._db.execute("CREATE INDEX IF NOT EXISTS by_query ON products (query, ordinal)")
@@ -85,7 +85,7 @@ class ProductStore:
         path: the SQLite file.
 
     Raises:
-        DataError: there is no such file, or it is no store.
+        DataError: the file is missing or not a store.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,7 +98,7 @@ class ProductStore:
         try:
             self._size = int(self._db().execute("SELECT coalesce(max(ordinal) + 1, 0) FROM products").fetchone()[0])
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{path} is no product store ({error}); remove the folder {path.parent} and try again") from error
+            raise DataError(f"{path} is not a product store ({error}); remove the folder {path.parent} and try again") from error
 
     def _open(self) -> sqlite3.Connection:
         db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
@@ -118,7 +118,7 @@ class ProductStore:
         """Return the product at `ordinal`.
 
         Raises:
-            IndexError: there is none.
+            IndexError: there is no such product.
         """
         return self._product(ordinal)
 
@@ -147,7 +147,7 @@ class ProductStore:
         return self._ordinals("SELECT ordinal FROM products WHERE category = ? ORDER BY ordinal", category)
 
     def with_query(self, query: str) -> list[int]:
-        """Return the ordinals of the products found under a search phrase, ascending."""
+        """Return the ordinals of the products found by a search phrase, ascending."""
         return self._ordinals("SELECT ordinal FROM products WHERE query = ? ORDER BY ordinal", query)
 
     def with_attribute(self, attribute: str) -> list[int]:
@@ -157,7 +157,7 @@ class ProductStore:
     def _ordinals(self, statement: str, value: str) -> list[int]:
         try:
             return [ordinal for (ordinal,) in self._db().execute(statement, (value,))]
-        except UnicodeEncodeError:  # a lone surrogate in an agent's text is in no product
+        except UnicodeEncodeError:  # no product contains the lone surrogates of an agent's text
             return []
 
     def __reduce__(self) -> tuple[type[ProductStore], tuple[Path]]:

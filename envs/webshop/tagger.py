@@ -1,13 +1,13 @@
-"""Nouns of a product name by rule, close to what spaCy's small English model tags NOUN or PROPN.
+"""Rules that find the nouns of a product name, close to the NOUN and PROPN tokens of spaCy's small English model.
 
 Rules:
-    - Tokens are cut as spaCy cuts them: at spaces and punctuation, at hyphens and slashes between letters, before "'s", and between
-      a number and a unit.
-    - A token needs a letter and is no function word; a number with a few letters behind it ("2pk") passes for a number.
-    - Title Case and capitals pass for parts of a name and are kept, except a few adjectives that are recognised even so.
-    - Lower-case adjectives, verbs and words with an adjective's ending are dropped.
+    - Tokens are split as in spaCy: at spaces and punctuation, at hyphens and slashes between letters, before "'s", and between a
+      number and a unit.
+    - A noun has a letter and is not a function word; a number followed by a few letters ("2pk") counts as a number.
+    - Words in Title Case or capitals count as parts of a name and are kept, except a few adjectives.
+    - Lower-case adjectives, verbs and words with an adjective's suffix are dropped.
 
-Measured against the nine title scores of upstream's logs in `tests/conformance`; it is no proof of equality on other names.
+Tested on the nine title scores of upstream's logs in `tests/conformance`; other names may differ from spaCy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import re
 from empg_gym.envs.webshop.lexicon import ADJECTIVES, FUNCTION_WORDS, NOUNS_WITH_SUFFIX, SUFFIXES, TITLE_ADJECTIVES, UNITS, VERBS
 
 VERSION = "rules-1"
-"""Name of this source of nouns; changes whenever a name could get other nouns."""
+"""Name of this source of nouns; changes whenever the nouns of a name could differ."""
 
 _CLITIC = re.compile(r"(?<=[^\W\d_])['’]s?(?!\w)")
 _CUT = re.compile(

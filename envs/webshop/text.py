@@ -1,12 +1,12 @@
-"""Pages as text: the observation modes `text`, `text_rich` and `url`, straight from the page and without HTML.
+"""Pages as text: the observation modes `text`, `text_rich` and `url`, rendered without HTML.
 
 Rules (upstream strips its HTML to text nodes):
     - `text` joins the stripped nodes with " [SEP] "; `text_rich` puts one node on a line, buttons as "[button] X [button_]".
-    - An empty text is no node; one of spaces only is a node of one space; with a line break among the spaces it is dropped.
-    - Option values that are chosen, and products that have been opened, are "[clicked button]" in `text_rich`; each chosen value
-      also has a line "You have clicked X." on top, later values of the page first.
-    - Upstream takes a value for chosen if it stands in double quotes in the page's address. That misses values that JSON escapes
-      and hits quoted words of the query; the mended conduct looks at the choice itself.
+    - An empty text is not a node; white space is a node of one space, unless it contains a line break: then it is dropped.
+    - Chosen option values and opened products are "[clicked button]" in `text_rich`; each chosen value also has a line "You have
+      clicked X." at the top, in reverse page order.
+    - Upstream considers a value chosen if it occurs in double quotes in the page's address. That misses values that JSON escapes and
+      matches quoted words of the query; by default the choice itself decides.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from empg_gym.envs.webshop.product import Product
 
 SEPARATOR = " [SEP] "
 BASE = "http://127.0.0.1:3000"
-"""Start of every address in `url` observations, as upstream's."""
+"""Start of every address in `url` observations, as upstream."""
 RATING = "Rating: N.A."
 _HTML_SPACE = " \n\t\f\r"
 
 
 class Role(Enum):
-    """What a text node is, as far as `text_rich` tells it apart."""
+    """The kind of a text node, as far as `text_rich` distinguishes it."""
 
     TEXT = 0
     BUTTON = 1
@@ -43,7 +43,7 @@ class Node(NamedTuple):
 
 
 def url(page: Page) -> str:
-    """Return the address of a page, as upstream writes it."""
+    """Return the address of a page in upstream's format."""
     if page.kind is PageKind.INDEX:
         return f"{BASE}/{page.session}"
     words = "+".join(page.keywords)
@@ -59,7 +59,7 @@ def url(page: Page) -> str:
 
 
 def text(page: Page, shown: list[Node] | None = None) -> str:
-    """Return the page in the mode `text`; `shown` are its nodes where they were read elsewhere (in a browser)."""
+    """Return the page in the mode `text`; `shown` are its nodes if they were read elsewhere (in a browser)."""
     if shown is None and page.kind is PageKind.RESULTS:
         parts = [_instruction_text(page.instruction), page.buttons[0], _found_text(page), *page.buttons[1:]]
         return SEPARATOR.join(parts + [_result_text(product) for product in page.products])
@@ -73,8 +73,8 @@ def text_rich(page: Page, found: list[Node] | None = None, *, upstream: bool = F
 
     Args:
         page: the page.
-        found: its nodes where they were read elsewhere (in a browser).
-        upstream: find chosen values as upstream does.
+        found: its nodes if they were read elsewhere (in a browser).
+        upstream: detect chosen values as upstream does.
     """
     address = url(page) if upstream else ""
     chosen = {value for _, value in page.chosen}

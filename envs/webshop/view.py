@@ -1,6 +1,6 @@
-"""How an environment sees a shopping session: the small interface that a backend implements, and the one that needs no browser.
+"""The environment's view of a shopping session: the interface of a backend, and the backend that needs no browser.
 
-A backend carries out actions and shows the page in one observation mode; session, goal and judge stay the same objects in all.
+A backend carries out actions and renders the page in one observation mode; session, goal and judge are the same in all backends.
 """
 
 from __future__ import annotations
@@ -19,41 +19,41 @@ QUERY = "search[<query>]"
 
 
 class ShopView(Protocol):
-    """What `WebShopEnv` asks of a backend."""
+    """A backend of `WebShopEnv`."""
 
     def start(self, goal: Goal, name: str) -> None:
-        """Begin `goal` under the session id `name` and show its index page."""
+        """Start `goal` under the session id `name` and show its index page."""
 
     def act(self, action: str) -> Feedback:
-        """Carry out an action; any text is answered."""
+        """Carry out an action; any text is accepted."""
 
     def observation(self) -> str:
-        """Return what the page shows, in the backend's observation mode."""
+        """Return the page in the backend's observation mode."""
 
     def clickables(self) -> list[str]:
-        """Return the lower-cased things that can be clicked, in upstream's order."""
+        """Return the lower-cased texts that can be clicked, in upstream's order."""
 
     @property
     def page(self) -> Page:
-        """The page that is open."""
+        """The open page."""
 
     @property
     def state(self) -> SessionState:
-        """All that the session remembers."""
+        """The session's state."""
 
     def load(self, name: str, state: SessionState) -> None:
-        """Go to a state that a session of the same goal had."""
+        """Restore a state from a session with the same goal."""
 
     def close(self) -> None:
-        """Free what the backend holds; may be called twice."""
+        """Release the backend's resources; may be called twice."""
 
 
 def renderer(mode: str, upstream: bool) -> Callable[[Page], str]:
-    """Return the function that shows a page in an observation mode.
+    """Return the function that renders a page in an observation mode.
 
     Args:
         mode: "text", "text_rich", "url" or "html".
-        upstream: show chosen options as upstream does.
+        upstream: mark chosen options as upstream does.
     """
     if mode == "text_rich":
         return lambda page: text.text_rich(page, upstream=upstream)
@@ -63,7 +63,7 @@ def renderer(mode: str, upstream: bool) -> Callable[[Page], str]:
 
 
 def _html(page: Page) -> str:
-    from empg_gym.envs.webshop.html import html  # Jinja is loaded only where HTML is asked for
+    from empg_gym.envs.webshop.html import html  # Jinja is imported only for HTML
 
     return html(page)
 
@@ -75,7 +75,7 @@ def admissible(page: Page, clickables: list[str]) -> list[str]:
 
 
 class DirectView:
-    """A session without a browser: pages are rendered straight from it.
+    """A session without a browser: pages are rendered directly.
 
     Args:
         session: the session.

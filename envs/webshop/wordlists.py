@@ -1,7 +1,7 @@
-"""Reads lists of words and phrases from text files beside the code.
+"""Reads lists of words and phrases from the package's text files.
 
-A file has sections: a line "[name]", then the entries, separated by white space or by another separator and line ends.
-Lines that begin with "#" are comments.
+A file has sections: a line "[name]", then the entries, separated by white space, or by another separator and line breaks.
+Lines that start with "#" are comments.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ def read_lists(path: Path, separator: str | None = None) -> dict[str, tuple[str,
 
     Args:
         path: the file, UTF-8.
-        separator: what stands between entries of a line; None for white space.
+        separator: separator of the entries in a line; None for white space.
     """
     sections: dict[str, list[str]] = {}
     entries: list[str] = []

@@ -202,7 +202,7 @@ def test_an_unknown_object_in_a_game_file_is_named(release, fact):
 
 def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     (tmp_path / "README.md").touch()
-    with pytest.raises(DataError, match=r"README.md is a file, a folder was expected"):
+    with pytest.raises(DataError, match=r"README.md is a file, not a folder"):
         ALFWorldEnv("valid_seen", data=tmp_path / "README.md")
 
 

@@ -91,7 +91,7 @@ def test_an_unknown_option_names_the_nearest():
     ("arguments", "text"),
     [
         ({"split": "tain"}, "'train'"),
-        ({"split": 5}, "split must be the name of a split, a text such as 'train', not 5"),
+        ({"split": 5}, "split must be the name of a split, a string such as 'train', not 5"),
         ({"split": None}, "not None"),
         ({"split": ["train"]}, "split must be"),
         ({"max_steps": 0}, "at least 1"),
@@ -181,9 +181,9 @@ def test_a_foreign_snapshot_is_refused():
     env.reset(seed=1)
     with pytest.raises(TaskError, match="split"):
         DoorsEnv(split="test").restore(env.snapshot())
-    with pytest.raises(TaskError, match=r"of other data \(doors-3-4\) than this environment has \(doors-5-4\)"):
+    with pytest.raises(TaskError, match=r"belongs to other data \(doors-3-4\) than this environment's \(doors-5-4\)"):
         DoorsEnv(length=5).restore(env.snapshot())
-    with pytest.raises(TaskError, match="restore takes a State as snapshot\\(\\) returns it, not dict"):
+    with pytest.raises(TaskError, match="restore expects a State as returned by snapshot\\(\\), not dict"):
         env.restore({})
 
 

@@ -51,7 +51,7 @@ def test_official_is_the_set_that_was_fetched(tmp_path, monkeypatch):
     assert env.fingerprint == WebShopEnv("all", data=root / "webshop-full").fingerprint
     write_official(root / "webshop-small", [record("B000000000")])
     (root / "lock.json").write_text(json.dumps({"webshop-full": {}, "webshop-small": {}}))
-    with pytest.raises(ConfigError, match=r"say which: data='.*webshop-small' \(webshop-small\), data='.*webshop-full'"):
+    with pytest.raises(ConfigError, match=r"choose one: data='.*webshop-small' \(webshop-small\), data='.*webshop-full'"):
         WebShopEnv(data="official")
 
 
@@ -99,9 +99,9 @@ def test_another_content_is_another_store(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"pricing": 5}, r"record 1 \(asin B000000001\) has a part of another type"),
+        ({"pricing": 5}, r"record 1 \(asin B000000001\) has a field of the wrong type"),
         ({"customization_options": {"Color": [{"image": "x"}]}}, r"record 1 \(asin B000000001\) has no 'value'"),
-        ({"name": None}, r"record 1 \(asin B000000001\) has a part of another type \('name' is None, not a text\)"),
+        ({"name": None}, r"record 1 \(asin B000000001\) has a field of the wrong type \('name' is None, not a string\)"),
         ({"asin": None}, "record 1: expected a product"),
     ],
 )
@@ -174,7 +174,7 @@ def test_a_damaged_store_is_an_error(tmp_path):
     with pytest.raises(DataError, match="no product store"):
         ProductStore(path)
     path.write_bytes(b"garbage" * 1000)
-    with pytest.raises(DataError, match="no product store"):
+    with pytest.raises(DataError, match="not a product store"):
         ProductStore(path)
 
 

@@ -104,9 +104,9 @@ def test_branching(make, compat):
         assert other.reset()[0] == last, "the generator goes on as it would have"
     with pytest.raises(TaskError, match="not in split"):
         make("test").restore(states[0])
-    with pytest.raises(TaskError, match="of other data"):
+    with pytest.raises(TaskError, match="belongs to other data"):
         make(**options, price_seed=1).restore(states[0])
-    with pytest.raises(TaskError, match=f"of the variant '{compat}, text', this environment of '{compat}, html'"):
+    with pytest.raises(TaskError, match=f"belongs to the variant '{compat}, text', this environment is '{compat}, html'"):
         make(**options, observation="html").restore(states[0])
 
 

@@ -1,1 +1,1 @@
-"""Our domain and grammar in TextWorld's languages, from which a `game.tw-pddl` is made."""
+"""Our domain and grammar in TextWorld's languages, the ingredients of a `game.tw-pddl` file."""

@@ -1,1 +1,1 @@
-"""The embedded world: households made from (split, size, index) alone."""
+"""The embedded world: households generated from (split, size, index) alone."""

@@ -1,13 +1,13 @@
 """The generator of households: a pure function of (split, size, index).
 
 Rules:
-    - the task type is `TASK_TYPES[1 + index % 6]`, so every stretch of six tasks has one of each;
+    - the task type is `TASK_TYPES[1 + index % 6]`, so any six consecutive tasks have one of each;
     - everything else is drawn from a generator seeded with (version, size, split, index);
     - `train` and `valid_seen` share room templates but never a household: a household belongs to `valid_seen` if a digest of its
-      facts is divisible by eight, to `train` otherwise, and draws that belong to the other split are drawn again;
-    - `valid_unseen` has room templates of its own;
+      facts is divisible by eight, to `train` otherwise; draws that belong to the other split are rejected;
+    - `valid_unseen` has its own room templates;
     - no object of the wanted type starts in a receptacle of the wanted type, so that no game is won or half won at the start;
-    - every game can be won: something of the wanted type can be carried, and the room has what changes it.
+    - every game can be won: an object of the wanted type can be carried, and the room can produce the required condition.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from empg_gym.envs.alfworld.world.kinds import FOUND, HOLDS, LAMP_STANDS, LAMPS,
 from empg_gym.envs.alfworld.world.rooms import ROOMS, ROOMS_FOR, Room
 
 VERSION = 1
-"""Changes whenever a household could come out differently."""
+"""Changes whenever a household could differ."""
 
 SPLIT_SIZES: dict[str, int] = {"train": 120_000, "valid_seen": 6_000, "valid_unseen": 6_000}
 """Number of households of each split."""
@@ -49,14 +49,14 @@ class Household:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much there is in a household of one size."""
+    """The amounts in households of one size."""
 
     things: tuple[int, int]
-    """Least and most objects besides the wanted ones."""
+    """Minimum and maximum number of objects in addition to the wanted ones."""
     spare: float
-    """Probability of one more object of the wanted type."""
+    """Probability of an extra object of the wanted type."""
     shared: float
-    """Probability that a receptacle stands at the same location as the one before it."""
+    """Probability that a receptacle shares the location of the previous one."""
 
 
 PLANS = {"full": Plan(things=(18, 42), spare=0.5, shared=0.25), "small": Plan(things=(3, 5), spare=0.0, shared=0.0)}
@@ -115,7 +115,7 @@ def _goal(rng: np.random.Generator, room: Room, task_type: str) -> Goal:
 
 
 def _places(name: str, room: Room, avoid: str) -> list[int]:
-    """Receptacles of the room that take an object, but for those of one type."""
+    """Return the receptacles of the room that accept an object, except those of one type."""
     return [i for i, kind in enumerate(room.receptacles) if kind != avoid and name in HOLDS[kind]]
 
 
@@ -123,7 +123,7 @@ def _problem(rng: np.random.Generator, room: Room, placed: list[tuple[str, int]]
     receptacles: list[Receptacle] = []
     location = 0
     for i, kind in enumerate(room.receptacles):
-        # Only receptacles of one type stand together, as drawers above each other do.
+        # Only receptacles of the same type share a location, like a stack of drawers.
         if not (i and kind == room.receptacles[i - 1] and rng.random() < shared):
             location += 1
         number = 1 + i - room.receptacles.index(kind)
@@ -149,7 +149,7 @@ def _problem(rng: np.random.Generator, room: Room, placed: list[tuple[str, int]]
 
 
 def _receptacle_id(kind: str, number: int) -> str:
-    """Upstream names a basin after what it is part of."""
+    """Return an id; as upstream, a basin is named after the object that it is part of."""
     stem = kind.removesuffix("basin")
     return f"{kind}_bar_{number:02d}" if stem == kind else f"{stem}_bar_{number:02d}_bar_{kind}"
 

@@ -1,6 +1,6 @@
-"""What there is in a household: the kinds of objects and receptacles, where things belong and what can be done with them.
+"""The contents of a household: kinds of objects and receptacles, where objects belong and what can be done with them.
 
-The vocabulary and the relations are ALFWorld's, so that what an agent learns here holds there.
+The vocabulary and the relations are ALFWorld's, so that what an agent learns here transfers.
 """
 
 from __future__ import annotations
@@ -70,10 +70,10 @@ _FOUND = {
     BATHROOM: "candle cloth dishsponge handtowel plunger soapbar soapbottle spraybottle tissuebox toiletpaper towel",
 }
 FOUND: dict[str, tuple[str, ...]] = {room: tuple(things.split()) for room, things in _FOUND.items()}
-"""Room to the objects that lie about there."""
+"""Room to the objects found there."""
 
 LAMPS: dict[str, tuple[str, ...]] = {LIVING: ("floorlamp", "desklamp"), BEDROOM: ("desklamp",)}
-"""Room to its lamps; a lamp stands on a `LAMP_STANDS` and can't be carried."""
+"""Room to its lamps; a lamp is on one of `LAMP_STANDS` and can't be carried."""
 
 LAMP_STANDS = frozenset({"coffeetable", "desk", "dresser", "shelf", "sidetable"})
 

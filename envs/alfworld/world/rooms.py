@@ -1,8 +1,7 @@
-"""Room templates: which receptacles stand in a room, by size and split.
+"""Room templates: the receptacles of a room, by size and split.
 
-`valid_unseen` has templates of its own: no other split has a room with the same receptacles, and the small and the full size
-follow the same rule. A template is written as "cabinet*9 drawer*6 fridge ..."; every template of a kind allows every task
-that belongs to that kind of room.
+`valid_unseen` has its own templates: no other split has a room with the same receptacles, in either size. A template is written as
+"cabinet*9 drawer*6 fridge ..."; every template of a kind allows every task that belongs to that kind of room.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ class Room:
 
     kind: str
     number: int
-    """Unique among all rooms of a size; appears in the game's folder name as the scene."""
+    """Unique among all rooms of a size; the scene in the game's folder name."""
     receptacles: tuple[str, ...]
-    """Types, one entry a receptacle, sorted."""
+    """Types, one entry per receptacle, sorted."""
 
 
 ROOMS_FOR: dict[str, tuple[str, ...]] = {
@@ -33,7 +32,7 @@ ROOMS_FOR: dict[str, tuple[str, ...]] = {
     COOL: (KITCHEN,),
     TWO: (KITCHEN, LIVING, BEDROOM, BATHROOM),
 }
-"""Kinds of room in which a task type is set."""
+"""Kinds of room in which a task type occurs."""
 
 _FIRST_NUMBER = {KITCHEN: 1, LIVING: 201, BEDROOM: 301, BATHROOM: 401}
 

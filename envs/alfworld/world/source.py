@@ -18,7 +18,7 @@ _TASK = re.compile(r"(\w+)/(\w+)/(0|[1-9]\d*)", re.ASCII)
 class EmbeddedWorld:
     """Households of one split and size.
 
-    Ids have the form "train/small/17". With a filter the tasks keep their ids and are numbered through.
+    Ids have the form "train/small/17". A filter changes the indices of the tasks, not their ids.
 
     Args:
         split: "train", "valid_seen" or "valid_unseen".
@@ -26,7 +26,7 @@ class EmbeddedWorld:
         task_types: names of the task types to keep.
 
     Raises:
-        ConfigError: an unknown size.
+        ConfigError: the size is unknown.
     """
 
     def __init__(self, split: str, size: str, task_types: tuple[str, ...]) -> None:

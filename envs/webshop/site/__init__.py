@@ -1,1 +1,1 @@
-"""The shop as a web site: pages for people and browsers, drawn from the same `Page` as the text modes."""
+"""The shop as a web site: pages for people and browsers, rendered from the same `Page` as the text modes."""

@@ -1,16 +1,16 @@
 """The site's addresses, as a Starlette application.
 
-    GET  /                      the only session's page, if there is just one
-    GET  /{session}             the page that is open
-    GET  /{session}/act         ?action=click[…] carries an action out; POST does too
+    GET  /                      the page of the only session, if there is just one
+    GET  /{session}             the open page
+    GET  /{session}/act         ?action=click[…] carries out an action; so does POST
     POST /{session}/act         words=… searches
-    GET  /static/…              style and script
+    GET  /static/…              style sheet and script
 
 Rules:
-    - What a session remembers stays on the server, under the session's id; addresses hold nothing that could break in them.
-    - An action answers with a redirect to the page, so that loading a page again repeats nothing.
-    - An action that the session refuses changes nothing and says so at the foot of the page.
-    - Every change counts up the page's step, which is how a browser tells a new page from the old one.
+    - The session's state stays on the server, under the session's id; addresses contain nothing that needs care in encoding.
+    - The response to an action is a redirect to the page, so that reloading a page repeats nothing.
+    - A rejected action changes nothing, and a notice at the foot of the page says so.
+    - Every change increments the page's step, by which a browser recognizes a new page.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _NO_STORE = {"Cache-Control": "no-store"}
 
 
 class Visitor(Protocol):
-    """A session as the site needs it."""
+    """The interface of a session that the site serves."""
 
     @property
     def page(self) -> Page:
-        """The page that is open."""
+        """The open page."""
         ...
 
     @property
@@ -44,16 +44,16 @@ class Visitor(Protocol):
         ...
 
     def search(self, words: str) -> bool:
-        """Search; returns whether it was carried out."""
+        """Search and return whether the search was carried out."""
         ...
 
     def act(self, action: str) -> bool:
-        """Carry out an action such as "click[buy now]"; returns whether it was carried out."""
+        """Carry out an action such as "click[buy now]" and return whether it was valid."""
         ...
 
 
 def make_app(sessions: dict[str, Visitor]) -> Starlette:
-    """Return the site for these sessions, by id; sessions may be added and removed while it runs."""
+    """Return the site for these sessions, keyed by id; sessions may be added and removed while it runs."""
 
     def visitor(request: Request) -> Visitor | None:
         return sessions.get(_session_id(request))
@@ -97,7 +97,7 @@ def make_app(sessions: dict[str, Visitor]) -> Starlette:
 def page_path(session: str) -> str:
     """Return the path of a session's page, for any session id.
 
-    Encoded twice: servers decode a path once before they look for its slashes.
+    The id is encoded twice, because servers decode a path once before they split it at slashes.
     """
     return "/" + quote(quote(session, safe=""), safe="")
 

@@ -1,4 +1,4 @@
-"""A person plays an episode on the site; every click is a step of the environment, so limits and records are the environment's own."""
+"""Lets a person play an episode on the site: every click is a step of the environment, so its limits and records apply."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from empg_gym.envs.webshop.site.server import SiteServer
 from empg_gym.errors import ConfigError
 
 LAST_PAGE_SECONDS = 1.0
-"""The site stays up this long after the episode's end, so that the last page still loads."""
+"""Time that the site keeps running after the end of the episode, in seconds, so that the last page loads."""
 
 
 class Player:
-    """One episode as the site's `Visitor`. Requests come from several threads; they take turns."""
+    """One episode as a `Visitor` of the site. Requests come from several threads and are serialized by a lock."""
 
     def __init__(self, env: LLMAgentEnv) -> None:
         if not isinstance(env.unwrapped, WebShopEnv):
-            raise ConfigError(f"only WebShop has a site to play on, not {type(env.unwrapped).__name__}; play in the terminal instead")
+            raise ConfigError(f"only WebShop has a site, not {type(env.unwrapped).__name__}; play in the terminal instead")
         self._env = env
         self._shop: WebShopEnv = env.unwrapped
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self.step = 0
         self.over = threading.Event()
 
     @property
     def page(self) -> Page:
-        """The page that is open."""
+        """The open page."""
         return self._shop.view.page
 
     def search(self, words: str) -> bool:
@@ -39,7 +39,7 @@ class Player:
 
     def act(self, action: str) -> bool:
         """Step the environment, unless the episode is over."""
-        with self._turn:
+        with self._lock:
             if self.over.is_set():
                 return False
             _, _, terminated, truncated, info = self._env.step(self._env.dialogue.render("", action))
@@ -50,17 +50,17 @@ class Player:
 
 
 def play_in_browser(env: LLMAgentEnv, announce: Callable[[str], None], *, port: int = 0) -> None:
-    """Serve the running episode until it ends; the record is `env.trajectory`.
+    """Serve the current episode until it ends; `env.trajectory` records it.
 
     Args:
         env: a WebShop environment that has been reset, with a dialogue that renders actions (plain).
-        announce: is told the address to open.
-        port: 0 takes a free one.
+        announce: called with the address to open.
+        port: port of the server; 0 chooses a free one.
 
     Raises:
         ConfigError: the environment is not WebShop.
         EnvironmentFailure: the site can't be served.
-        KeyboardInterrupt: the person left; the trajectory so far stands.
+        KeyboardInterrupt: the person left; the trajectory holds the steps so far.
     """
     player = Player(env)
     with SiteServer(port) as server:

@@ -19,10 +19,10 @@ class SiteServer:
     """Serves shopping sessions on 127.0.0.1 until it is closed.
 
     Args:
-        port: 0 takes a free one.
+        port: port of the server; 0 chooses a free one.
 
     Raises:
-        EnvironmentFailure: the port can't be had, or the server did not start.
+        EnvironmentFailure: the port is not available, or the server did not start.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -48,7 +48,7 @@ class SiteServer:
 
     @property
     def address(self) -> str:
-        """Start of all addresses, such as "http://127.0.0.1:40123"."""
+        """Base of all addresses, such as "http://127.0.0.1:40123"."""
         return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def page_address(self, session: str) -> str:

@@ -1,4 +1,4 @@
-"""The embedded world: a catalogue of any size and its instructions, made up from words, the same everywhere.
+"""The embedded world: a generated catalogue of any size with its instructions, the same everywhere.
 
-From inside to outside: `taxonomy` (kinds of product) and `phrases` (words) -> `catalogue` (product number i) with `instructions`.
+Order of imports: `taxonomy` (kinds of product) and `phrases` (words), `instructions`, `catalogue` (product number i).
 """

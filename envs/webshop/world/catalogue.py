@@ -1,9 +1,9 @@
 """Product number i of the embedded world.
 
 Rules:
-    - A product depends on its number alone, so a larger catalogue begins with the smaller one, and parts can be made anywhere.
-    - Whatever an instruction asks for, its product has: attributes in the mined list and in a bullet, options on the page.
-    - Every title ends in a model code that no other product has.
+    - A product depends on its number alone, so a larger catalogue starts with the smaller one, and parts can be generated anywhere.
+    - A product meets its own instructions: the attributes are in the mined list and in a bullet, the options on the page.
+    - Every title ends in a unique model code.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from empg_gym.envs.webshop.world.instructions import mechanical, personal, split
 from empg_gym.envs.webshop.world.taxonomy import KINDS, Kind
 
 VERSION = "1"
-"""Changes whenever any product comes out differently."""
+"""Changes whenever any product differs."""
 DEFAULT_SIZE = 1000
-"""Products of the world unless told otherwise."""
+"""Default number of products."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _CODES = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 _SHARE_MECHANICAL = 0.4
-"""Products that have synthetic goals."""
+"""Fraction of products with synthetic goals."""
 _SHARE_PERSONAL = 0.6
-"""Products that a person asks for."""
+"""Fraction of products with a human goal."""
 
 
 def asin(number: int) -> str:
-    """Return the code of product `number`: ten characters, no two alike below 36^8."""
+    """Return the code of product `number`: ten characters, unique below 36^8."""
     place = (number * 1_234_567_890_113 + 987_654_321) % 36**8
     digits = []
     for _ in range(8):
@@ -39,7 +39,7 @@ def asin(number: int) -> str:
 
 
 def model_code(number: int) -> str:
-    """Return a code that no other product below 2^30 has."""
+    """Return a model code, unique for numbers below 2^30."""
     place = (number * 668_265_263 + 12_345) % 2**30
     code = ""
     for _ in range(6):

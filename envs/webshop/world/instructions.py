@@ -1,9 +1,9 @@
-"""Instructions of the embedded world: mechanical ones and ones that sound like a person.
+"""Instructions of the embedded world: mechanical ones, and ones in the style of a person.
 
 Rules:
-    - The mechanical text names the attributes, fronts before the noun; options and price are added where goals are listed.
-    - The person's text names its attributes and option values loosely, so that they have to be understood; its list of attributes
-      and options says what is meant. Both are always within what the product has, so every goal can be met.
+    - The mechanical text names the attributes, some of them before the noun; options and price are added when goals are listed.
+    - The personal text names attributes and option values loosely, so that they have to be understood; its lists of attributes and
+      options define them. The product has all of them, so every goal can be met.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _OPTIONS = {
 
 
 def split_attributes(attributes: tuple[str, ...]) -> tuple[list[str], list[str], list[str]]:
-    """Return the attributes that stand before the noun, after "with" and after "for", without their signs."""
+    """Return the attributes placed before the noun, after "with" and after "for", without their signs."""
     return (
         [attribute for attribute in attributes if attribute[0] not in "+="],
         [attribute[1:] for attribute in attributes if attribute[0] == "+"],
@@ -54,7 +54,7 @@ def mechanical(kind: Kind, attributes: tuple[str, ...]) -> str:
 
     Args:
         kind: the product's kind.
-        attributes: the attributes to ask for, with their signs.
+        attributes: the requested attributes, with their signs.
     """
     fronts, withs, fors = split_attributes(attributes)
     text = "Find me " + (", ".join(fronts) + " " if fronts else "") + kind.query
@@ -64,11 +64,11 @@ def mechanical(kind: Kind, attributes: tuple[str, ...]) -> str:
 
 
 def personal(kind: Kind, attributes: tuple[str, ...], options: dict[str, str], rng: random.Random) -> HumanInstruction:
-    """Return an instruction in a person's words.
+    """Return an instruction in the style of a person.
 
     Args:
         kind: the product's kind.
-        attributes: the attributes to ask for, with their signs; at least one.
+        attributes: the requested attributes, with their signs; at least one.
         options: option name to value.
         rng: chooses the words.
     """

@@ -14,7 +14,7 @@ _LISTS = read_lists(Path(__file__).with_name("phrases.txt"), ";")
 BRAND_STARTS = _LISTS["brand starts"]
 BRAND_MIDDLES = _LISTS["brand middles"]
 BRAND_ENDS = _LISTS["brand ends"]
-"""A brand is a start, perhaps a middle, and an end."""
+"""A brand is a start, an optional middle, and an end."""
 TITLE_WORDS = _LISTS["title words"]
 OPENINGS = _LISTS["openings"]
 MIDDLES = _LISTS["middles"]

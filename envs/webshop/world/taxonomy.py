@@ -1,8 +1,8 @@
-"""The kinds of product of the embedded world: 60 in five categories, with what products of a kind can have (`kinds.txt`).
+"""The kinds of product in the embedded world: 60 in five categories, with their possible properties (`kinds.txt`).
 
 Rules:
-    - An attribute that begins with "+" is something a product comes *with*, with "=" something it is *for*; others stand before the
-      noun. The sign is not part of the attribute.
+    - An attribute that starts with "+" is something that a product comes *with*, with "=" something that it is *for*; others are placed
+      before the noun. The sign is not part of the attribute.
     - Attributes of a kind come from its own list and from its category's.
     - Option families name lists of `phrases.OPTION_VALUES`.
 """
@@ -21,17 +21,17 @@ class Kind:
 
     category: str
     query: str
-    """The search phrase that stands for the kind, plural."""
+    """The search phrase for the kind, in the plural."""
     path: str
-    """Place in the shop's tree."""
+    """Path in the shop's tree."""
     nouns: tuple[str, ...]
-    """What titles call such a product, singular."""
+    """Names of such a product in titles, in the singular."""
     attributes: tuple[str, ...]
-    """With their signs; see the module's rules."""
+    """With their signs; see the module docstring."""
     options: tuple[tuple[str, str], ...]
     """(name on the page, option family)."""
     price: tuple[float, float]
-    """Usual lowest and highest price in dollars."""
+    """Typical lowest and highest price, in dollars."""
 
 
 def _parse(category: str, root: str, shared: str, line: str) -> Kind:
