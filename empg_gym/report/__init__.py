@@ -28,10 +28,10 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         DataError: no run there, a damaged file in it, or `out` can't be written.
     """
     from empg_gym.report.page import page
-    from empg_gym.report.run import RunFolder
+    from empg_gym.report.run_reader import RunReader
 
     folder = Path(folder)
-    run = RunFolder(folder)
+    run = RunReader(folder)
     run.refresh()
     target = Path(out) if out is not None else folder / "report.html" if folder.is_dir() else folder.with_suffix(".html")
     unfinished = target.with_name(f".{target.name}.{os.getpid()}")

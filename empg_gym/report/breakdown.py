@@ -1,149 +1,95 @@
-"""Success by environment, split, phase and task type, counted from the episodes themselves.
-
-An episode that failed by an error of the environment or of the agent's endpoint counts in `errors` and in no rate.
-"""
+"""The table of recorded episodes: scoring's numbers by environment, agent, phase, split and task type."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from empg_gym.scoring.intervals import pass_at_k, share_interval
+from empg_gym.report.cells import short_env
+from empg_gym.scoring.actions import count_actions, mean_entropy
+from empg_gym.scoring.estimates import estimate_mean, estimate_pass_at
+from empg_gym.scoring.headline import Headline, headline_of
 from empg_gym.scoring.prices import Prices
+from empg_gym.scoring.record import EpisodeRecord
+from empg_gym.scoring.usage import Tokens, count_tokens
+
+_LABELS = ("env", "agent", "phase", "split")
+"""Columns of the index that separate groups, where they differ."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True)
 class Group:
-    """Episodes that share environment, split, phase and perhaps task type."""
+    """Episodes that share environment, agent, phase, split and perhaps task type."""
 
     name: str
     level: int
-    """0 a whole group, 1 a task type within the group above it."""
-    episodes: int = 0
-    errors: int = 0
-    unfinished: int = 0
-    successes: int = 0
-    tasks: dict[str, list[bool]] = field(default_factory=dict)
-    """Outcomes of each task; repeats of a task are no independent evidence."""
-    scores: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
-    invalid: int = 0
-    """Steps whose action could not be carried out."""
-    prompt_tokens: int = 0
-    """As billed, those of failed episodes included, as all tokens here."""
-    generated_tokens: int = 0
-    entropies: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
-    """Mean step entropies of successful and of failed episodes, nats."""
+    """0 a whole group, 1 a task type of the group above it."""
+    records: tuple[EpisodeRecord, ...]
 
-    @property
-    def judged(self) -> int:
-        """Episodes that enter a rate."""
-        return self.episodes - self.errors - self.unfinished
+    @cached_property
+    def headline(self) -> Headline:
+        """Episodes, errors, success and score."""
+        return headline_of(self.records)
 
-    @property
-    def rate(self) -> float | None:
-        """Share of successes."""
-        return self.successes / self.judged if self.judged else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """95 % interval of the rate."""
-        return share_interval(list(self.tasks.values())) if self.judged else None
-
-    @property
-    def score(self) -> float | None:
-        """Mean score."""
-        return sum(self.scores) / len(self.scores) if self.scores else None
-
-    @property
-    def mean_steps(self) -> float | None:
+    @cached_property
+    def steps(self) -> float | None:
         """Mean number of steps."""
-        return sum(self.steps) / len(self.steps) if self.steps else None
+        estimate = estimate_mean(self.records, lambda record: float(record.steps))
+        return None if estimate is None else estimate.mean
 
-    @property
-    def invalid_share(self) -> float | None:
-        """Share of the steps whose action could not be carried out."""
-        return self.invalid / sum(self.steps) if sum(self.steps) else None
+    @cached_property
+    def invalid_rate(self) -> float | None:
+        """Share of steps whose action could not be carried out."""
+        return count_actions(self.records).invalid_rate
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of all prompts and responses, as far as they are known."""
-        return self.prompt_tokens + self.generated_tokens
-
-    def pass_at(self, k: int) -> float | None:
-        """Chance that one of `k` episodes of a task succeeds, over the tasks that have as many."""
-        enough = [outcomes for outcomes in self.tasks.values() if len(outcomes) >= k]
-        return sum(pass_at_k(len(outcomes), sum(outcomes), k) for outcomes in enough) / len(enough) if enough else None
+    @cached_property
+    def tokens(self) -> Tokens:
+        """Tokens of prompts and responses, failed episodes included."""
+        return count_tokens(self.records)
 
     def cost(self, prices: Prices) -> float:
-        """Price of the tokens."""
-        return (self.prompt_tokens * prices.prompt + self.generated_tokens * prices.completion) / 1e6
+        """Return the price of the tokens."""
+        return self.tokens.cost(prices)
 
-    def entropy(self, failed: bool) -> float | None:
-        """Mean of the step entropies of successful or of failed episodes."""
-        values = self.entropies[failed]
-        return sum(values) / len(values) if values else None
+    def pass_at(self, k: int) -> float | None:
+        """Return the chance that one of `k` episodes of a task succeeds."""
+        return estimate_pass_at(self.records, k)
 
-    def add(self, row: dict[str, Any]) -> None:
-        """Count one index row."""
-        self.episodes += 1
-        self.prompt_tokens += row["prompt"]
-        self.generated_tokens += row["tokens"]
-        if row["outcome"] == 2:
-            self.errors += 1
-            return
-        if row["outcome"] == 3:
-            self.unfinished += 1
-            return
-        self.successes += row["outcome"] == 0
-        self.tasks.setdefault(row["task"], []).append(row["outcome"] == 0)
-        self.scores.append(row["score"] or 0.0)
-        self.steps.append(row["steps"])
-        self.invalid += row["invalid"]
-        if row["entropy"] is not None:
-            self.entropies[row["outcome"]].append(row["entropy"])
+    def entropy(self, success: bool) -> float | None:
+        """Return the mean step entropy of episodes with this result, in nats."""
+        return mean_entropy(self.records, success=success)
 
 
-def break_down(rows: Iterable[dict[str, Any]]) -> list[Group]:
-    """Return the groups in order, each followed by its task types where it has several."""
-    rows = list(rows)
-    named = [name for name in ("env", "agent", "phase", "split") if len({row[name] for row in rows}) > 1]
-    groups: dict[tuple[str, ...], Group] = {}
-    kinds: dict[tuple[str, ...], dict[str, Group]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in named)
-        title = " · ".join(_short(part) for part in key if part) or (_short(row["env"]) + (f" · {row['split']}" if row["split"] else ""))
-        groups.setdefault(key, Group(title, 0)).add(row)
-        if row["type"]:
-            kinds.setdefault(key, {}).setdefault(row["type"], Group(row["type"], 1)).add(row)
+def break_down(rows: Sequence[dict[str, Any]], records: Sequence[EpisodeRecord]) -> list[Group]:
+    """Return the groups in order, each followed by its task types where it has several.
+
+    Args:
+        rows: index row of each episode; only its labels are read.
+        records: record of each episode.
+    """
+    named = [name for name in _LABELS if len({row[name] for row in rows}) > 1]
+    groups = _group(rows, range(len(rows)), lambda row: tuple(row[name] for name in named))
     listed: list[Group] = []
     for key in sorted(groups):
-        listed.append(groups[key])
-        within = kinds.get(key, {})
-        if len(within) > 1:
-            listed.extend(within[kind] for kind in sorted(within))
+        positions = groups[key]
+        first = rows[positions[0]]
+        name = " · ".join(short_env(part) for part in key if part)
+        listed.append(_made(name or " · ".join(filter(None, (short_env(first["env"]), first["split"]))), 0, positions, records))
+        kinds = _group(rows, [position for position in positions if rows[position]["type"]], lambda row: str(row["type"]))
+        if len(kinds) > 1:
+            listed.extend(_made(kind, 1, kinds[kind], records) for kind in sorted(kinds))
     return listed
 
 
-def histogram(step_entropies: list[tuple[float, int]], bins: int = 30) -> dict[str, Any] | None:
-    """Return shares of step entropies per bin, of successful and of failed episodes; None where no step has an entropy."""
-    if not step_entropies:
-        return None
-    values = np.array([value for value, _ in step_entropies])
-    results = np.array([result for _, result in step_entropies])
-    top = max(float(np.quantile(values, 0.995)), 1e-3)
-    edges = np.linspace(0.0, top, bins + 1)
-    series = []
-    for name, code in (("successful episodes", 0), ("failed episodes", 1)):
-        chosen = np.minimum(values[results == code], top)
-        if len(chosen):
-            counts, _ = np.histogram(chosen, edges)
-            series.append({"name": name, "steps": len(chosen), "shares": [round(float(v), 5) for v in counts / len(chosen)]})
-    return {"edges": [round(float(edge), 5) for edge in edges], "series": series} if series else None
+def _made(name: str, level: int, positions: Sequence[int], records: Sequence[EpisodeRecord]) -> Group:
+    return Group(name, level, tuple(records[position] for position in positions))
 
 
-def _short(name: str) -> str:
-    return name.removeprefix("EMPG/").removesuffix("-v0")
+def _group(rows: Sequence[dict[str, Any]], positions: Sequence[int], name: Callable[[dict[str, Any]], Any]) -> dict[Any, list[int]]:
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for position in positions:
+        groups[name(rows[position])].append(position)
+    return groups

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from empg_gym.errors import ConfigError, EMPGGymError
 from empg_gym.report.page import block, overview_html, page
-from empg_gym.report.run import RunFolder
+from empg_gym.report.run_reader import RunReader
 
 _HOSTS = ("127.0.0.1", "localhost")
 
@@ -33,7 +33,7 @@ class ReportServer:
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
-        self.run = RunFolder(folder)
+        self.run = RunReader(folder)
         self.lock = threading.Lock()
         self.version = 0
         try:

@@ -18,13 +18,17 @@ import jinja2
 
 from empg_gym.data_name import data_name, with_data
 from empg_gym.errors import ConfigError
-from empg_gym.report.breakdown import break_down, histogram
+from empg_gym.report.breakdown import break_down
+from empg_gym.report.cells import short_env
 from empg_gym.report.episodes import pack
+from empg_gym.report.histogram import histogram
 from empg_gym.report.metrics import layout
-from empg_gym.report.run import RunFolder
-from empg_gym.report.summary import comparison, duration, flatten, percent, short_env, tables, tiles
+from empg_gym.report.run_reader import RunReader
+from empg_gym.report.tables import comparison, flatten, tables
+from empg_gym.report.tiles import tiles
 from empg_gym.report.tokens import token_texts
-from empg_gym.scoring.format import compact
+from empg_gym.scoring.failures import error_messages
+from empg_gym.scoring.format import compact, decimal, duration, percent
 from empg_gym.scoring.prices import Prices
 
 _SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
@@ -40,6 +44,7 @@ def _templates() -> jinja2.Environment:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["percent"] = percent
     environment.filters["compact"] = compact
+    environment.filters["decimal"] = decimal
     return environment
 
 
@@ -53,13 +58,13 @@ def script() -> str:
     return f'"use strict";\n(() => {{\n{parts}\n}})();\n'
 
 
-def overview_html(run: RunFolder) -> str:
+def overview_html(run: RunReader) -> str:
     """Return the parts of the overview that are drawn here: headline numbers and tables."""
     values, templates = _overview(run), _templates()
     return "".join(templates.get_template(f"{part}.jinja").render(values) for part in ("headline", "tables"))
 
 
-def blocks(run: RunFolder) -> Iterator[tuple[str, str]]:
+def blocks(run: RunReader) -> Iterator[tuple[str, str]]:
     """Yield the page's data as (name, packed JSON): the overview, the table, the vocabulary and every chunk of episodes."""
     for name in ("overview", "index", "vocabulary"):
         yield name, block(run, name)
@@ -67,7 +72,7 @@ def blocks(run: RunFolder) -> Iterator[tuple[str, str]]:
         yield f"chunk-{number}", run.episodes.chunk(number)
 
 
-def block(run: RunFolder, name: str) -> str:
+def block(run: RunReader, name: str) -> str:
     """Return one block of data.
 
     Raises:
@@ -96,7 +101,7 @@ def block(run: RunFolder, name: str) -> str:
     raise KeyError(name)
 
 
-def page(run: RunFolder, *, live: bool = False) -> Iterator[str]:
+def page(run: RunReader, *, live: bool = False) -> Iterator[str]:
     """Yield the page in pieces; a live page holds no data but asks its server for them."""
     code = script()
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
@@ -111,10 +116,11 @@ def page(run: RunFolder, *, live: bool = False) -> Iterator[str]:
     return _templates().get_template("report.jinja").generate(values)
 
 
-def _overview(run: RunFolder) -> dict[str, Any]:
-    rows = run.episodes.rows
+def _overview(run: RunReader) -> dict[str, Any]:
+    rows, records = run.episodes.rows, run.episodes.records
+    errors = error_messages(records)
     data = _data(run)
-    groups = break_down(rows)
+    groups = break_down(rows, records)
     last = run.metrics[-1] if run.metrics else None
     return {
         "title": run.path.resolve().name,
@@ -122,15 +128,15 @@ def _overview(run: RunFolder) -> dict[str, Any]:
         "environments": [with_data(short_env(env), data.get(env)) for env in sorted({row["env"] for row in rows})],
         "method": _method(run.summary),
         "comparison": comparison(run.summary),
-        "repeats": 1 if run.is_training else max((row["repeat"] + 1 for row in rows), default=1),
-        "with_tokens": any(group.tokens for group in groups),
+        "repeats": 1 if run.is_training else max((record.repeat + 1 for record in records), default=1),
+        "with_tokens": any(group.tokens.total for group in groups),
         "prices": _prices(run),
-        "with_entropy": any(group.entropies[0] or group.entropies[1] for group in groups),
+        "with_entropy": any(group.entropy(success) is not None for group in groups for success in (True, False)),
         "agents": sorted({row["agent"] for row in rows if row["agent"]}),
         "episodes": len(rows),
-        "failed": run.episodes.errors.total(),
-        "errors": run.episodes.errors.most_common(_ERRORS),
-        "more_errors": max(0, len(run.episodes.errors) - _ERRORS),
+        "failed": errors.total(),
+        "errors": errors.most_common(_ERRORS),
+        "more_errors": max(0, len(errors) - _ERRORS),
         "is_training": run.is_training,
         "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
         "tiles": tiles(run.summary, run.metrics, groups),
@@ -140,7 +146,7 @@ def _overview(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def _data(run: RunFolder) -> dict[str, str]:
+def _data(run: RunReader) -> dict[str, str]:
     """Return what each environment was played on, as far as the configuration says."""
     if run.is_training:
         env = run.config.get("env")
@@ -152,7 +158,7 @@ def _data(run: RunFolder) -> dict[str, str]:
     return {str(entry.get("env_id")): str(entry["data"]) for entry in entries if isinstance(entry, dict) and entry.get("data")}
 
 
-def _prices(run: RunFolder) -> Prices | None:
+def _prices(run: RunReader) -> Prices | None:
     prices = run.config.get("prices")
     try:
         return Prices(**prices) if isinstance(prices, dict) else None

@@ -10,12 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empg_gym.report.breakdown import break_down, histogram
-from empg_gym.report.episodes import EpisodeStore, index_row
+from empg_gym.report.breakdown import break_down
+from empg_gym.report.cells import text
+from empg_gym.report.episodes import EpisodeStore
+from empg_gym.report.histogram import histogram
 from empg_gym.report.metrics import MAX_POINTS, Line, layout, read_metrics, thin
-from empg_gym.report.summary import comparison, tables, text, tiles
+from empg_gym.report.tables import comparison, tables
+from empg_gym.report.tiles import tiles
 from empg_gym.scoring.intervals import wilson
 from empg_gym.scoring.prices import Prices
+from empg_gym.scoring.record import Outcome
 from empg_gym.trajectory import StopReason
 from tests.report.samples import metrics_lines, trajectory
 
@@ -29,23 +33,31 @@ def rows(count=60, **changes):
     return made
 
 
+def groups_of(made):
+    store = EpisodeStore()
+    for each in made:
+        store.add(each)
+    return break_down(store.rows, store.records)
+
+
 def test_groups_count_every_episode_once_and_errors_apart():
     made = rows()
     made[0].stop_reason, made[0].success = StopReason.ERROR, True
-    groups = break_down(map(index_row, made))
+    groups = groups_of(made)
     whole = [group for group in groups if group.level == 0]
-    assert sum(group.episodes for group in whole) == 60 and sum(group.errors for group in whole) == 1
-    assert sum(group.successes for group in whole) == sum(each.success for each in made[1:])
-    within = sum(group.episodes for group in groups if group.level == 1)
+    assert sum(group.headline.episodes for group in whole) == 60 and sum(group.headline.errors for group in whole) == 1
+    assert sum(group.headline.successes for group in whole) == sum(each.success for each in made[1:])
+    within = sum(group.headline.episodes for group in groups if group.level == 1)
     assert within == sum(each.split == "valid_seen" for each in made), "the other split has one task type only"
     for group in whole:
-        low, high = group.interval
-        assert (low, high) == pytest.approx(wilson(group.rate, group.judged)) and low <= group.rate <= high
+        success = group.headline.success
+        assert success.interval == pytest.approx(wilson(success.mean, group.headline.scored))
 
 
 def test_a_group_of_errors_has_no_rate():
-    [group] = [each for each in break_down(map(index_row, rows(3, stop_reason=StopReason.ERROR, split="s"))) if each.level == 0]
-    assert group.rate is None and group.interval is None and group.score is None and group.errors == 3
+    [group] = [each for each in groups_of(rows(3, stop_reason=StopReason.ERROR, split="s")) if each.level == 0]
+    assert group.headline.success is None and group.headline.score is None and group.steps is None and group.headline.errors == 3
+    assert tiles({}, [], [group])[0].note == "0 of 0"
 
 
 def test_groups_have_invalid_actions_tokens_cost_and_pass_at_k():
@@ -55,19 +67,20 @@ def test_groups_have_invalid_actions_tokens_cost_and_pass_at_k():
         for step in episode.steps:
             step.prompt_tokens, step.valid_action = 1000, success
     made[3].stop_reason = StopReason.ERROR
-    [group] = break_down(map(index_row, made))
+    [group] = groups_of(made)
     steps = [len(episode.steps) for episode in made]
-    assert group.invalid_share == pytest.approx((steps[1] + steps[2]) / sum(steps[:3]))
-    assert (group.prompt_tokens, group.generated_tokens) == (1000 * sum(steps), 24 * sum(steps)), "failed episodes were paid for"
+    assert group.invalid_rate == pytest.approx((steps[1] + steps[2]) / sum(steps[:3]))
+    assert (group.tokens.prompt, group.tokens.completion) == (1000 * sum(steps), 24 * sum(steps)), "failed episodes were paid for"
     assert group.cost(Prices(2.0, 10.0)) == pytest.approx(sum(steps) * (1000 * 2 + 24 * 10) / 1e6)
     assert group.pass_at(1) == pytest.approx(1 / 3) and group.pass_at(2) == pytest.approx(2 / 3) and group.pass_at(4) is None
 
 
 def test_step_entropies_by_outcome_are_shares():
-    drawn = histogram([(0.1, 0), (0.2, 0), (3.0, 1)])
+    drawn = histogram([(0.1, Outcome.SUCCESS), (0.2, Outcome.SUCCESS), (3.0, Outcome.FAILURE), (9.0, Outcome.ERROR)])
     assert [line["name"] for line in drawn["series"]] == ["successful episodes", "failed episodes"]
     assert all(sum(line["shares"]) == pytest.approx(1, abs=1e-3) for line in drawn["series"])
-    assert histogram([]) is None
+    assert [line["steps"] for line in drawn["series"]] == [2, 1], "an error is not a failure"
+    assert histogram([]) is None and histogram([(1.0, Outcome.ERROR)]) is None
 
 
 def test_every_metric_is_drawn_once():
@@ -101,7 +114,7 @@ def test_thinned_curves_keep_their_ends_and_extremes(values):
     assert min(y) == min(values) and max(y) == max(values)
 
 
-def test_metrics_that_are_no_numbers_are_left_out(tmp_path):
+def test_metrics_that_are_not_numbers_are_left_out(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"phase": "rl", "step": 1, "a": NaN, "b": "text", "c": true, "d": null, "e": 2}\n\n{"step": null}\n{"cut')
     first, second = read_metrics(path)
@@ -122,6 +135,16 @@ def test_any_summary_becomes_tables(summary):
         assert all(isinstance(cell, str) for row in table.rows for cell in row)
     tiles(summary, [], [])
     comparison(summary)
+
+
+def test_errors_are_beside_the_success_of_an_evaluation():
+    lines = [Line("rl", step, None, {"eval/test/success": 0.5, "eval/test/errors": errors}) for step, errors in ((0, 0.0), (5, 2.0))]
+    assert tiles({}, lines, [])[0].note == "from 50.0 % at the first evaluation; 2 errors"
+    result = {"split": "test", "tasks": 8, "success": 0.5, "success_low": 0.2, "success_high": 0.8}
+    [row] = comparison({"before": [{**result, "errors": 0}], "after": [{**result, "errors": 2}]}).rows
+    assert row == ["test", "8", "50.0 % (20.0 % to 80.0 %)", "0", "50.0 % (20.0 % to 80.0 %)", "2", "+0.0"]
+    [row] = comparison({"before": [result], "after": [result]}).rows
+    assert row[3] == row[5] == "–", "an earlier release did not count them apart"
 
 
 def test_values_of_tables():

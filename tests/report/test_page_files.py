@@ -115,7 +115,7 @@ def test_data_of_the_page_equals_the_run(tmp_path):
 
 
 def test_a_step_that_is_certain_shows_an_entropy_of_0(tmp_path):
-    from empg_gym.report.episodes import detail
+    from empg_gym.report.detail import detail
 
     sure = trajectory(np.random.default_rng(0), 0, steps=2)
     sure.steps[0].entropy, sure.steps[1].entropy = 0.0, None
@@ -154,11 +154,11 @@ def test_a_run_being_written_is_shown_as_far_as_it_goes(tmp_path):
     assert blocks(write_report(run))["data-index"]["count"] == 5
 
 
-def test_what_is_no_run_is_refused_in_a_sentence_and_nothing_is_written(tmp_path):
+def test_a_folder_without_a_run_is_refused_in_a_sentence_and_nothing_is_written(tmp_path):
     with pytest.raises(DataError, match="no run at"):
         write_report(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="is no run folder"):
+    with pytest.raises(DataError, match="is not a run folder"):
         write_report(tmp_path / "empty")
     run = evaluation_run(tmp_path / "run", 3)
     good = write_report(run).read_bytes()

@@ -1,4 +1,4 @@
-"""A run folder, read as far as it has been written.
+"""Read a run folder as far as it has been written.
 
 Vocabulary:
     training run      has `metrics.jsonl`;
@@ -6,7 +6,7 @@ Vocabulary:
     a single `.jsonl` file of trajectories (games saved by `empg-gym play`) counts as an evaluation run without configuration.
 
 Rules:
-    - Reading again after the files grew reads only what is new of the trajectories.
+    - After the files grew, only new trajectories are read.
     - A file that shrank or was replaced is read from the beginning.
 """
 
@@ -25,14 +25,14 @@ from empg_gym.trajectory import Trajectory
 _FILES = (CONFIG, "metrics.jsonl", TRAJECTORIES, SUMMARY)
 
 
-class RunFolder:
-    """The files of one run.
+class RunReader:
+    """Reads the files of one run.
 
     Args:
         path: a run folder, or a JSON-lines file of trajectories.
 
     Raises:
-        DataError: there is no such folder, or nothing of a run in it.
+        DataError: the path does not exist, or lacks the files of a run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -42,7 +42,7 @@ class RunFolder:
         if not path.exists():
             raise DataError(f"no run at {path}: expected a folder that `empg-gym train` or `empg-gym eval` wrote")
         if path.is_dir() and not any((path / name).is_file() for name in _FILES):
-            raise DataError(f"{path} is no run folder: it has none of {', '.join(_FILES)}")
+            raise DataError(f"{path} is not a run folder: it has none of {', '.join(_FILES)}")
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
         self.metrics: list[Line] = []
@@ -58,7 +58,7 @@ class RunFolder:
         return self.path.is_dir() and (self.path / "metrics.jsonl").is_file()
 
     def refresh(self) -> bool:
-        """Read what is new and return whether anything was."""
+        """Read changed files; return whether there were any."""
         signature = tuple(_stamp(self.path / name) for name in _FILES) if self.path.is_dir() else (_stamp(self.path),)
         if signature == self._signature:
             return False
