@@ -1,11 +1,11 @@
 """`LLMAgentEnv`: an environment as a conversation with a language model, recorded step by step.
 
 Rules:
-    - A turn is one response and steps the environment: a well-formed one with its action, a malformed one with the empty action, which
-      counts and leaves the task as it is, and the dialogue's corrective message stands in the place of the observation.
-    - `messages` is what the model is to answer: the system prompt, then the whole conversation, or its last `history` turns behind a
-      message that repeats the instruction.
-    - `trajectory` is the record of the running episode; a new reset begins a new one.
+    - Every response is one step and steps the environment: a well-formed response with its action, a malformed one with the empty action,
+      which counts as a step and leaves the task as it is. The dialogue's corrective message then replaces the observation.
+    - `messages` is what the model answers: the system prompt, then the whole conversation, or its last `history` steps after a message
+      that repeats the instruction.
+    - `trajectory` is the record of the running episode; every reset starts a new one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, SupportsFloat
 import gymnasium as gym
 import numpy as np
 
-from empg_gym.dialogue import Dialogue, get_dialogue
+from empg_gym.dialogue import Dialogue, Parsed, get_dialogue
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError
 from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
@@ -27,21 +27,22 @@ _COMMON_INFO = frozenset({"task", "instruction", "admissible_actions", "valid_ac
 
 
 class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
-    """Turns any EMPG environment into a multi-turn LLM-agent episode.
+    """Turns any EMPG environment into a multi-step LLM-agent episode.
 
     It is a Gymnasium environment itself: the observation is the next user message, the action is the model's response, as text or as a
     `Completion` with token ids, logprobs and entropies.
 
     Args:
         env: an EMPG environment, wrapped or not.
-        dialogue: name of a dialogue format or an instance of one; None takes "native" where the environment has a protocol of its own
-            and "think-action" elsewhere. Such an environment takes no other, save that of tool calls.
-        history: turns before the present one that `messages` shows; None shows all.
+        dialogue: name of a dialogue format or an instance of one; None means "native" for an environment with a native protocol and
+            "think-action" for others. An environment with a native protocol accepts no other text format.
+        history: number of earlier steps that `messages` shows; None shows all.
         show_admissible: whether messages list the admissible actions.
-        system_prompt: replaces the prompt made of the environment's rules and the dialogue's; "" leaves it out.
+        system_prompt: replaces the prompt made from the environment's rules and the dialogue's; "" leaves it out.
 
     Raises:
-        ConfigError: no text environment, an unknown dialogue or one that contradicts the environment's protocol, or a negative history.
+        ConfigError: the environment is not a text environment, the dialogue is unknown or contradicts the environment's native protocol,
+            or the history is negative.
 
     Example:
         >>> env = LLMAgentEnv(gym.make("EMPG/ALFWorld-v0"), dialogue="react")
@@ -67,12 +68,12 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         if not isinstance(env.unwrapped, TextEnv):
             raise ConfigError(f"LLMAgentEnv wraps an EMPG text environment, not {type(env.unwrapped).__name__}")
         if history is not None and history < 0:
-            raise ConfigError(f"history must be None (all turns) or a number of at least 0, not {history}")
+            raise ConfigError(f"history must be None (all steps) or a number of at least 0, not {history}")
         self.text_env: TextEnv = env.unwrapped
         self.dialogue = get_dialogue(dialogue or ("native" if self.text_env.native_protocol else "think-action"))
         if self.text_env.native_protocol and not self.dialogue.suits_native:
             raise ConfigError(
-                f"{self.text_env.benchmark} reads a protocol of its own here, which the dialogue {self.dialogue.name!r} contradicts; "
+                f"{self.text_env.benchmark} has a native protocol here, which the dialogue {self.dialogue.name!r} contradicts; "
                 'leave the dialogue out, or make the environment with protocol="plain"'
             )
         self.history = history
@@ -80,11 +81,12 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         self.system_prompt = self.dialogue.system(self.text_env.rules) if system_prompt is None else system_prompt
         self._trajectory: Trajectory | None = None
         self._message = ""
+        self._state_key = ""
         self._info: dict[str, Any] = {}
 
     @property
     def trajectory(self) -> Trajectory:
-        """The record of the running or finished episode.
+        """The record of the episode, running or finished.
 
         Raises:
             ConfigError: before the first reset.
@@ -95,7 +97,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
 
     @property
     def admissible_actions(self) -> list[str]:
-        """Actions that are admissible now, or templates of them; empty before the first reset."""
+        """Actions that are admissible now, or templates of actions; empty before the first reset."""
         return list(self._info.get("admissible_actions", ()))
 
     @property
@@ -120,12 +122,13 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         return conversation
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        """Start an episode; arguments as of the environment. Returns the first user message."""
+        """Start an episode with the environment's own arguments; returns the first user message and the environment's info."""
         self._trajectory = None
         observation, info = self.env.reset(seed=seed, options=options)
         inner = self.text_env
         self._info = info
         self._message = self.dialogue.observation(observation, self._listed(info))
+        self._state_key = inner.state_key()
         self._trajectory = Trajectory(
             env_id=self.spec.id if self.spec is not None else type(inner).__name__,
             env_version=inner.version,
@@ -138,26 +141,19 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
             dialogue=self.dialogue.name,
             system_prompt=self.system_prompt,
             final_observation=observation,
+            final_state_key=self._state_key,
         )
         return self._message, info
 
     def step(self, action: str | Completion) -> tuple[str, SupportsFloat, bool, bool, dict[str, Any]]:
-        """Take the model's response to the last message.
+        """Carry out the model's response to the last message.
 
         Returns:
             next message, reward, terminated, truncated, and the environment's info with `malformed` added.
         """
         completion = action if isinstance(action, Completion) else Completion(text=str(action))
         trajectory = self.trajectory
-        text, parsed = completion.text, self.dialogue.parse(completion.text)
-        if completion.tool_calls:
-            call = completion.tool_calls[0]
-            chosen = self.text_env.tool_action(str(call.get("name", "")), _arguments(call.get("arguments")))
-            text = text if self.text_env.native_protocol and chosen in text else f"{text}\n{chosen}".strip()
-            parsed = parsed._replace(thought=completion.text.strip(), action=chosen, problem=None)
-        if parsed.problem is not None:
-            parsed = parsed._replace(action="")
-        admissible = tuple(self._info["admissible_actions"])
+        text, parsed = self._read(completion)
         began = time.perf_counter()
         observation, reward, terminated, truncated, info = self.env.step(parsed.action)
         elapsed = time.perf_counter() - began
@@ -165,47 +161,70 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
             message = self.dialogue.observation(observation, self._listed(info))
         else:
             message = self.text_env.with_notice(self.dialogue.corrective(parsed.problem))
-        trajectory.final_observation = observation
-        row = trajectory.steps[-1].row + int(completion.new_row) if trajectory.steps else 0
-        trajectory.steps.append(
-            Step(
-                observation=self._message,
-                response=text,
-                thought=parsed.thought,
-                action=parsed.action,
-                valid_action=bool(info["valid_action"]),
-                reward=float(reward),
-                malformed=parsed.problem is not None,
-                admissible_actions=admissible,
-                prompt_token_ids=completion.prompt_token_ids,
-                response_token_ids=completion.token_ids,
-                logprobs=completion.logprobs,
-                entropies=completion.entropies,
-                entropy=_mean(completion.entropies),
-                entropy_is_bound=completion.entropy_is_bound,
-                row=row,
-                finish_reason=completion.finish_reason,
-                prompt_tokens=completion.prompt_tokens,
-                completion_tokens=completion.completion_tokens,
-                env_seconds=elapsed,
-            )
-        )
+        step = self._new_step(completion, text, parsed)
+        step.valid_action, step.reward, step.env_seconds = bool(info["valid_action"]), float(reward), elapsed
+        trajectory.steps.append(step)
         if len(trajectory.steps) == 1:
             trajectory.policy_version = completion.policy_version
-        trajectory.total_reward += float(reward)
+        trajectory.total_reward += step.reward
         trajectory.success, trajectory.score = bool(info["success"]), float(info["score"])
         trajectory.info = {name: value for name, value in info.items() if name not in _COMMON_INFO and _plain(value)}
         if terminated or truncated:
             trajectory.stop_reason = StopReason.TERMINATED if terminated else StopReason.STEP_LIMIT
-        self._message, self._info = message, info
+        self._message, self._info, self._state_key = message, info, self.text_env.state_key()
+        trajectory.final_observation, trajectory.final_state_key = observation, self._state_key
         return message, reward, terminated, truncated, {**info, "malformed": parsed.problem is not None}
+
+    def record_failure(self, error: str, completion: Completion | None = None) -> None:
+        """Append a step that failed: what the agent saw, its response if there was one, and the error."""
+        answered = Completion(text="") if completion is None else completion
+        text, parsed = self._read(answered)
+        step = self._new_step(answered, text, parsed if completion is not None else parsed._replace(problem=None))
+        step.error = error
+        self.trajectory.steps.append(step)
+
+    def _read(self, completion: Completion) -> tuple[str, Parsed]:
+        """Return the response as a transcript shows it, and what it says; the action of a malformed response is empty."""
+        text, parsed = completion.text, self.dialogue.parse(completion.text)
+        if completion.tool_calls:
+            call = completion.tool_calls[0]
+            chosen = self.text_env.tool_action(str(call.get("name", "")), _arguments(call.get("arguments")))
+            text = text if self.text_env.native_protocol and chosen in text else f"{text}\n{chosen}".strip()
+            parsed = parsed._replace(thought=completion.text.strip(), action=chosen, problem=None)
+        return text, parsed if parsed.problem is None else parsed._replace(action="")
+
+    def _new_step(self, completion: Completion, text: str, parsed: Parsed) -> Step:
+        """Return the step of a response, without its effect on the environment."""
+        steps = self.trajectory.steps
+        return Step(
+            observation=self._message,
+            response=text,
+            thought=parsed.thought,
+            action=parsed.action,
+            valid_action=False,
+            reward=0.0,
+            malformed=parsed.problem is not None,
+            admissible_actions=tuple(self._info["admissible_actions"]),
+            prompt_token_ids=completion.prompt_token_ids,
+            response_token_ids=completion.token_ids,
+            logprobs=completion.logprobs,
+            entropies=completion.entropies,
+            entropy=_mean(completion.entropies),
+            entropy_is_bound=completion.entropy_is_bound,
+            row=steps[-1].row + int(completion.new_row) if steps else 0,
+            finish_reason=completion.finish_reason,
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+            policy_version=completion.policy_version,
+            state_key=self._state_key,
+        )
 
     def _listed(self, info: dict[str, Any]) -> list[str]:
         return list(info["admissible_actions"]) if self.show_admissible else []
 
 
 def _arguments(given: object) -> dict[str, Any]:
-    """Return the arguments of a tool call: a mapping, or the JSON text of one. Anything else counts as none, which is an invalid action."""
+    """Return the arguments of a tool call, a mapping or its JSON text. Anything else means no arguments, which is an invalid action."""
     if isinstance(given, str):
         try:
             given = json.loads(given)
@@ -219,7 +238,7 @@ def _mean(entropies: np.ndarray[Any, np.dtype[np.float32]] | None) -> float | No
 
 
 def _plain(value: object) -> bool:
-    """Whether JSON holds the value and gives it back unchanged."""
+    """Return whether the value survives a round trip through JSON."""
     if isinstance(value, list):
         return all(_plain(item) for item in value)
     if isinstance(value, dict):

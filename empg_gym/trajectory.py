@@ -1,17 +1,19 @@
 """The record of an episode, and its one form on disk: JSON lines.
 
 Vocabulary:
-    step         one turn: an observation, the agent's whole response, the action in it and what the environment gave for it;
-    row          the token sequence that a language model saw and wrote. A turn appends to the row; where the conversation was rewritten
+    step         an observation, the agent's whole response to it, the action in the response and its effect on the environment;
+    row          the token sequence that a language model read and wrote. A step appends to the row; where the conversation was rewritten
                  (a history window, a chat template that drops earlier thoughts) the step opens a new row;
-    trajectory   all steps of an episode with what names it (environment, version, data, task, seed, policy).
+    trajectory   all steps of an episode with what identifies it (environment, version, data, task, seed, policy).
 
 Rules:
-    - Token ids are those that the model read and wrote; text is never tokenised again. Row r of a trajectory is the concatenation of
+    - Token ids are those that the model read and wrote; text is never tokenized again. Row r of a trajectory is the concatenation of
       `prompt_token_ids` and `response_token_ids` of its steps, in order; only response tokens were generated.
     - Arrays are little-endian int32 (ids) and float32 (logprobs, entropies), on disk as base64, so that a round trip is exact.
-    - Lines are ASCII: what is no valid Unicode (a lone surrogate from an agent) comes back as it was.
-    - A line names its format and version; a reader refuses a version that it does not know.
+    - Lines are ASCII: invalid Unicode (a lone surrogate from an agent) survives a round trip.
+    - A line names its format and version; a reader refuses an unknown version.
+    - Where the environment or the agent failed, the last step has `error`: its observation is what the agent saw, its response what the
+      agent had answered, if it had. Such a trajectory never enters a loss or a score.
 """
 
 from __future__ import annotations
@@ -41,9 +43,9 @@ class StopReason(StrEnum):
     """Why an episode ended. Limits are checked in the order of this list, after every step."""
 
     TERMINATED = "terminated"
-    """The task ended by itself: solved, bought, answered."""
+    """The environment ended the task: solved, bought, answered."""
     STEP_LIMIT = "step_limit"
-    """The environment's or the rollout's limit of turns."""
+    """The environment's or the rollout's limit of steps."""
     ROW_TOKENS = "row_tokens"
     """The row reached its token limit, or the next observation would not fit."""
     RESPONSE_TOKENS = "response_tokens"
@@ -58,7 +60,7 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Completion:
-    """What an agent answers. Only `text` is needed; a language model adds what it knows of its tokens.
+    """An agent's answer. Only `text` is required; a language model adds its tokens.
 
     Example:
         `Completion(text="go to shelf 1", token_ids=np.array([5, 9, 2]), entropies=np.array([0.1, 1.2, 0.0]))`
@@ -67,11 +69,11 @@ class Completion:
     text: str
     """The whole response, end-of-turn token excluded."""
     finish_reason: str = "stop"
-    """"stop", or "length" where the response was cut at its token limit."""
+    """"stop", or "length" if the response was cut at its token limit."""
     tool_calls: tuple[dict[str, Any], ...] = ()
-    """Calls of tools, each `{"name": str, "arguments": dict}`; they take the place of an action in the text."""
+    """Tool calls, each `{"name": str, "arguments": dict}`; the first one replaces an action in the text."""
     prompt_token_ids: IntArray | None = None
-    """[P] ids that the row gained since the last response (all of the prompt where `new_row` is set)."""
+    """[P] ids that the row gained since the last response; the whole prompt if `new_row` is set."""
     token_ids: IntArray | None = None
     """[R] generated ids, end-of-turn token included."""
     logprobs: FloatArray | None = None
@@ -79,22 +81,22 @@ class Completion:
     entropies: FloatArray | None = None
     """[R] entropy of the sampling distribution at each generated id, in nats."""
     entropy_is_bound: bool = False
-    """Set where the entropies come from top-k logprobs: then they bound the true ones from below."""
+    """Whether the entropies come from top-k log-probabilities, which makes them lower bounds."""
     new_row: bool = False
     """Whether the response opens a new row."""
     policy_version: int | None = None
-    """Reinforcement steps that the weights had seen when the response was begun."""
+    """Number of policy updates that the weights had seen when the response started."""
     prompt_tokens: int | None = None
     """Tokens of the whole prompt, as billed."""
     completion_tokens: int | None = None
     """Tokens of the response, as billed."""
     stop: bool = False
-    """The agent leaves the episode."""
+    """Whether the agent leaves the episode; the text is then not carried out."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Step:
-    """One turn."""
+    """One response and its effect on the environment."""
 
     observation: str
     """The message that the agent answered."""
@@ -105,7 +107,7 @@ class Step:
     valid_action: bool
     reward: float
     malformed: bool = False
-    """The response did not follow the dialogue format, so the environment was not stepped."""
+    """Whether the response did not follow the dialogue format; the environment was then stepped with the empty action."""
     admissible_actions: tuple[str, ...] = ()
     """Actions that were admissible when the agent chose."""
     prompt_token_ids: IntArray | None = None
@@ -113,24 +115,30 @@ class Step:
     logprobs: FloatArray | None = None
     entropies: FloatArray | None = None
     entropy: float | None = None
-    """Mean of `entropies` in nats, end-of-turn token included; None where the agent gave none."""
+    """Mean of `entropies` in nats, end-of-turn token included; None if the agent returned none."""
     entropy_is_bound: bool = False
     row: int = 0
     """Index of the token row in the trajectory."""
     finish_reason: str = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    policy_version: int | None = None
+    """`Completion.policy_version` of the response."""
+    state_key: str = ""
+    """`TextEnv.state_key()` of the state that the agent saw, before the action; empty where it was not recorded."""
     model_seconds: float = 0.0
+    """Wall-clock seconds until the agent had answered."""
     env_seconds: float = 0.0
+    """Wall-clock seconds of the environment's step."""
     error: str | None = None
-    """What failed in the turn, in records that others write; the rollout here gives up the whole episode (`Trajectory.error`)."""
+    """What failed in this step: the agent, then `response` is empty, or the environment. Only the last step can have one."""
     diagnostics: dict[str, float] = field(default_factory=dict)
     """Numbers that a trainer adds for reports, such as the advantage before and after modulation."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Trajectory:
-    """An episode with everything that is needed to judge it, train on it and repeat it."""
+    """A recorded episode with everything that is needed to score it, train on it and repeat it."""
 
     env_id: str
     env_version: str
@@ -145,27 +153,30 @@ class Trajectory:
     system_prompt: str = ""
     steps: list[Step] = field(default_factory=list)
     final_observation: str = ""
-    """What the environment said last."""
+    """The environment's last observation."""
+    final_state_key: str = ""
+    """`TextEnv.state_key()` after the last step; empty where it was not recorded."""
     total_reward: float = 0.0
     score: float = 0.0
     success: bool = False
     stop_reason: StopReason | None = None
     """None while the episode runs."""
     policy_version: int | None = None
-    """Of the first response; responses of a later version stand in their own completion."""
+    """Policy version of the first response; every step has its own."""
     group: int = 0
     """Episodes of one group share task and seed; group-relative advantages compare them."""
     repeat: int = 0
     attempts: int = 1
-    """Runs that it took, with failures."""
+    """Attempts, failed ones included."""
     error: str | None = None
+    """Why the episode failed, where `stop_reason` is ERROR."""
     info: dict[str, Any] = field(default_factory=dict)
-    """The benchmark's own entries of the last `info` that JSON can hold (parts of a reward, a domain). Where code
-    failed that is not of this package's making, "traceback" has the place."""
+    """The benchmark's own entries of the last `info` that JSON can hold (parts of a reward, a domain). After an error that is not an
+    `EMPGGymError`, "traceback" has the place."""
 
     @property
     def num_tokens(self) -> int:
-        """Generated tokens."""
+        """Number of generated tokens."""
         return sum(len(step.response_token_ids) for step in self.steps if step.response_token_ids is not None)
 
     def to_json(self) -> str:
@@ -181,7 +192,7 @@ class Trajectory:
         """Read a line that `to_json` wrote.
 
         Raises:
-            DataError: not such a line, or of a version that this release does not know.
+            DataError: the line is not a trajectory, is damaged, or has an unknown format version.
         """
         try:
             record = json.loads(line)
@@ -191,9 +202,7 @@ class Trajectory:
             raise DataError(f"not a trajectory: the line has no field format={FORMAT!r}")
         version = record.pop("version", None)
         if version != FORMAT_VERSION:
-            raise DataError(
-                f"trajectory format version {version!r} is not known here (this release reads {FORMAT_VERSION}); update empg-gym"
-            )
+            raise DataError(f"unknown trajectory format version {version!r} (this release reads {FORMAT_VERSION}); update empg-gym")
         try:
             steps = [Step(**{name: _decode(value) for name, value in step.items()}) for step in record.pop("steps")]
             for step in steps:
@@ -225,7 +234,7 @@ def _decode(value: Any) -> Any:
 
 
 def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> int:
-    """Append trajectories to a JSON-lines file and return how many."""
+    """Append trajectories to a JSON-lines file and return their number."""
     count = 0
     with Path(path).open("a", encoding="utf-8") as lines:
         for trajectory in trajectories:
@@ -237,7 +246,7 @@ def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> 
 def read_trajectories(path: str | Path) -> Iterator[Trajectory]:
     """Yield the trajectories of a JSON-lines file.
 
-    A last line without its line break is what a killed writer leaves behind: it is skipped.
+    A last line without a line break, as a killed writer leaves it, is skipped.
 
     Raises:
         DataError: the file is missing, or a complete line is damaged (the error names the line).

@@ -19,7 +19,7 @@ from empg_gym.evaluation.run import Run, Watcher
 from empg_gym.evaluation.summary import Summary
 from empg_gym.recipe import EnvRecipe
 from empg_gym.registration import find_id, short_name
-from empg_gym.rollout import Limits, run_sync
+from empg_gym.rollout import EnvBackend, Limits, run_sync
 from empg_gym.scoring.prices import Prices
 
 _SHOWN = 60
@@ -46,6 +46,7 @@ def evaluate(
     agent_name: str | None = None,
     limits: Limits | None = None,
     retries: int = 1,
+    backend: EnvBackend | None = None,
     prices: Prices | tuple[float, float] | None = None,
     watch: Watcher | None = None,
 ) -> Summary:
@@ -72,6 +73,7 @@ def evaluate(
         agent_name: label of an agent that is given as an object, in results.
         limits: when to end an episode besides the environment's own limits.
         retries: further runs of an episode that failed.
+        backend: where the environments run; `EnvBackend(name="processes")` gives each a process of its own, with deadlines.
         prices: price of a million prompt tokens and of a million completion tokens.
         watch: is told of every episode.
 
@@ -101,6 +103,7 @@ def evaluate(
         seed=seed,
         concurrency=concurrency,
         retries=retries,
+        backend=backend or EnvBackend(),
         limits=limits,
         prices=Prices.of(prices),
     )

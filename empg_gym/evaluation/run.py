@@ -22,7 +22,7 @@ from empg_gym.evaluation.folder import RunFolder
 from empg_gym.evaluation.settings import is_secret
 from empg_gym.evaluation.summary import Summary, merge, versions
 from empg_gym.recipe import EnvRecipe
-from empg_gym.rollout import EpisodeSpec, Limits, Rollout
+from empg_gym.rollout import EnvBackend, EpisodeSpec, Limits, Rollout
 from empg_gym.rollout.plan import choose_tasks, episode_specs
 from empg_gym.scoring.aggregate import aggregate
 from empg_gym.scoring.prices import Prices
@@ -74,18 +74,19 @@ class Run:
         seed: int,
         concurrency: int,
         retries: int,
+        backend: EnvBackend,
         limits: Limits,
         prices: Prices | None,
     ) -> None:
         self.player, self.label, self.options = player, label, options
         self.repeats, self.seed, self.concurrency, self.retries = repeats, seed, concurrency, retries
-        self.limits, self.prices = limits, prices
+        self.limits, self.prices, self.backend = limits, prices, backend
         self.works: dict[str, _Work] = {}
         self.records: dict[tuple[str, str, int], EpisodeRecord] = {}
 
     def add(self, recipe: EnvRecipe, tasks: Sequence[str | int] | None, episodes: int | None) -> None:
         """Take an environment into the run."""
-        env = recipe.make()
+        env = self.backend.make(recipe)
         try:
             chosen = choose_tasks(env.text_env, tasks=tasks, episodes=episodes, seed=self.seed)
             facts = recipe.describe(env)
@@ -94,7 +95,7 @@ class Run:
         key = f"{recipe.env_id}@{facts['split']}"
         if key in self.works:
             raise ConfigError(f"{key} is named twice; use repeats to run tasks more than once")
-        rollout = Rollout(recipe, self.player, limits=self.limits, retries=self.retries)
+        rollout = Rollout(recipe, self.player, limits=self.limits, retries=self.retries, backend=self.backend)
         self.works[key] = _Work(recipe, chosen, facts, rollout)
 
     def close(self, *, made_here: bool) -> None:

@@ -1,8 +1,9 @@
 """One episode from reset to stop, as a coroutine.
 
 Rules:
-    - Failures of the environment or of the agent leave this module as exceptions; `empg_gym.rollout.runner` retries them.
-    - Closing never fails an episode: what goes wrong there is logged.
+    - A failure of the environment or of the agent is recorded in the last step and leaves this module as an exception;
+      `empg_gym.rollout.runner` retries the episode.
+    - Closing never fails an episode: errors while closing are logged.
 """
 
 from __future__ import annotations
@@ -46,11 +47,11 @@ class EpisodeSpec:
 
 
 class PlayedEnv:
-    """An environment while an episode plays in it.
+    """An environment during one episode.
 
     Args:
         env: the environment.
-        threads: where the calls of a blocking environment run; it needs a thread for each episode under way.
+        threads: where the calls of an environment that does I/O run; one thread per running episode is needed.
     """
 
     def __init__(self, env: LLMAgentEnv, threads: Executor) -> None:
@@ -59,15 +60,15 @@ class PlayedEnv:
         self._last: Future[Any] | None = None
 
     async def call(self, function: Callable[[], Any]) -> Any:
-        """Run a call of the environment; one that may wait for the outside runs in a thread, so that other episodes go on."""
+        """Run a call of the environment; if the environment does I/O, in a thread, so that other episodes continue."""
         if not self.env.text_env.does_io:
             return function()
-        # asyncio's own executor has a few threads a core, which would bound how many environments wait at once.
+        # asyncio's own executor has a few threads per core, which would limit how many environments wait at once.
         self._last = self._threads.submit(contextvars.copy_context().run, function)
         return await asyncio.wrap_future(self._last)
 
     def close(self) -> None:
-        """Close the environment: now, or in its thread as soon as a call that a cancelled episode left there has ended."""
+        """Close the environment: now, or in its thread once the call that a cancelled episode left there has ended."""
         if self._last is None:
             close_quietly(self.env)
         else:
@@ -90,11 +91,13 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
     trajectory = env.trajectory
     trajectory.group, trajectory.repeat = spec.group, spec.repeat
     tools = env.text_env.tools
-    session = Session(agent.session(env, spec.agent_seed))
     reason: StopReason | None = None
+    completion: Completion | None = None
+    session: Session | None = None
     try:
+        session = Session(agent.session(env, spec.agent_seed))
         while reason is None:
-            asked = time.monotonic()
+            asked, completion = time.monotonic(), None
             left = None if limits.max_seconds is None else max(0.0, limits.max_seconds - (asked - began))
             try:
                 completion = await asyncio.wait_for(session.act(env.messages, tools=tools), left)
@@ -113,10 +116,19 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
             await _step(played, completion)
             trajectory.steps[-1].model_seconds = answered - asked
             reason = limits.reached(trajectory, time.monotonic() - began)
+    except Exception as error:
+        env.record_failure(describe_error(error), completion)
+        raise
     finally:
-        close_quietly(session)
+        if session is not None:
+            close_quietly(session)
     trajectory.stop_reason = reason
     return trajectory
+
+
+def describe_error(error: Exception) -> str:
+    """Return an error as it is recorded: its type and text."""
+    return f"{type(error).__name__}: {error}"
 
 
 async def _step(played: PlayedEnv, completion: Completion) -> None:

@@ -2,11 +2,12 @@
 
 Rules:
     - Every episode is a coroutine; there is no barrier between them, and a finished one makes room for the next.
-    - A stream of episodes owns as many threads as it has episodes under way, so that all of its blocking environments may wait at once.
-    - An episode that fails is run again in a fresh environment, `retries` times; then its trajectory is kept with `StopReason.ERROR`.
-    - What a user has to mend (a wrong configuration, missing data, an unknown task) is no failed episode: it ends the run.
-    - Every environment that was made is closed: after a failure or a cancellation at once, or when the step that it left in a thread has
-      ended; else by `Rollout.close`. An error of closing is logged and ends nothing.
+    - A stream of episodes owns as many threads as it has episodes under way, so that all environments that do I/O may wait at once.
+    - A failed episode is retried in a fresh environment, `retries` times; then its trajectory is kept with `StopReason.ERROR`. Its last
+      step holds what the agent saw, its response if there was one, and the error.
+    - User errors (a wrong configuration, missing data, an unknown task) are not failed episodes: they abort the run.
+    - Every environment that was made is closed: at once after a failure or a cancellation, or when the call that it left in a thread has
+      ended; otherwise by `Rollout.close`. An error while closing is logged and has no other effect.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import asyncio
 import threading
 import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.adapter import AgentLike, as_agent
 from empg_gym.errors import ConfigError, DataError, EMPGGymError, MissingDependencyError, TaskError
 from empg_gym.recipe import EnvRecipe
-from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, close_quietly, run_episode
+from empg_gym.rollout.backends import EnvBackend
+from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, close_quietly, describe_error, run_episode
 from empg_gym.rollout.limits import Limits
 from empg_gym.trajectory import StopReason, Trajectory
 
@@ -39,8 +42,12 @@ class Rollout:
         environment: recipe, or a function that returns a new environment; environments are reused for later episodes.
         agent: anything that `empg_gym.agents.as_agent` accepts; each episode gets its own session.
         limits: when to stop an episode that does not end by itself.
-        concurrency: episodes under way at once.
-        retries: further runs of an episode that failed.
+        concurrency: episodes to run at once.
+        retries: retries per failed episode.
+        backend: where the environments of a recipe run; a function makes its environments in this process.
+
+    Raises:
+        ConfigError: a concurrency below 1, or a backend for a function.
     """
 
     def __init__(
@@ -51,10 +58,18 @@ class Rollout:
         limits: Limits | None = None,
         concurrency: int = 32,
         retries: int = 1,
+        backend: EnvBackend | None = None,
     ) -> None:
         if concurrency < 1:
             raise ConfigError(f"concurrency must be at least 1, not {concurrency}")
-        self.make_env = environment.make if isinstance(environment, EnvRecipe) else environment
+        backend = backend or EnvBackend()
+        if isinstance(environment, EnvRecipe):
+            self.make_env: Callable[[], LLMAgentEnv] = partial(backend.make, environment)
+        elif backend.waits:
+            raise ConfigError(f"the backend {backend.name!r} needs an EnvRecipe, which other processes can make, not a function")
+        else:
+            self.make_env = environment
+        self._make_in_thread = backend.waits
         self.agent = as_agent(agent)
         self.limits = limits or Limits()
         self.concurrency = concurrency
@@ -95,7 +110,7 @@ class Rollout:
             try:
                 await asyncio.gather(*running, *finished, return_exceptions=True)
             finally:
-                # A step that was cancelled goes on in its thread, as long as it takes; only the interpreter waits for it, at its end.
+                # A cancelled call continues in its thread for as long as it takes; only the interpreter waits for it, at exit.
                 threads.shutdown(wait=False)
 
     def close(self) -> None:
@@ -107,7 +122,8 @@ class Rollout:
         for attempt in range(1, self.retries + 2):
             played: PlayedEnv | None = None
             try:
-                played = PlayedEnv(self._free.pop() if self._free and attempt == 1 else self.make_env(), threads)
+                env = self._free.pop() if self._free and attempt == 1 else await self._new_env(threads)
+                played = PlayedEnv(env, threads)
                 trajectory = await run_episode(played, self.agent, spec, self.limits)
             except BaseException as error:
                 if played is not None:
@@ -122,24 +138,40 @@ class Rollout:
                 return position, trajectory
         return position, failed
 
+    async def _new_env(self, threads: Executor) -> LLMAgentEnv:
+        if not self._make_in_thread:
+            return self.make_env()
+        making = threads.submit(self.make_env)
+        try:
+            return await asyncio.wrap_future(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(_close_made)
+            raise
+
+
+def _close_made(making: Future[LLMAgentEnv]) -> None:
+    """Close an environment that was made for a cancelled episode."""
+    if not making.cancelled() and making.exception() is None:
+        close_quietly(making.result())
+
 
 def _failed(env: LLMAgentEnv | None, spec: EpisodeSpec, error: Exception) -> Trajectory:
-    """Return the record of an episode that broke off: its steps so far, and the error."""
+    """Return the record of a failed episode: its steps so far, and the error."""
     try:
         trajectory = _unstarted(env, spec) if env is None else env.trajectory
     except ConfigError:
         trajectory = _unstarted(env, spec)
     trajectory.group, trajectory.repeat = spec.group, spec.repeat
     trajectory.stop_reason = StopReason.ERROR
-    trajectory.error = f"{type(error).__name__}: {error}"
-    if not isinstance(error, EMPGGymError):  # one of those says what to do; of any other, its author needs the place
+    trajectory.error = describe_error(error)
+    if not isinstance(error, EMPGGymError):  # an EMPGGymError says what to do; for any other, its author needs the place
         trajectory.info["traceback"] = _place(error)
     trajectory.success, trajectory.score = False, 0.0
     return trajectory
 
 
 def _place(error: Exception) -> str:
-    """Return the last lines of the error's traceback, without the calls of this package that lead there."""
+    """Return the last lines of the error's traceback, without the calls of this package that lead to it."""
     entry = error.__traceback__
     while entry is not None and entry.tb_next is not None and _is_ours(str(entry.tb_frame.f_globals.get("__name__", ""))):
         entry = entry.tb_next

@@ -127,6 +127,19 @@ def test_tokens_and_entropies_are_kept():
     assert env.trajectory.policy_version == 7
 
 
+def test_every_step_has_its_policy_version_and_the_key_of_the_state_before_it():
+    env = make()
+    env.reset(seed=0, options={"task": 4})
+    keys = [env.text_env.state_key()]
+    for version, text in ((7, None), (8, "nonsense"), (None, None)):
+        env.step(Completion(text=text or answer(env), policy_version=version))
+        keys.append(env.text_env.state_key())
+    record = env.trajectory
+    assert [step.policy_version for step in record.steps] == [7, 8, None] and record.policy_version == 7
+    assert [step.state_key for step in record.steps] + [record.final_state_key] == keys
+    assert keys[1] == keys[2] and len(set(keys)) == 3, "a malformed response leaves the state as it is"
+
+
 def test_rows_are_counted():
     env = make(dialogue="plain")
     env.reset(seed=0)

@@ -13,7 +13,7 @@ import pytest
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import ConfigError, RowOverflowError, TaskError
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
-from empg_gym.trajectory import Completion, StopReason
+from empg_gym.trajectory import Completion, StopReason, Trajectory
 from tests.toy import TOY_ID, DoorsEnv
 
 
@@ -152,6 +152,28 @@ def test_a_failed_episode_is_tried_again_then_recorded_and_the_others_go_on():
         assert "the door fell off" in trajectory.error
         assert not trajectory.success
     rollout.close()
+
+
+def test_the_last_step_of_a_failed_episode_says_what_failed():
+    """The environment fails after a response, the agent before one."""
+    rollout = Rollout(make_env(fail_on="open door 4"), Says(Completion(text="open door 4", policy_version=3)), retries=0)
+    (trajectory,) = rollout.run(specs(1))
+    (step,) = trajectory.steps
+    assert step.error == trajectory.error == "RuntimeError: the door fell off"
+    assert (step.response, step.action, step.policy_version) == ("open door 4", "open door 4", 3)
+    assert step.observation.startswith("Room 1.") and len(step.admissible_actions) == 4
+    assert Trajectory.from_json(trajectory.to_json()) == trajectory
+
+    class Fails(Says):
+        def act(self, messages, *, tools=None):
+            if len(messages) > 2:
+                raise OSError("no power")
+            return "open door 9"
+
+    (trajectory,) = Rollout(make_env(), Fails(""), retries=0).run(specs(1))
+    first, last = trajectory.steps
+    assert (first.error, first.response) == (None, "open door 9")
+    assert (last.error, last.response, last.action, last.malformed) == ("OSError: no power", "", "", False)
 
 
 def test_a_transient_fault_is_healed_by_the_retry():

@@ -18,11 +18,13 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.recipe import EnvRecipe
+from empg_gym.rollout.backends import EnvBackend
 from empg_gym.trainers.policy.models import FromScratch
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -139,7 +141,23 @@ class RolloutConfig(Section):
     concurrency: PositiveInt = 128
     """Episodes under way at once."""
     retries: NonNegativeInt = 1
-    """Further runs of an episode that failed."""
+    """Retries per failed episode."""
+    env_backend: str = "inline"
+    """Where environments run: "inline", "processes" (each in a process of its own, with deadlines), or a user's own as `module:object`."""
+    step_seconds: PositiveFloat = 30.0
+    """Longest time for a step of an environment in a process; later it is ended and the episode retried."""
+    reset_seconds: PositiveFloat = 120.0
+    """The same for a reset, and for making the environment."""
+
+    @field_validator("env_backend")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        EnvBackend(name=name)
+        return name
+
+    def backend(self) -> EnvBackend:
+        """Return where environments run."""
+        return EnvBackend(name=self.env_backend, step_seconds=self.step_seconds, reset_seconds=self.reset_seconds)
 
 
 class OptimizerConfig(Section):

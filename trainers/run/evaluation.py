@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from empg_gym.agents import AgentLike
+from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.rollout.plan import draw_indices, episode_specs
 from empg_gym.scoring.actions import count_actions
@@ -120,10 +121,18 @@ class Evaluator:
         found, self.missing = evaluation_environments(config)
         settings = config.rollout
         limits = Limits(max_row_tokens=settings.max_row_tokens)
-        self._rollouts = {
-            split: (Rollout(recipe, agent, limits=limits, concurrency=settings.concurrency, retries=settings.retries), ids)
-            for split, (recipe, ids) in found.items()
-        }
+
+        def rollout(recipe: EnvRecipe) -> Rollout:
+            return Rollout(
+                recipe,
+                agent,
+                limits=limits,
+                concurrency=settings.concurrency,
+                retries=settings.retries,
+                backend=settings.backend(),
+            )
+
+        self._rollouts = {split: (rollout(recipe), ids) for split, (recipe, ids) in found.items()}
 
     def run(self, tasks: int) -> tuple[list[EvaluationResult], list[Trajectory]]:
         """Evaluate on `tasks` drawn tasks of each split; return a result per split and all episodes.

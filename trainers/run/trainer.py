@@ -207,7 +207,15 @@ class Trainer:
         num_tasks = recipe.num_tasks()
         settings = self.config.rollout
         limits = Limits(max_row_tokens=settings.max_row_tokens)
-        return Rollout(recipe, self.workshop.player, limits=limits, concurrency=settings.concurrency, retries=settings.retries), num_tasks
+        rollout = Rollout(
+            recipe,
+            self.workshop.player,
+            limits=limits,
+            concurrency=settings.concurrency,
+            retries=settings.retries,
+            backend=settings.backend(),
+        )
+        return rollout, num_tasks
 
     def _save(self) -> None:
         self.state.seconds = time.monotonic() - self._began

@@ -1,0 +1,241 @@
+"""`ProcessEnv`: a text environment whose work happens in a process of its own.
+
+Rules:
+    - It behaves as the environment of the recipe would in this process: equal seeds give equal episodes, and an `EMPGGymError` is raised
+      as it is.
+    - Constants (rules, tools, number of tasks) are asked for once; what changes with a step comes back with the step's answer.
+    - A process that is late, dies or raises anything else is ended, and the call raises `EnvironmentFailure`. A rollout then makes a
+      new environment, with a new process, and retries the episode.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+from gymnasium.envs.registration import EnvSpec
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.env import KeyPart, Outcome, State, TextEnv
+from empg_gym.errors import EnvironmentFailure, TaskError
+from empg_gym.recipe import EnvRecipe
+from empg_gym.rollout.worker import Worker, WorkerLost
+
+if TYPE_CHECKING:
+    from empg_gym.rollout.backends import EnvBackend
+
+_ATTRIBUTES = ("benchmark", "splits", "version", "split", "max_steps", "render_mode", "metadata")
+_CONSTANTS = ("num_tasks", "rules", "fingerprint", "split_rule", "native_protocol", "tools", "_variant")
+_STATUS = ("task", "instruction", "success", "score", "task_type", "notice")
+_GRACE = 1.0
+"""Seconds in which a process may close its environment."""
+
+
+def make_in_process(recipe: EnvRecipe, backend: EnvBackend) -> LLMAgentEnv:
+    """Return an environment in a process of its own: the backend "processes"."""
+    return recipe.wrap(ProcessEnv(recipe, step_seconds=backend.step_seconds, reset_seconds=backend.reset_seconds))
+
+
+class ProcessEnv(TextEnv):
+    """The environment of a recipe, in a process of its own.
+
+    Args:
+        recipe: what to make in the process; its chat settings are not used here.
+        step_seconds: longest time for one step or another question.
+        reset_seconds: longest time for making the environment, for one reset and for restoring a state.
+
+    Raises:
+        EnvironmentFailure: the process died, was late or raised while it made the environment.
+        EMPGGymError: what making the environment raises.
+    """
+
+    def __init__(self, recipe: EnvRecipe, *, step_seconds: float, reset_seconds: float) -> None:
+        self._step_seconds, self._reset_seconds = step_seconds, reset_seconds
+        # An id that the user registered in this process alone goes to the other one with its specification.
+        self._worker = Worker(partial(_ServedEnv, recipe, gym.registry.get(recipe.env_id)))
+        self._status: dict[str, Any] = {}
+        try:
+            attributes, self._constants, self.spec, self.wording = self._ask("describe", seconds=reset_seconds)
+        except BaseException:
+            self._worker.end()
+            raise
+        vars(self).update(attributes)
+        super().__init__(split=self.split, max_steps=self.max_steps, render_mode=self.render_mode)
+
+    # Episodes
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
+        (observation, info), self._status = self._ask("reset", seed, options, seconds=self._reset_seconds)
+        return self._seen(observation), info
+
+    def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
+        (observation, reward, terminated, truncated, info), self._status = self._ask("step", action, seconds=self._step_seconds)
+        return self._seen(observation), reward, terminated, truncated, info
+
+    def restore(self, state: State) -> tuple[str, dict[str, Any]]:
+        (observation, info), self._status = self._ask("restore", state, seconds=self._reset_seconds)
+        return self._seen(observation), info
+
+    def snapshot(self) -> State:
+        state: State = self._call("snapshot")
+        return state
+
+    def expert(self) -> str | None:
+        action: str | None = self._call("expert")
+        return action
+
+    def state_key(self) -> str:
+        key: str = self._current("state_key")
+        return key
+
+    def close(self) -> None:
+        self._worker.end(_GRACE)
+
+    @property
+    def task(self) -> str:
+        return str(self._current("task"))
+
+    @property
+    def instruction(self) -> str:
+        return str(self._current("instruction"))
+
+    @property
+    def success(self) -> bool:
+        return bool(self._current("success"))
+
+    @property
+    def score(self) -> float:
+        return float(self._current("score"))
+
+    @property
+    def task_type(self) -> str:
+        return str(self._current("task_type"))
+
+    @property
+    def notice(self) -> str:
+        return str(self._status.get("notice", ""))
+
+    # Constants
+
+    @property
+    def does_io(self) -> bool:
+        return True
+
+    @property
+    def num_tasks(self) -> int:
+        return int(self._constants["num_tasks"])
+
+    @property
+    def rules(self) -> str:
+        return str(self._constants["rules"])
+
+    @property
+    def fingerprint(self) -> str:
+        return str(self._constants["fingerprint"])
+
+    @property
+    def split_rule(self) -> str:
+        return str(self._constants["split_rule"])
+
+    @property
+    def native_protocol(self) -> bool:
+        return bool(self._constants["native_protocol"])
+
+    @property
+    def tools(self) -> list[dict[str, Any]]:
+        return list(self._constants["tools"])
+
+    @property
+    def _variant(self) -> str:
+        return str(self._constants["_variant"])
+
+    # Questions
+
+    def task_id(self, index: int) -> str:
+        return str(self._call("task_id", index))
+
+    def find_task(self, wanted: object) -> str:
+        return str(self._call("find_task", wanted))
+
+    def tool_action(self, name: str, arguments: dict[str, Any]) -> str:
+        return str(self._call("tool_action", name, arguments))
+
+    def _has_task(self, task: str) -> bool:
+        return bool(self._call("_has_task", task))
+
+    def _start(self, task: str) -> str:
+        return str(self._call("_start", task))
+
+    def _apply(self, action: str) -> Outcome:
+        outcome: Outcome = self._call("_apply", action)
+        return outcome
+
+    def _admissible(self) -> list[str]:
+        return list(self._call("_admissible"))
+
+    def _save(self) -> Any:
+        return self._call("_save")
+
+    def _load(self, payload: Any) -> None:
+        self._call("_load", payload)
+
+    def _state_key(self) -> KeyPart:
+        key: KeyPart = self._call("_state_key")
+        return key
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        return self._ask("call", method, arguments, seconds=self._step_seconds)
+
+    def _ask(self, name: str, *arguments: Any, seconds: float) -> Any:
+        try:
+            return self._worker.ask(name, *arguments, seconds=seconds)
+        except WorkerLost as loss:
+            raise EnvironmentFailure(f"the environment in process {self._worker.pid} was lost: {loss}") from None
+
+    def _current(self, name: str) -> Any:
+        if name not in self._status:
+            raise TaskError("no task yet: call reset() first")
+        return self._status[name]
+
+    def _seen(self, observation: str) -> str:
+        self._task, self._observation = self._status["task"], observation
+        return observation
+
+
+class _ServedEnv:
+    """The environment in its process."""
+
+    def __init__(self, recipe: EnvRecipe, spec: EnvSpec | None) -> None:
+        if spec is not None:
+            gym.registry.setdefault(recipe.env_id, spec)
+        self._env: gym.Env[Any, Any] = recipe.make_env()
+        inner = self._env.unwrapped
+        assert isinstance(inner, TextEnv)
+        self._inner = inner
+
+    def answer(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        inner = self._inner
+        match name:
+            case "describe":
+                attributes = {one: getattr(inner, one) for one in _ATTRIBUTES}
+                wording = getattr(inner, "wording", None)
+                constants = {one: getattr(inner, one) for one in _CONSTANTS}
+                return attributes, constants, self._env.spec, getattr(wording, "name", wording)
+            case "reset":
+                seed, options = arguments
+                return self._env.reset(seed=seed, options=options), self._status()
+            case "step":
+                return self._env.step(*arguments), self._status()
+            case "restore":
+                return inner.restore(*arguments), self._status()
+            case "call":
+                method, given = arguments
+                return getattr(inner, method)(*given)
+        raise ValueError(name)
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _status(self) -> dict[str, Any]:
+        return {**{name: getattr(self._inner, name) for name in _STATUS}, "state_key": self._inner.state_key()}
