@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from benchmarks.machine import machine
+from empg_gym.scoring.intervals import mean, mean_interval
 from empg_gym.trainers.config.file import load_config
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "alfworld-tiny.toml"
-T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}
-"""Number of seeds to Student's 97.5 % quantile with one degree of freedom less."""
 
 
 def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -41,11 +39,11 @@ def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 def interval(values: list[float]) -> dict[str, Any]:
     """Return the mean of the seeds and its 95 % interval (Student)."""
-    mean = statistics.fmean(values)
-    half = T95[len(values)] * statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+    seeds = [[value] for value in values]
+    bounds = mean_interval(seeds)
     return {
-        "mean": round(mean, 4),
-        "half_width_95": None if half is None else round(half, 4),
+        "mean": round(mean(seeds), 4),
+        "half_width_95": None if bounds is None else round((bounds.high - bounds.low) / 2, 4),
         "values": [round(value, 4) for value in values],
     }
 

@@ -1,7 +1,7 @@
-"""A report of 10,000 episodes: seconds to write, size, and how long a reader waits in headless Chromium.
+"""A report of 10,000 episodes: seconds to write, size, and response times in headless Chromium.
 
 Run as `python -m benchmarks.report_scale`. Episodes are those of `tests.report.samples`: 20 steps of 40 tokens with entropies and
-logprobs, 30-word observations of random words (which compress worse than those of an environment).
+log-probabilities, and observations of 30 random words, which compress worse than real ones.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ACTIONS = {
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """Write the report and time a reader's actions; milliseconds are medians over fresh page loads."""
+    """Write the report and time a reader's actions; times are medians over fresh page loads, in milliseconds."""
     run = evaluation_run(folder / "run", EPISODES, steps=20, tokens=40)
     began = time.perf_counter()
     page = write_report(run)

@@ -1,7 +1,7 @@
 """Write docs/results.md and the marked blocks of README.md from the committed files in benchmarks/results.
 
 python scripts/results_page.py            write
-python scripts/results_page.py --check    exit 1 if a page is not what the result files say
+python scripts/results_page.py --check    exit 1 if a page is not up to date with the result files
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def percent(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number as people read it: whole and grouped when large, three digits else."""
+    """Return a number as text: whole and grouped if large, else with three digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -73,12 +73,12 @@ def alfworld_proof() -> str:
 
 
 def alfworld_speed() -> str:
-    """ALFWorld's speed beside TextWorld's."""
+    """ALFWorld's speed next to TextWorld's."""
     record = load("alfworld_speed")
     side = record["side_by_side"]
     rows = [
         ("steps a second, with admissible actions", number(record["steps"]["steps_per_second"])),
-        ("the same beside TextWorld, same games and actions", number(side["ours_steps_per_second"])),
+        ("the same next to TextWorld, same games and actions", number(side["ours_steps_per_second"])),
         ("TextWorld's own engine", number(side["textworld_steps_per_second"])),
         ('`engine="textworld"` (TextWorld with its parses kept)', number(side["engine_textworld_steps_per_second"])),
         ("ratio, ours to TextWorld", number(side["ours_to_textworld"])),
@@ -105,7 +105,7 @@ def deepsearch_agents() -> str:
 
 
 def retrieval_speed() -> str:
-    """BM25 beside bm25s and tantivy."""
+    """BM25 next to bm25s and tantivy."""
     record = load("retrieval_speed")
     rows = []
     for size, engines in record["sizes"].items():
@@ -141,7 +141,7 @@ def retrieval_speed() -> str:
 
 
 def retrieval_recall() -> str:
-    """Recall of gold passages beside the specification's."""
+    """Recall of gold passages next to the specification's."""
     record = load("retrieval_recall")
     ranks = record["recall_at"]
     rows = [
@@ -154,14 +154,14 @@ def retrieval_recall() -> str:
 
 
 def retrieval_lucene() -> str:
-    """Our ranking beside Lucene's on the reference corpus."""
+    """Our ranking next to Lucene's on the reference corpus."""
     record = load("retrieval_lucene")
     rows = [
         (name, f"{part['queries']:,}", f"{part['same_first']:,}", f"{part['identical_10']:,}", f"{part['identical_50']:,}")
         for name, part in record["sets"].items()
     ]
     head = ("queries of", "number", "same first passage", "same list of 10", "same list of 50")
-    text = f"Lists of ids beside those of Lucene itself ({record['lucene']}) on the reference corpus of {record['passages']:,} passages:"
+    text = f"Lists of ids compared with those of Lucene ({record['lucene']}) on the reference corpus of {record['passages']:,} passages:"
     return "\n\n".join([text, table(head, rows), machine(record), "`python -m benchmarks.retrieval_lucene JAR`"])
 
 
@@ -172,7 +172,7 @@ def deepsearch_speed() -> str:
     for name in ("embedded", "reference"):
         part = record[name]
         rows.append((f"{name}, {part['passages']:,} passages", *(number(value) for value in part["steps_per_second"].values())))
-    head = ("steps a second (processor time)", *record["embedded"]["steps_per_second"])
+    head = ("steps a second (CPU time)", *record["embedded"]["steps_per_second"])
     return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.deepsearch_speed --data ../shared/data/deepsearch`"])
 
 
@@ -204,7 +204,7 @@ def webshop_scale() -> str:
         ("open", f"{1000 * use['open_s']:.0f} ms"),
         ("search, p50 / p95", f"{use['search_p50_ms']:.1f} / {use['search_p95_ms']:.1f} ms"),
         ("first process (PSS)", f"{memory['first_process_alone_mb']:,.0f} MB"),
-        ("what each further worker adds to the sum of PSS", f"{memory['added_by_a_further_worker_mb']:.1f} MB"),
+        ("added to the sum of PSS by each further worker", f"{memory['added_by_a_further_worker_mb']:.1f} MB"),
         (f"PSS of a worker among {memory['workers'] + 1}", f"{memory['each_further_worker_mb']:.1f} MB at most"),
     ]
     head = (f"{record['products']:,} generated products", "")
@@ -219,7 +219,7 @@ def webshop_agents() -> str:
         for world in ("embedded", "official")
         for name, part in record.get(world, {}).items()
     ]
-    head = ("catalogue", "goals, split, agent", "goals", "of them without a way", "score", "success", "steps")
+    head = ("catalogue", "goals, split, agent", "goals", "of them without a solution", "score", "success", "steps")
     return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.webshop_agents`"])
 
 
@@ -253,7 +253,7 @@ def demo_alfworld() -> str:
     if len(record["methods"]) > 1:
         parts.append(
             "The methods start from the same checkpoints, with the same seeds, tasks and budget. Differences between them that are smaller "
-            "than the intervals mean nothing."
+            "than the intervals are not significant."
         )
     seconds = ", ".join(f"{item['seconds']:.0f} ({item['threads'] or 'all'})" for item in record["runs"]["empg"])
     parts += [
@@ -271,7 +271,7 @@ def spread(values: Json, scale: float) -> str:
 
 
 def tiny_runs() -> str:
-    """The tiny configurations besides the demo, one seed each."""
+    """The other tiny configurations, one seed each."""
     rows, commands = [], []
     for name, world, command in TINY_RUNS:
         record = load(name)
@@ -282,14 +282,14 @@ def tiny_runs() -> str:
             rows.append((world, before["split"], before["tasks"], *shares, f"{before['score']:.3f}", f"{after['score']:.3f}"))
     head = ("world", "split", "tasks", "success after the warm start", "after EMPG", "score before", "after")
     text = (
-        "One seed each. What the warm start teaches is to copy: names, asins, product options. A difference of under ten "
-        "points on a hundred tasks may be chance; the reinforcement is as short as minutes on a processor make it."
+        "One seed each. The warm start teaches to copy: names, ASINs, product options. A difference of less than ten "
+        "points on a hundred tasks may be chance; the reinforcement is kept to minutes on a CPU."
     )
     return "\n\n".join([text, table(head, rows), machine(record), ", ".join(commands)])
 
 
 def generation() -> str:
-    """Multi-turn generation beside a plain loop over `model.generate`."""
+    """Generation over many steps, next to a plain loop over `model.generate`."""
     record = load("generation")
     rows = [
         (
@@ -302,7 +302,7 @@ def generation() -> str:
         )
         for name, part in record["models"].items()
     ]
-    head = ("layers x width", "parameters", "episodes", "tokens/s, one cache over the turns", "`model.generate` every turn", "ratio")
+    head = ("layers x width", "parameters", "episodes", "tokens/s, one cache for all steps", "`model.generate` every step", "ratio")
     return "\n\n".join([table(head, rows), machine(record), "`python -m benchmarks.generation`"])
 
 
@@ -320,14 +320,14 @@ def report_scale() -> str:
 
 
 def readme_demo() -> str:
-    """The demo's outcome in three lines."""
+    """The demo's result in three lines."""
     record = load("demo_alfworld")
     splits = record["methods"]["empg"]
     rows = [(split, spread(part["before"], 100), spread(part["after"], 100)) for split, part in splits.items()]
     games = next(iter(splits.values()))["games"]
     return "\n\n".join(
         [
-            f"What `make demo` reaches with {record['parameters']:,} parameters from nothing: success in % on {games} held-out games of "
+            f"The result of `make demo` with {record['parameters']:,} parameters from scratch: success in % on {games} held-out games of "
             f"each split (mean of {len(record['seeds'])} seeds ± half of the 95 % interval; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
         ]
@@ -335,7 +335,7 @@ def readme_demo() -> str:
 
 
 def readme_proof() -> str:
-    """What shows that the environments are the benchmarks' own."""
+    """The evidence that the environments match the benchmarks."""
     alfworld, speed = load("alfworld_proof"), load("alfworld_speed")
     retrieval, agents = load("retrieval_speed"), load("deepsearch_agents")
     walks = alfworld["official_walks"], alfworld["generated_walks"]
@@ -344,7 +344,7 @@ def readme_proof() -> str:
     queries, identical = sum(part["queries"] for part in corpus), sum(part["identical_50"] for part in corpus)
     musique = agents["reference"]["musique_train60, top_k=3"]["agents"]
     lines = [
-        f"ALFWorld: {steps:,} random steps compared with TextWorld, {differences} differences; the expert wins all "
+        f"ALFWorld: {steps:,} random steps compared with TextWorld, {differences} differences; the expert solves all "
         f"{alfworld['experts']['official train [new]']['won']:,} official training games; "
         f"{number(speed['steps']['steps_per_second'])} steps a second on one core, "
         f"{number(speed['side_by_side']['ours_to_textworld'])} times TextWorld's.",
@@ -354,7 +354,7 @@ def readme_proof() -> str:
         f"a one-shot searcher {percent(musique['one-shot']['success_rate'])}; search over them gives Lucene's first 50 in their order for "
         f"{identical:,} of {queries:,} queries.",
     ]
-    return "What shows that it holds ([all results](docs/results.md)):\n\n" + "\n".join(f"- {line}" for line in lines)
+    return "The evidence ([all results](docs/results.md)):\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 TINY_RUNS = (
@@ -370,7 +370,7 @@ TINY_RUNS = (
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "demo_alfworld": ("The demo: EMPG on the embedded ALFWorld", demo_alfworld),
-    "tiny_runs": ("The other worlds with models as small", tiny_runs),
+    "tiny_runs": ("The other environments with models of this size", tiny_runs),
     "alfworld_proof": ("ALFWorld: equal to upstream", alfworld_proof),
     "alfworld_speed": ("ALFWorld: speed", alfworld_speed),
     "deepsearch_agents": ("Deep Search: agents", deepsearch_agents),
@@ -381,19 +381,19 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "webshop_ratio": ("WebShop: option and attribute matching", webshop_ratio),
     "retrieval_speed": ("Retrieval: speed and fidelity", retrieval_speed),
     "retrieval_recall": ("Retrieval: recall of gold passages", retrieval_recall),
-    "retrieval_lucene": ("Retrieval: Lucene beside ours on the reference corpus", retrieval_lucene),
-    "generation": ("Trainer: multi-turn generation", generation),
+    "retrieval_lucene": ("Retrieval: Lucene and ours on the reference corpus", retrieval_lucene),
+    "generation": ("Trainer: generation over many steps", generation),
     "report_scale": ("Report: ten thousand episodes", report_scale),
 }
-"""Result file to heading and what renders it, in the order of the page."""
+"""Result file to heading and renderer, in the order of the page."""
 
 
 def results_page() -> str:
-    """Return docs/results.md."""
+    """Return the text of docs/results.md."""
     parts = [
         "# Reference results",
-        "Written by `python scripts/results_page.py` from the files in `benchmarks/results`; the command that made each stands below it. "
-        "The machines are small and shared: read ratios before absolute numbers.",
+        "Written by `python scripts/results_page.py` from the files in `benchmarks/results`; each section ends with the command that "
+        "produced it. The machines are small and shared: ratios mean more than absolute numbers.",
     ]
     parts += [f"## {heading}\n\n{render()}" for heading, render in SECTIONS.values()]
     return "\n\n".join(parts) + "\n"
@@ -409,7 +409,7 @@ def readme() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {"demo": readme_demo, "proof": readme_proof}
-"""Name of a marked block of the README to what renders it."""
+"""Name of a marked block of the README to its renderer."""
 
 
 def main() -> int:
@@ -418,7 +418,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
         if stale:
-            print(f"not what the result files say: {', '.join(stale)}; run: python scripts/results_page.py", file=sys.stderr)
+            print(f"not up to date with the result files: {', '.join(stale)}; run: python scripts/results_page.py", file=sys.stderr)
         return int(bool(stale))
     for path, text in pages.items():
         path.write_text(text)

@@ -1,6 +1,6 @@
-"""Reports: a run folder as one self-contained HTML page, made for reading. Works without torch.
+"""Reports: a run folder as one self-contained HTML page. Works without torch.
 
-`write_report(folder)` writes the page; `serve_report` in `empg_gym.report.follow` shows a running one with live curves.
+`write_report(folder)` writes the page; `ReportServer` in `empg_gym.report.follow` serves the page of a run in progress, with live curves.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ __all__ = ["write_report"]
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Write the report of a training or evaluation run as one HTML file that needs nothing else.
+    """Write the report of a training or evaluation run as one self-contained HTML file.
 
     Args:
         folder: a run folder, or a JSON-lines file of trajectories.
-        out: the file to write; None writes `report.html` into the folder (`<name>.html` beside a file).
+        out: the file to write; None writes `report.html` into the folder, or `<name>.html` next to a file.
 
     Returns:
-        the file that was written, as a whole or not at all.
+        the written file. It is written whole or not at all.
 
     Raises:
-        DataError: no run there, a damaged file in it, or `out` can't be written.
+        DataError: the folder is not a run, a file in it is damaged, or `out` can't be written.
     """
     from empg_gym.report.page import page
     from empg_gym.report.run_reader import RunReader

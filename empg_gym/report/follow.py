@@ -1,9 +1,9 @@
-"""A page of a running run: a small server on the loopback interface that reads the files again when they change.
+"""The page of a run in progress: a small server on the loopback interface that rereads the files when they change.
 
 Rules:
-    - It answers GET and HEAD on the loopback address alone, and only to a browser that names that address: a foreign page whose host name
-      was pointed here is refused.
-    - A file that is being written is no failure: the page says what could not be read and tries again.
+    - It answers GET and HEAD on the loopback address only, and only if the Host header names that address: a foreign host name that was
+      made to resolve to it (DNS rebinding) is refused.
+    - A file that is being written is not a failure: the page reports what could not be read and tries again.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class ReportServer:
 
     Args:
         folder: the run, or a JSON-lines file of trajectories.
-        port: where to listen on 127.0.0.1; 0 takes a free port.
+        port: port on 127.0.0.1; 0 selects a free one.
 
     Raises:
-        DataError: no run there.
-        ConfigError: the port is taken.
+        DataError: the folder is not a run.
+        ConfigError: the port is in use.
     """
 
     def __init__(self, folder: Path, port: int = 0) -> None:
@@ -53,19 +53,19 @@ class ReportServer:
         self._server.serve_forever(poll_interval=0.2)
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
+        """Serve in a background thread."""
         self._thread = threading.Thread(target=self.serve, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving and give the port back."""
+        """Stop serving and release the port."""
         if self._thread is not None:
             self._server.shutdown()
             self._thread.join()
         self._server.server_close()
 
     def refresh(self) -> None:
-        """Read what is new; the caller holds the lock."""
+        """Read changed files; the caller holds the lock."""
         if self.run.refresh():
             self.version += 1
 
@@ -81,7 +81,7 @@ def _handler(server: ReportServer) -> type[BaseHTTPRequestHandler]:
             try:
                 with server.lock:
                     status, kind, body = _respond(server, path)
-            except (EMPGGymError, OSError) as error:  # a checkpoint may go, a file may be replaced between two looks at it
+            except (EMPGGymError, OSError) as error:  # a checkpoint may be deleted or a file replaced between two reads
                 status, kind, body = 503, "text/plain", str(error)
             self._answer(status, kind, body)
 
@@ -99,7 +99,7 @@ def _handler(server: ReportServer) -> type[BaseHTTPRequestHandler]:
                 self.wfile.write(data)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the terminal belongs to the command."""
+            """Log nothing: the terminal belongs to the command."""
 
     return Handler
 

@@ -1,12 +1,12 @@
-"""Reads `metrics.jsonl` and lays its values out as charts.
+"""Read `metrics.jsonl` and lay its values out as charts.
 
 Rules:
-    - A line is one JSON object with `phase`, `step`, `seconds` and flat numeric keys; keys that no chart names get a chart of their own,
-      so that nothing a trainer writes stays unseen.
-    - A chart of one phase counts that phase's own steps; where several share a chart, the later ones are drawn behind the earlier, each
-      with a mark at its beginning.
-    - A step that was written twice (a resumed run) counts as it was written last.
-    - A last line without its line break is what a running or killed writer leaves behind: it is skipped.
+    - A line is one JSON object with `phase`, `step`, `seconds` and flat numeric keys; keys that no chart names get their own chart,
+      so that everything a trainer writes is visible.
+    - A chart of one phase counts that phase's own steps; where several share a chart, each is drawn after the one before it, with
+      a mark at its beginning.
+    - If a step was written twice (a resumed run), the last line counts.
+    - A last line without a line break was left by a running or killed writer: it is skipped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from empg_gym.errors import DataError
 
 MAX_POINTS = 1200
-"""Points of a curve beyond which neighbours are thinned to their smallest and largest."""
+"""Longer curves are thinned: of neighbouring points, the smallest and the largest are kept."""
 _MARKS = frozenset({"phase", "step", "seconds"})
 
 
@@ -39,7 +39,7 @@ class Line:
 class ChartSpec:
     """Which keys share a chart.
 
-    A key that ends in `/*` or holds `/*/` takes every key of that form; the part that the star stands for names the curve.
+    A key that ends in `/*` or holds `/*/` takes every key of that form; the part that the star matches names the curve.
     """
 
     title: str
@@ -58,7 +58,7 @@ CHARTS: tuple[ChartSpec, ...] = (
         "Step entropy",
         ("entropy/step_mean", "entropy/step_q50"),
         "nats",
-        "Mean entropy of the tokens of a step: how unsure the policy was.",
+        "Mean entropy of the tokens of a step: how uncertain the policy was.",
         ("entropy/step_q10", "entropy/step_q90"),
         "10 % to 90 % of steps",
     ),
@@ -66,7 +66,7 @@ CHARTS: tuple[ChartSpec, ...] = (
         "EMPG scaling",
         ("empg/scaling_mean",),
         "",
-        "Factor on a step's advantage: above 1 for confident steps, below 1 for unsure ones.",
+        "Factor on a step's advantage: above 1 for confident steps, below 1 for uncertain ones.",
         ("empg/scaling_min", "empg/scaling_max"),
         "smallest to largest",
     ),
@@ -75,7 +75,7 @@ CHARTS: tuple[ChartSpec, ...] = (
     ChartSpec("Policy loss", ("loss/policy",)),
     ChartSpec("Clip share", ("loss/clip_share",), "%", "Share of tokens at the clipping bound."),
     ChartSpec("KL to the old policy", ("loss/kl_old",), "nats"),
-    ChartSpec("KL to the reference policy", ("loss/kl_reference",), "nats", "Distance from the policy that reinforcement began with."),
+    ChartSpec("KL to the reference policy", ("loss/kl_reference",), "nats", "Divergence from the policy at the start of reinforcement."),
     ChartSpec("Gradient norm", ("loss/grad_norm",)),
     ChartSpec("Valid actions", ("train/valid_action",), "%", "Share of actions that the environment could carry out."),
     ChartSpec("Throughput", ("speed/tokens_per_s",), "tokens/s"),
@@ -97,7 +97,7 @@ _NAMES = {
 
 
 def read_metrics(path: Path) -> list[Line]:
-    """Return the lines of a metrics file; none if there is no file yet.
+    """Return the lines of a metrics file; an empty list if the file does not exist yet.
 
     Raises:
         DataError: a complete line is not a JSON object (the error names the line).
@@ -138,7 +138,7 @@ def _number(value: object) -> float | None:
 
 
 def layout(lines: Iterable[Line]) -> list[dict[str, Any]]:
-    """Return the charts as plain values for the page: those of `CHARTS` that have data, then one for each further key."""
+    """Return the charts as plain values for the page: those of `CHARTS` that have data, then one for each other key."""
     lines = list(lines)
     starts = _starts(lines)
     keys = sorted({key for line in lines for key in line.values})
@@ -156,7 +156,7 @@ def layout(lines: Iterable[Line]) -> list[dict[str, Any]]:
 
 
 def _starts(lines: list[Line]) -> dict[str, int]:
-    """Return where each phase begins on an axis that holds them all."""
+    """Return where each phase begins on a common axis."""
     starts: dict[str, int] = {}
     furthest = 0
     for line in lines:
@@ -166,7 +166,7 @@ def _starts(lines: list[Line]) -> dict[str, int]:
 
 
 def _matching(pattern: str, keys: list[str]) -> list[tuple[str, str]]:
-    """Return the keys that a pattern takes, each with the name of its curve."""
+    """Return the keys that match a pattern, each with the name of its curve."""
     if "*" not in pattern:
         name = _NAMES.get(pattern, pattern.rsplit("/", 1)[-1].replace("_", " "))
         return [(pattern, name)] if pattern in keys else []
@@ -210,7 +210,7 @@ def _chart(
 
 
 def thin(x: list[int], y: list[float]) -> tuple[list[int], list[float]]:
-    """Return at most about `MAX_POINTS` points that keep the ends and the extremes of the curve."""
+    """Return about `MAX_POINTS` points at most, including the ends and the extremes of the curve."""
     if len(x) <= MAX_POINTS:
         return x, y
     size = math.ceil(2 * len(x) / MAX_POINTS)
@@ -224,6 +224,6 @@ def thin(x: list[int], y: list[float]) -> tuple[list[int], list[float]]:
 
 
 def _short(value: float) -> float:
-    """Five significant digits are more than a chart shows."""
+    """Return a value with five significant digits, more than a chart shows."""
     rounded = float(f"{value:.5g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded

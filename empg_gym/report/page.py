@@ -1,8 +1,8 @@
-"""Builds the page: one HTML file with its style, its script and its data inside.
+"""Build the page: one HTML file that contains its style, script and data.
 
 Rules:
-    - Nothing is loaded from anywhere: the content policy in the page forbids it, so that a page of an untrusted run can't call out.
-    - Only the script of this package runs: the policy names it by its hash. Texts of a run reach the page escaped (Jinja) or as text nodes.
+    - The page loads nothing: its content security policy forbids it, so the page of an untrusted run can't contact anyone.
+    - Only this package's script runs: the policy names it by its hash. Texts of a run are escaped (Jinja) or become text nodes.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from empg_gym.scoring.format import compact, decimal, duration, percent
 from empg_gym.scoring.prices import Prices
 
 _SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
-"""In the order in which they build on each other; they share one scope."""
+"""In the order of their dependencies; they share one scope."""
 
 _ERRORS = 5
-"""Different errors that the overview shows."""
+"""Error messages that the overview shows."""
 
 
 @lru_cache(maxsize=1)
@@ -59,7 +59,7 @@ def script() -> str:
 
 
 def overview_html(run: RunReader) -> str:
-    """Return the parts of the overview that are drawn here: headline numbers and tables."""
+    """Return the parts of the overview that are rendered here: headline numbers and tables."""
     values, templates = _overview(run), _templates()
     return "".join(templates.get_template(f"{part}.jinja").render(values) for part in ("headline", "tables"))
 
@@ -76,7 +76,7 @@ def block(run: RunReader, name: str) -> str:
     """Return one block of data.
 
     Raises:
-        KeyError: no block of that name.
+        KeyError: the block does not exist.
     """
     if name == "overview":
         return pack(
@@ -102,7 +102,7 @@ def block(run: RunReader, name: str) -> str:
 
 
 def page(run: RunReader, *, live: bool = False) -> Iterator[str]:
-    """Yield the page in pieces; a live page holds no data but asks its server for them."""
+    """Yield the page in pieces; a live page contains no data and requests it from its server."""
     code = script()
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     values = {
@@ -147,7 +147,7 @@ def _overview(run: RunReader) -> dict[str, Any]:
 
 
 def _data(run: RunReader) -> dict[str, str]:
-    """Return what each environment was played on, as far as the configuration says."""
+    """Return the data that each environment used, as far as the configuration states it."""
     if run.is_training:
         env = run.config.get("env")
         if not isinstance(env, dict) or "data" not in env or not str(env.get("id")).startswith("EMPG/"):
@@ -167,7 +167,7 @@ def _prices(run: RunReader) -> Prices | None:
 
 
 def _method(summary: dict[str, Any]) -> str:
-    """Return in words what was trained, as far as the summary says."""
+    """Return what was trained in words, as far as the summary states it."""
     algorithm = summary.get("algorithm")
     name = algorithm.get("advantage") if isinstance(algorithm, dict) else None
     parameters, device = summary.get("parameters"), summary.get("device")

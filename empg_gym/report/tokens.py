@@ -1,7 +1,7 @@
-"""Texts of token ids, for display only: what the agent read and wrote are the ids.
+"""Texts of token ids, for display only: the ids are what the agent read and wrote.
 
-A tokenizer is used where the run keeps one (`tokenizer.json` below `checkpoints/`, or in the folder itself) and the package `tokenizers`
-is installed; else the page shows ids.
+If the run has a tokenizer (`tokenizer.json` below `checkpoints/`, or in the folder itself) and the package `tokenizers` is installed, the
+page shows texts; else it shows ids.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ def find_tokenizer(folder: Path) -> Path | None:
 
 
 def token_texts(folder: Path, ids: Iterable[int]) -> dict[int, str]:
-    """Return the text of each id; empty where the run has no tokenizer that can be read here.
+    """Return the text of each id; empty if the run lacks a readable tokenizer.
 
-    A token that is only part of a character (byte-level vocabularies) keeps its vocabulary form.
+    A token that is only part of a character (byte-level vocabularies) is returned as the vocabulary spells it.
     """
     path = find_tokenizer(folder)
     if path is None:
@@ -28,7 +28,7 @@ def token_texts(folder: Path, ids: Iterable[int]) -> dict[int, str]:
         from tokenizers import Tokenizer
 
         tokenizer = Tokenizer.from_file(str(path))
-    except Exception:  # a tokenizer of another release or a missing package: ids are shown instead
+    except Exception:  # a tokenizer of another release, or a missing package: ids are shown instead
         return {}
     texts: dict[int, str] = {}
     for token in ids:

@@ -1,14 +1,14 @@
 """Means, shares and differences with their 95 % intervals.
 
 Rules:
-    - The unit is the task: repeats of a task are no independent evidence, so every interval counts tasks as clusters.
-    - A share of successes gets Wilson's score interval (Wilson 1927). With repeats its sample size is the effective one, p(1-p) over the
-      cluster variance of p (Korn & Graubard 1998), between the number of tasks where all agree and the number of episodes.
-    - A mean gets Student's t interval with the cluster variance of the ratio estimator (Cochran 1977, section 2.11). A mean within 0..1
-      is clipped to that range; where all tasks agree, t has no width and Wilson's interval at that mean takes its place.
-    - A difference of paired tasks gets a t interval after adding one task with difference +1 and one with -1: Bonett & Price (2012)
-      showed for binary results that this keeps its coverage at small samples and where no pair differs.
-    - All of them are functions of their arguments alone: no random numbers, the same result every time.
+    - The unit is the task: repeats of a task are not independent evidence, so every interval treats tasks as clusters.
+    - A share of successes has Wilson's score interval (Wilson 1927). With repeats its sample size is the effective one, p(1-p) over the
+      cluster variance of p (Korn & Graubard 1998), between the number of tasks, if repeats always agree, and the number of episodes.
+    - A mean has Student's t interval with the cluster variance of the ratio estimator (Cochran 1977, section 2.11). A mean within 0..1
+      is clipped to that range; where all tasks agree, the t interval has no width and Wilson's interval at that mean replaces it.
+    - A difference of paired tasks has a t interval after adding one task with difference +1 and one with -1: Bonett & Price (2012)
+      showed for binary results that this keeps the coverage for small samples and where no pair differs.
+    - Intervals are deterministic: they draw no random numbers.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _within(t: float, freedom: int) -> float:
 
 
 def wilson(share: float, number: float) -> Interval:
-    """Return Wilson's interval of a share seen in `number` trials (which may be an effective, fractional number)."""
+    """Return Wilson's interval of a share observed in `number` trials, which may be fractional (an effective sample size)."""
     if number <= 0:
         return Interval(0.0, 1.0)
     scale = 1 + Z * Z / number
@@ -72,7 +72,7 @@ def mean(clusters: Sequence[Sequence[float]]) -> float:
 
 
 def _variance(clusters: Sequence[Sequence[float]]) -> float:
-    """Return the variance of `mean` with the clusters as units; there are at least two."""
+    """Return the variance of `mean` with clusters as units, of which there are at least two."""
     centre, units = mean(clusters), len(clusters)
     size = sum(len(cluster) for cluster in clusters)
     residuals = math.fsum((math.fsum(cluster) - len(cluster) * centre) ** 2 for cluster in clusters)
@@ -80,7 +80,7 @@ def _variance(clusters: Sequence[Sequence[float]]) -> float:
 
 
 def share_interval(clusters: Sequence[Sequence[bool]]) -> Interval:
-    """Return the interval of a share; one inner sequence a task, none of them empty, at least one."""
+    """Return the interval of a share; at least one inner sequence, one per task and none of them empty."""
     episodes = sum(len(cluster) for cluster in clusters)
     share = mean([[float(value) for value in cluster] for cluster in clusters])
     if episodes == len(clusters):
@@ -93,11 +93,11 @@ def share_interval(clusters: Sequence[Sequence[bool]]) -> Interval:
 
 
 def mean_interval(clusters: Sequence[Sequence[float]], *, unit: bool = False) -> Interval | None:
-    """Return the interval of a mean; one inner sequence a task, none of them empty, at least one.
+    """Return the interval of a mean.
 
     Args:
-        clusters: values by task.
-        unit: the values lie within 0..1.
+        clusters: values of each task, at least one task and one value per task.
+        unit: the values are within 0..1.
 
     Returns:
         the interval; None where a single task leaves an unbounded mean unknown.
@@ -113,7 +113,7 @@ def mean_interval(clusters: Sequence[Sequence[float]], *, unit: bool = False) ->
 
 
 def difference_interval(differences: Sequence[float]) -> Interval:
-    """Return the interval of the mean of paired differences, each within -1..1, one a task."""
+    """Return the interval of the mean of paired differences, one per task, each within -1..1."""
     padded = [[1.0], [-1.0], *([value] for value in differences)]
     half = t_quantile(len(padded) - 1) * math.sqrt(_variance(padded))
     centre = mean(padded)

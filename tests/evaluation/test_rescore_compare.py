@@ -1,4 +1,4 @@
-"""Saved runs: scored again, and compared."""
+"""Saved runs: rescored and compared."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def report(folder):
     return json.loads((folder / "rescore.json").read_text())
 
 
-def test_domains_are_told_apart(saved):
+def test_domains_are_reported_separately(saved):
     entry = json.loads((saved / "summary.json").read_text())["results"][RUDE_ID]
     assert set(entry["by_domain"]) == {"in_domain", "out_of_domain"}
     assert entry["by_domain"]["in_domain"] == entry["by_task_type"]["odd"]
@@ -99,7 +99,7 @@ def test_another_last_observation_keeps_the_old_score_too(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("change", ["outside", "kwargs"])
-def test_what_cannot_be_played_again_is_kept_and_said(saved, monkeypatch, change):
+def test_episodes_that_cannot_be_replayed_are_kept_and_reported(saved, monkeypatch, change):
     if change == "outside":
         monkeypatch.setattr(ChangingDoors, "outside", True)
     else:
@@ -111,7 +111,7 @@ def test_what_cannot_be_played_again_is_kept_and_said(saved, monkeypatch, change
     assert found["kept"] == 16 and found["notes"][RUDE_ID].startswith("kept: ")
 
 
-def test_malformed_turns_and_listed_actions_replay(tmp_path):
+def test_malformed_steps_and_listed_actions_replay(tmp_path):
     class Stutters:
         turn = 0
 
@@ -166,13 +166,13 @@ def test_pairs_are_the_shared_tasks_only(tmp_path, three):
     assert [cell.pairs for cell in cells] == [20, 20] and [cell.episodes for cell in cells] == [50, 50]
 
 
-def test_other_conditions_are_said(tmp_path, three):
+def test_different_conditions_are_reported(tmp_path, three):
     evaluate(TOY_ID, "random", episodes=20, out=tmp_path / "react", dialogue="react", env_kwargs={"length": 4})
     (warning,) = compare([three[0], tmp_path / "react"]).warnings
     assert "data_fingerprint" in warning and "dialogue" in warning and "prompt_hash" in warning
 
 
-def test_what_cannot_be_compared(tmp_path, three):
+def test_runs_that_cannot_be_compared(tmp_path, three):
     with pytest.raises(ConfigError, match="at least two"):
         compare(three[:1])
     with pytest.raises(ConfigError, match="named twice"):
@@ -182,7 +182,7 @@ def test_what_cannot_be_compared(tmp_path, three):
         compare([three[0], tmp_path / "other"])
 
 
-def test_a_failed_rescore_leaves_nothing_in_the_way_of_the_next(saved):
+def test_a_failed_rescore_does_not_block_the_next(saved):
     path = saved / "trajectories.jsonl"
     whole = path.read_text()
     path.write_text(whole + "{}\n")
@@ -194,7 +194,7 @@ def test_a_failed_rescore_leaves_nothing_in_the_way_of_the_next(saved):
 
 
 @pytest.mark.parametrize("place, error", [("file", OutputExistsError), ("file/below", ConfigError)])
-def test_new_scores_do_not_go_into_a_file(saved, tmp_path, place, error):
+def test_new_scores_are_not_written_into_a_file(saved, tmp_path, place, error):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(error):
         rescore(saved, tmp_path / place)
@@ -204,7 +204,7 @@ def test_new_scores_do_not_go_into_a_file(saved, tmp_path, place, error):
 @pytest.mark.parametrize(
     "change", [{"environments": {RUDE_ID: 5}}, {"environments": {RUDE_ID: {"kwargs": 5}}}, {"environments": 5}, {"agent": 5}]
 )
-def test_a_damaged_configuration_is_told_in_a_sentence(saved, three, change):
+def test_a_damaged_configuration_is_reported_in_a_sentence(saved, three, change):
     config = json.loads((saved / "config.json").read_text())
     (saved / "config.json").write_text(json.dumps({**config, **change}))
     with pytest.raises(DataError, match=r"config\.json"):
@@ -214,7 +214,7 @@ def test_a_damaged_configuration_is_told_in_a_sentence(saved, three, change):
 
 
 @pytest.mark.parametrize("place", ["working folder", "root", "parent", "run", "other"])
-def test_new_scores_replace_no_folder_that_is_there(saved, tmp_path_factory, monkeypatch, place):
+def test_new_scores_never_replace_an_existing_folder(saved, tmp_path_factory, monkeypatch, place):
     other = tmp_path_factory.mktemp("other")
     monkeypatch.chdir(tmp_path_factory.mktemp("empty"))
     (other / "notes.txt").write_text("mine")

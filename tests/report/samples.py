@@ -1,4 +1,4 @@
-"""Run folders made in place: the files that a trainer and an evaluator leave, with hostile texts among them."""
+"""Generated run folders: the files of a trainer and an evaluator, with hostile texts among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The live page: it follows a run that is being written, and answers this machine alone."""
+"""The live page: it follows a run that is being written, and answers this machine only."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def grow(run):
     write_trajectories(run / "trajectories.jsonl", [trajectory(rng, number, training=True) for number in range(30, 37)])
 
 
-def test_data_follow_the_files_and_only_what_is_new_is_read(live):
+def test_data_follow_the_files_and_only_new_lines_are_read(live):
     run, server = live
     first = httpx.get(server.url + "version").json()["version"]
     assert httpx.get(server.url + "version").json()["version"] == first
@@ -60,7 +60,7 @@ def test_a_file_that_was_replaced_is_read_again_from_the_beginning(live):
     assert len(server.run.episodes.rows) == 1
 
 
-def test_a_damaged_line_pauses_the_page_and_says_where(live):
+def test_a_damaged_line_pauses_the_page_and_is_named(live):
     run, server = live
     httpx.get(server.url + "version")
     with (run / "trajectories.jsonl").open("a") as file:
@@ -69,7 +69,7 @@ def test_a_damaged_line_pauses_the_page_and_says_where(live):
     assert answer.status_code == 503 and "line 31" in answer.text
 
 
-def test_a_file_that_goes_while_it_is_read_is_asked_for_again(live, monkeypatch):
+def test_a_file_that_disappears_while_it_is_read_is_requested_again(live, monkeypatch):
     _, server = live
 
     def gone(folder):

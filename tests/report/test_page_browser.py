@@ -200,13 +200,13 @@ def test_errors_say_why_on_the_overview_and_at_the_episode(browser, tmp_path):
     evaluate(TOY_ID, broken, episodes=3, out=tmp_path / "run")
     page = write_report(tmp_path / "run")
     visit(browser, page)
-    told = text_of(browser, "#errors")
-    assert told.startswith("3 episodes failed and count in no rate. Show them") and "3 × ValueError: turn 2 broke" in told
-    assert "with this folder as --out runs only these again" in told
+    notice = text_of(browser, "#errors")
+    assert notice.startswith("3 episodes failed and are excluded from every rate. Show them") and "3 × ValueError: turn 2 broke" in notice
+    assert "with this folder as --out runs only these again" in notice
     browser.find_element("css selector", "#errors a").click()
     wait(browser, lambda d: (text_of(d, "#episodes-status") or "").startswith("1 to 3 of 3"))
     align = "return [...document.querySelectorAll('.episodes tr > :nth-child(2)')].map(e => getComputedStyle(e).textAlign)"
-    assert set(browser.execute_script(align)) == {"left"}, "outcomes stand below their heading"
+    assert set(browser.execute_script(align)) == {"left"}, "outcomes are aligned with their heading"
     visit(browser, page, "#/episode/2")
     assert 'raise ValueError(f"turn {len(messages)} broke")' in text_of(browser, ".notice pre")
     assert "traceback" not in browser.execute_script("return document.querySelector('.episode-facts').textContent")

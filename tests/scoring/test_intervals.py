@@ -30,7 +30,7 @@ def test_quantiles_of_t_as_in_the_tables(freedom, quantile):
     assert t_quantile(freedom) == pytest.approx(quantile, abs=2e-5)
 
 
-def test_quantiles_go_over_smoothly_into_the_expansion():
+def test_quantiles_continue_smoothly_into_the_expansion():
     assert t_quantile(401) == pytest.approx(t_quantile(400), abs=2e-5)
     assert t_quantile(10**9) == pytest.approx(Z, abs=1e-8)
 
@@ -79,7 +79,7 @@ def test_a_mean_as_the_textbook_has_it():
     assert mean_interval([[1.0]]) is None and mean_interval([[0.3]], unit=True) == (0.0, 1.0)
 
 
-def test_an_all_perfect_score_is_no_certainty():
+def test_a_perfect_score_is_not_a_certainty():
     assert mean_interval([[1.0]] * 10, unit=True) == wilson(1.0, 10)
 
 

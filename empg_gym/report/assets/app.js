@@ -1,4 +1,4 @@
-// Views by address: #/ the overview, #/episodes?… the list, #/episode/N one episode. Start, keys, and the live page.
+// Views by address: #/ the overview, #/episodes?… the list, #/episode/N one episode. Also start-up, keys and the live page.
 
 const state = { vocabulary: {}, entropyTop: 1, stepTop: 1, position: null, listHash: "#/episodes" };
 const VIEWS = ["overview", "episodes", "episode"];

@@ -1,5 +1,5 @@
-// Line charts and distributions. A chart is a figure: what it shows in words, the drawing, and its values as a table.
-// Curves differ by dash and by colour; the values under the cursor stand in the legend, by pointer or by arrow keys.
+// Line charts and distributions. A chart is a figure: a description, the drawing, and its values as a table.
+// Curves differ by dash and by colour; the legend shows the values under the cursor, which the pointer or the arrow keys move.
 
 const DASHES = ["", "7 3", "2 3", "9 3 2 3", "1 2", "5 2 1 2 1 2"];
 const HEIGHT = 200;

@@ -1,4 +1,4 @@
-// One episode: what names it, its course at a glance, and the conversation step by step.
+// One episode: its facts, an outline of its steps, and the conversation step by step.
 
 let repaints = [];
 let lazy = null;
@@ -106,7 +106,7 @@ function profile(episode) {
 }
 
 function turn(kind, name, text, code) {
-  // A long text scrolls within its frame, which then must be reachable by keyboard.
+  // A long text scrolls inside its frame, which must then be reachable by keyboard.
   const frame = text.length > 1500 ? { class: "text", tabindex: "0", role: "region", "aria-label": name } : { class: "text" };
   return h("div", { class: "turn " + kind }, h("h4", {}, name), h(code ? "code" : "div", frame, text));
 }

@@ -1,4 +1,4 @@
-// The list of episodes: filters, order and page live in the address, so that a view can be kept and shared.
+// The list of episodes: filters, order and page are in the address, so that a view can be bookmarked and shared.
 
 const PAGE = 50;
 const table = { index: null, order: [], haystack: null };

@@ -1,4 +1,4 @@
-// The curves of the overview; its numbers and tables are in the page already.
+// The curves of the overview; its numbers and tables are rendered into the page.
 
 function drawOverview(overview) {
   const container = byId("charts");

@@ -1,5 +1,5 @@
-// The token strip: a response token by token, tinted by entropy. The bar under a token says the same as its tint; its name says the value.
-// One tab stop a strip; the arrow keys move along it.
+// The token strip: a response token by token, tinted by entropy. The bar under a token repeats its tint; its name states the value.
+// Each strip is one tab stop; the arrow keys move along it.
 
 const overlay = { by: "entropy" };
 
@@ -9,7 +9,7 @@ function tokenText(step, i) {
   return text !== undefined ? text : id !== null ? `#${id}` : String(i + 1);
 }
 
-// A blank before a word is a gap on the page; blanks alone, breaks and tabs get a sign.
+// A space before a word is a gap on the page; spaces alone, line breaks and tabs get a sign.
 const visible = (text) => text.replace(/^ (?=\S)/, "").replaceAll("\n", "↵").replaceAll("\t", "⇥").replace(/^ +| +$/g, (blanks) => "␣".repeat(blanks.length));
 
 function tokenValue(step, i) {
