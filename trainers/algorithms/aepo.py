@@ -36,8 +36,8 @@ from empg_gym.trainers.algorithms.credit import check_choice, normalise
 from empg_gym.trainers.algorithms.unique import unique_steps
 
 Statistics = Literal["batch", "group"]
-TINY = 1e-300
-"""Added to the standard deviation: no effect but on 0 / 0."""
+TINY = 1e-150
+"""Added to the standard deviation: without effect except on 0 / 0."""
 
 
 @register_advantage("aepo")

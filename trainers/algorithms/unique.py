@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from empg_gym.trainers.algorithms.credit import pair_ids
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UniqueSteps:
@@ -35,10 +37,11 @@ class UniqueSteps:
 
 def unique_steps(trajectory: Tensor, step: Tensor) -> UniqueSteps:
     """Return the distinct steps of [S] trajectory ids and [S] step indices."""
-    keys, origin = torch.stack([trajectory, step], dim=1).unique(dim=0, return_inverse=True)
+    distinct, origin = pair_ids(trajectory, step).unique(return_inverse=True)
     entries = torch.arange(len(origin), device=origin.device)
-    first = torch.full((len(keys),), len(origin), device=origin.device).scatter_reduce(0, origin, entries, "amin")
-    has_next = (keys[1:, 0] == keys[:-1, 0]) & (keys[1:, 1] == keys[:-1, 1] + 1)
-    following = torch.full((len(keys),), -1, device=origin.device)
-    following[:-1] = torch.where(has_next, torch.arange(len(keys), device=origin.device)[1:], -1)
-    return UniqueSteps(trajectory=keys[:, 0], step=keys[:, 1], first=first, origin=origin, next=following)
+    first = torch.full_like(distinct, len(origin)).scatter_reduce(0, origin, entries, "amin")
+    trajectory, step = trajectory[first], step[first]
+    has_next = (trajectory[1:] == trajectory[:-1]) & (step[1:] == step[:-1] + 1)
+    following = torch.full_like(distinct, -1)
+    following[:-1] = torch.where(has_next, torch.arange(len(distinct), device=origin.device)[1:], -1)
+    return UniqueSteps(trajectory=trajectory, step=step, first=first, origin=origin, next=following)
