@@ -18,6 +18,7 @@ from rich.table import Table
 
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.folder import read_config
+from empg_gym.evaluation.summary import entry_key
 from empg_gym.runs.folder import TRAJECTORIES
 from empg_gym.scoring.estimates import Value, values_by_task
 from empg_gym.scoring.format import with_interval
@@ -123,8 +124,7 @@ def _load(folder: Path, name: str) -> _Run:
     config = read_config(folder)
     records: dict[str, list[EpisodeRecord]] = {key: [] for key in config["environments"]}
     for trajectory in read_trajectories(folder / TRAJECTORIES):
-        both = f"{trajectory.env_id}@{trajectory.split}"
-        key = both if both in records else trajectory.env_id
+        key = entry_key(trajectory, records)
         records.setdefault(key, []).append(record_of(trajectory, key))
     return _Run(name, config, records)
 

@@ -19,7 +19,7 @@ from typing import Any
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError, EMPGGymError
 from empg_gym.evaluation.folder import HINT, read_config
-from empg_gym.evaluation.summary import Summary, merge, versions
+from empg_gym.evaluation.summary import Summary, entry_key, merge, versions
 from empg_gym.recipe import EnvRecipe
 from empg_gym.registration import find_id
 from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder
@@ -91,10 +91,11 @@ def _numbers(key: str, records: list[EpisodeRecord], prices: Prices | None) -> d
 
 
 def _key(trajectory: Trajectory, environments: dict[str, Any]) -> str:
-    both = f"{trajectory.env_id}@{trajectory.split}"
-    key = both if both in environments else trajectory.env_id
+    key = entry_key(trajectory, environments)
     if key not in environments:
-        raise DataError(f"a trajectory of {both} is in a run of {', '.join(environments)}; the folder is damaged")
+        raise DataError(
+            f"a trajectory of {trajectory.env_id}@{trajectory.split} is in a run of {', '.join(environments)}; the folder is damaged"
+        )
     return key
 
 

@@ -20,7 +20,7 @@ from empg_gym.agents import BaseAgent
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.evaluation.settings import is_secret
-from empg_gym.evaluation.summary import Summary, merge, versions
+from empg_gym.evaluation.summary import Summary, entry_key, merge, versions
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import EnvBackend, EpisodeSpec, Limits, Rollout
 from empg_gym.rollout.plan import choose_tasks, episode_specs
@@ -178,8 +178,7 @@ class Run:
 
     def _take_over(self, trajectory: Trajectory) -> None:
         """Keep an episode of an earlier run."""
-        both = f"{trajectory.env_id}@{trajectory.split}"
-        self._keep(trajectory, both if both in self.works else trajectory.env_id)
+        self._keep(trajectory, entry_key(trajectory, self.works))
 
     def _keep(self, trajectory: Trajectory, key: str) -> EpisodeRecord:
         record = record_of(trajectory, key)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import empg_gym
 from empg_gym.scoring.record import EpisodeRecord
+from empg_gym.trajectory import Trajectory
 
 _PACKAGES = ("gymnasium", "numpy", "httpx")
 
@@ -32,6 +33,12 @@ class Summary:
     def errors(self) -> int:
         """Episodes that failed by an error, over all environments."""
         return sum(int(entry["errors"]) for entry in self.results.values())
+
+
+def entry_key(trajectory: Trajectory, entries: Container[str]) -> str:
+    """Return the key of the trajectory's environment: "id@split" where the run has such an entry, else the id."""
+    both = f"{trajectory.env_id}@{trajectory.split}"
+    return both if both in entries else trajectory.env_id
 
 
 def merge(facts: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
