@@ -77,12 +77,13 @@ def test_contexts_are_the_last_states():
 
 
 def test_the_context_of_a_branch_reaches_into_the_trajectory_it_was_forked_from():
+    """Trajectory 1 leaves 0 at step 1, and 2 leaves 1 at step 1, so that its step 0 is that of 0."""
     batch = replace(
-        rows(batch_x(), [0, 1, 2, 5, 8]),
+        rows(batch_x(), [0, 1, 2, 4, 5, 7, 8]),
         parent=torch.tensor([-1, 0, 1]),
-        branch_step=torch.tensor([0, 2, 2]),
+        branch_step=torch.tensor([0, 1, 1]),
     )
-    assert previous_steps(batch).tolist() == [-1, 0, 1, 1, 1]
+    assert previous_steps(batch).tolist() == [-1, 0, 1, 0, 3, 0, 5]
 
 
 def test_states_of_different_groups_never_meet():

@@ -13,6 +13,9 @@ from empg_gym.trainers.algorithms import get_advantage
 from empg_gym.trainers.algorithms.graph_gpo import distances
 from tests.trainers.algorithms.batches import (
     A,
+    B,
+    C,
+    D,
     batch_x,
     batches,
     close,
@@ -60,6 +63,13 @@ def test_a_failure_that_ends_in_a_state_on_the_way_is_not_far():
 def test_no_success_is_at_distance_one():
     failed = replace(batch_x(), success=torch.tensor([False] * 3))
     assert [d.tolist() for d in distances(failed)[1:]] == [[1.0] * 9] * 2
+
+
+def test_the_greatest_distance_is_that_of_the_group():
+    """Trajectory 0, three steps from success, is in another group than 1 and 2, where 2 succeeds at its last step only."""
+    apart = replace(batch_x(), groups=torch.tensor([0, 1, 1]), success=torch.tensor([True, False, True]))
+    _, _, d_next = distances(replace(apart, state=torch.tensor([A, B, C, A, D, B, 7, 7, 7])))
+    assert d_next.tolist() == [2, 1, 0, 2, 2, 2, 2, 2, 0]
 
 
 def test_a_partial_score_is_not_success():

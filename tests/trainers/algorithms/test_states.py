@@ -36,6 +36,10 @@ def test_a_text_is_compared_with_the_first_of_a_cluster():
     assert state_ids(texts, [0, 0, 0], how="similar", threshold=0.75).tolist() == [0, 0, 1]
 
 
+def test_a_ratio_equal_to_the_threshold_is_similar():
+    assert state_ids(["aaaaa", "aaa"], [0, 0], how="similar", threshold=0.75).tolist() == [0, 0]
+
+
 @quick
 @given(st.lists(st.tuples(WORDS, st.integers(0, 1)), max_size=12), st.sampled_from([0.5, 0.8, 0.95]))
 def test_similar_equals_the_search_without_bounds(pairs, threshold):
