@@ -31,8 +31,8 @@ from torch import Tensor
 from empg_gym.errors import ConfigError, TrainingError
 from empg_gym.trainers.algorithms import get_advantage, register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.checks import require_finite_steps
-from empg_gym.trainers.algorithms.credit import check_choice, normalise
+from empg_gym.trainers.algorithms.checks import check_choice, require_finite_steps
+from empg_gym.trainers.algorithms.credit import normalise
 from empg_gym.trainers.algorithms.unique import unique_steps
 
 Statistics = Literal["batch", "group"]

@@ -1,4 +1,4 @@
-"""Checks of the numbers that enter an advantage.
+"""Checks of the options and of the numbers that enter an advantage.
 
 One value that is not finite would make every statistic of its batch not finite. It is therefore refused, with the name of its step, before
 any statistic is taken. The one exception is the entropy of a step that generated nothing: NaN by definition.
@@ -6,11 +6,12 @@ any statistic is taken. The one exception is the entropy of a step that generate
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, TrainingError
-from empg_gym.trainers.algorithms.credit import Penalty, check_choice
+from empg_gym.errors import ConfigError, TrainingError, nearest
 
 
 def require_finite_steps(what: str, values: Tensor, trajectory: Tensor, step: Tensor, *, allow_nan: bool = False) -> None:
@@ -33,12 +34,21 @@ def require_finite_steps(what: str, values: Tensor, trajectory: Tensor, step: Te
         raise TrainingError(f"the {what} of {place} is {float(values[index])}; expected a finite number")
 
 
-def check_trajectory_penalty(penalty: Penalty) -> None:
-    """Check the placement of penalties in a method that has statistics over trajectories only.
+def check_choice(what: str, value: str, choices: Any) -> None:
+    """Refuse a value that is not in `choices`, a `Literal`.
 
     Raises:
-        ConfigError: `penalty` is unknown, or "return": a trajectory has no score of a single step.
+        ConfigError: naming the nearest one.
     """
-    check_choice("penalty placement", penalty, Penalty)
-    if penalty == "return":
-        raise ConfigError("penalty = 'return' needs a statistic over steps; use 'advantage' or 'reward'")
+    if value not in get_args(choices):
+        raise ConfigError(f"unknown {what} {value!r}; {nearest(value, get_args(choices))}")
+
+
+def check_discount(method: str, gamma: float) -> None:
+    """Refuse a discount outside of [0, 1].
+
+    Raises:
+        ConfigError: naming the method and the value.
+    """
+    if not 0 <= gamma <= 1:
+        raise ConfigError(f"gamma of {method} must be between 0 and 1, not {gamma}")

@@ -1,98 +1,21 @@
 """Statistics that the advantage methods share, one line each.
 
 Rules:
-    - A method decorated with `on_distinct_steps` sees each (trajectory, step) once, sorted, checked and in float64, without gradient.
-      Rows that were copied as padding therefore enter no statistic and get the value of their step, and the order of rows cannot change
-      a bit of the result.
+    - They expect distinct steps in order (`distinct.on_distinct_steps`) and float64.
     - States are compared inside a task group only, whatever ids the batch gives them.
     - Values that are all equal normalise to exactly 0, so that rounding never becomes a signal.
-    - Three placements of a step's penalty p_t, the same in every method (`Penalty`):
-        "advantage"  A_t - p_t, unscaled, after all normalisation (default). It acts on the offending step only and has the same size
-                     in every group.
-        "return"     before the normalisation, as verl-agent does: subtracted from what the step term normalises, and from the step's
-                     score with `cross_steps`; never from earlier steps. A group of failures with one invalid step then raises all of
-                     its other steps.
-        "reward"     R_i - sum of the trajectory's p_t, before the normalisation: all steps of the trajectory share the blame.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import fields, replace
-from typing import Any, Concatenate, Literal, ParamSpec, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, TrainingError, nearest
-from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
+from empg_gym.trainers.algorithms.base import RolloutSteps
 
 EPSILON = 1e-6
-PER_TRAJECTORY = ("rewards", "groups", "success", "truncated", "tree", "parent", "branch_step")
-
-Penalty = Literal["advantage", "return", "reward"]
-P = ParamSpec("P")
-
-
-def on_distinct_steps(
-    method: Callable[Concatenate[RolloutSteps, P], Advantages],
-) -> Callable[Concatenate[RolloutSteps, P], Advantages]:
-    """Let an advantage function see each step once, in order of (trajectory, step), and spread its values over the rows of the batch.
-
-    Raises:
-        TrainingError: a reward or penalty is not finite, or a penalty is negative; the error names the trajectory and the step.
-    """
-
-    @functools.wraps(method)
-    def wrapped(batch: RolloutSteps, /, *args: P.args, **options: P.kwargs) -> Advantages:
-        if len(batch.step) == 0:
-            empty = torch.zeros(0, dtype=torch.float64)
-            return Advantages(values=empty, base=empty)
-        with torch.no_grad():
-            steps, row_of = distinct_steps(batch)
-            check_finite(steps)
-            result = method(steps, *args, **options)
-        return replace(result, values=result.values[row_of], base=result.base[row_of])
-
-    return wrapped
-
-
-def distinct_steps(batch: RolloutSteps) -> tuple[RolloutSteps, Tensor]:
-    """Return the batch with each (trajectory, step) once, sorted, and the index [S] of each given row into it.
-
-    Floating-point fields become float64. Of copied rows the first is kept.
-    """
-    key = batch.trajectory * (batch.step.max() + 1) + batch.step
-    unique, row_of = key.unique(return_inverse=True)
-    rows = torch.arange(len(key), device=key.device)
-    first = torch.full_like(unique, len(key)).scatter_reduce(0, row_of, rows, "amin")
-    changed: dict[str, Any] = {}
-    for field in fields(batch):
-        value = getattr(batch, field.name)
-        if isinstance(value, tuple):
-            value = tuple(value[index] for index in first.tolist())
-        elif isinstance(value, Tensor):
-            value = value if field.name in PER_TRAJECTORY else value[first]
-            value = value.double() if value.is_floating_point() else value
-        changed[field.name] = value
-    return RolloutSteps(**changed), row_of
-
-
-def check_finite(batch: RolloutSteps) -> None:
-    """Refuse rewards and penalties that no statistic can hold.
-
-    Raises:
-        TrainingError: naming the first trajectory or step at fault.
-    """
-    for trajectory in (~batch.rewards.isfinite()).nonzero().flatten().tolist()[:1]:
-        raise TrainingError(f"the reward of trajectory {trajectory} is {float(batch.rewards[trajectory])}; it must be a finite number")
-    for name, values in (("reward", batch.step_rewards), ("penalty", step_penalties(batch))):
-        refused = ~values.isfinite() | (values < 0) if name == "penalty" else ~values.isfinite()
-        for row in refused.nonzero().flatten().tolist()[:1]:
-            expected = "a finite number of at least 0" if name == "penalty" else "a finite number"
-            place = f"step {int(batch.step[row])} of trajectory {int(batch.trajectory[row])}"
-            raise TrainingError(f"the {name} of {place} is {float(values[row])}; it must be {expected}")
 
 
 def normalise(
@@ -183,55 +106,6 @@ def state_groups(batch: RolloutSteps, method: str) -> Tensor:
     batch.require(method, "state")
     assert batch.state is not None
     return pair_ids(step_groups(batch), batch.state)
-
-
-def step_penalties(batch: RolloutSteps) -> Tensor:
-    """Return [S] the penalty of each step; 0 where the batch has none."""
-    return torch.zeros_like(batch.step_rewards) if batch.penalties is None else batch.penalties
-
-
-def check_choice(what: str, value: str, choices: Any) -> None:
-    """Refuse a value that is not in `choices`, a `Literal`.
-
-    Raises:
-        ConfigError: naming the nearest one.
-    """
-    if value not in get_args(choices):
-        raise ConfigError(f"unknown {what} {value!r}; {nearest(value, get_args(choices))}")
-
-
-def check_penalty(penalty: str) -> None:
-    """Refuse an unknown placement of the penalty.
-
-    Raises:
-        ConfigError: naming the nearest one.
-    """
-    check_choice("penalty placement", penalty, Penalty)
-
-
-def check_discount(method: str, gamma: float) -> None:
-    """Refuse a discount outside of [0, 1].
-
-    Raises:
-        ConfigError: naming the method and the value.
-    """
-    if not 0 <= gamma <= 1:
-        raise ConfigError(f"gamma of {method} must be between 0 and 1, not {gamma}")
-
-
-def before_normalisation(values: Tensor, batch: RolloutSteps, penalty: Penalty) -> Tensor:
-    """Return [S] values less the penalties, with `penalty="return"`; else the values."""
-    return values - step_penalties(batch) if penalty == "return" else values
-
-
-def after_normalisation(advantages: Tensor, batch: RolloutSteps, penalty: Penalty) -> Tensor:
-    """Return [S] A_t - p_t, with `penalty="advantage"`; else the advantages."""
-    return advantages - step_penalties(batch) if penalty == "advantage" else advantages
-
-
-def penalised_rewards(batch: RolloutSteps, penalty: Penalty) -> Tensor:
-    """Return [T] R_i less the trajectory's penalties, with `penalty="reward"`; else R_i."""
-    return batch.rewards.index_add(0, batch.trajectory, -step_penalties(batch)) if penalty == "reward" else batch.rewards
 
 
 def table(batch: RolloutSteps, values: Tensor, missing: float) -> Tensor:

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.checks import check_trajectory_penalty
-from empg_gym.trainers.algorithms.credit import Penalty, after_normalisation, normalise, on_distinct_steps, penalised_rewards
+from empg_gym.trainers.algorithms.credit import normalise
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, check_trajectory_penalty, penalised_rewards
 
 
 @register_advantage("dr_grpo")
@@ -28,7 +29,7 @@ def dr_grpo(batch: RolloutSteps, *, penalty: Penalty = "advantage") -> Advantage
 
     Args:
         batch: the rollout batch.
-        penalty: where the penalties of the steps go: "advantage" or "reward", see `credit`.
+        penalty: where the penalties of the steps go: "advantage" or "reward", see `penalties`.
 
     Raises:
         ConfigError: another value of `penalty`.

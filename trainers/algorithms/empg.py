@@ -47,8 +47,8 @@ from torch import Tensor
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import get_advantage, register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.checks import require_finite_steps
-from empg_gym.trainers.algorithms.credit import check_choice, group_sizes
+from empg_gym.trainers.algorithms.checks import check_choice, require_finite_steps
+from empg_gym.trainers.algorithms.credit import group_sizes
 from empg_gym.trainers.algorithms.groups import GroupKind, group_kinds
 from empg_gym.trainers.algorithms.unique import UniqueSteps, unique_steps
 

@@ -27,22 +27,20 @@ from torch import Tensor
 
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
+from empg_gym.trainers.algorithms.checks import check_discount
 from empg_gym.trainers.algorithms.credit import (
     EPSILON,
-    Penalty,
-    after_normalisation,
-    before_normalisation,
-    check_discount,
     group_means,
     grouping_metrics,
     normalise,
-    on_distinct_steps,
     state_groups,
     step_groups,
     steps_to_go,
     success_rewards,
 )
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
 from empg_gym.trainers.algorithms.grpo import episode_term
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, before_normalisation
 
 
 @register_advantage("g2po")
@@ -68,7 +66,7 @@ def g2po(
         scale: whether to divide by the standard deviations, in all terms.
         epsilon: added to the standard deviations.
         cross_steps: whether the statistics of A^E count a trajectory once per step.
-        penalty: where the penalties of the steps go, see `credit`.
+        penalty: where the penalties of the steps go, see `penalties`.
     """
     check_discount("g2po", gamma)
     batch.require("g2po", "success")

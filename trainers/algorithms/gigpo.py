@@ -20,19 +20,11 @@ from __future__ import annotations
 
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.credit import (
-    EPSILON,
-    Penalty,
-    after_normalisation,
-    before_normalisation,
-    check_discount,
-    discounted_returns,
-    grouping_metrics,
-    normalise,
-    on_distinct_steps,
-    state_groups,
-)
+from empg_gym.trainers.algorithms.checks import check_discount
+from empg_gym.trainers.algorithms.credit import EPSILON, discounted_returns, grouping_metrics, normalise, state_groups
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
 from empg_gym.trainers.algorithms.grpo import episode_term
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, before_normalisation
 
 
 @register_advantage("gigpo")
@@ -56,7 +48,7 @@ def gigpo(
         scale: whether to divide by the standard deviations, in both terms.
         epsilon: added to the standard deviations.
         cross_steps: whether the statistics of A^E count a trajectory once per step.
-        penalty: where the penalties of the steps go, see `credit`.
+        penalty: where the penalties of the steps go, see `penalties`.
     """
     check_discount("gigpo", gamma)
     states = state_groups(batch, "gigpo")

@@ -29,22 +29,20 @@ from torch import Tensor
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
+from empg_gym.trainers.algorithms.checks import check_discount
 from empg_gym.trainers.algorithms.credit import (
     EPSILON,
-    Penalty,
-    after_normalisation,
-    before_normalisation,
-    check_discount,
     group_sizes,
     grouping_metrics,
     normalise,
-    on_distinct_steps,
     pair_ids,
     step_groups,
     steps_to_go,
     success_rewards,
 )
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
 from empg_gym.trainers.algorithms.grpo import episode_term
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, before_normalisation
 
 
 @register_advantage("graph_gpo")
@@ -74,7 +72,7 @@ def graph_gpo(
         scale: whether to divide by the standard deviations, in both terms.
         epsilon: added to the standard deviations.
         cross_steps: whether the statistics of A^E count a trajectory once per step.
-        penalty: where the penalties of the steps go, see `credit`.
+        penalty: where the penalties of the steps go, see `penalties`.
     """
     check_discount("graph_gpo", gamma)
     batch.require("graph_gpo", "state", "next_state", "success")

@@ -10,7 +10,7 @@ Decided where the paper leaves room:
       episodes have reduced to one, because that reward was meant to be compared. With `cross_steps` a group of one is one with one step.
     - Equal rewards give exactly 0: such a group says nothing.
     - `scale=False` omits the division (Dr. GRPO).
-    - A step's penalty is subtracted unscaled from that step's advantage; `credit` lists the other placements. `penalty="return"` needs
+    - A step's penalty is subtracted unscaled from that step's advantage; `penalties` lists the other placements. `penalty="return"` needs
       `cross_steps`: a statistic over trajectories has no score of a single step.
 """
 
@@ -21,17 +21,9 @@ from torch import Tensor
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.credit import (
-    EPSILON,
-    Penalty,
-    after_normalisation,
-    before_normalisation,
-    check_penalty,
-    normalise,
-    on_distinct_steps,
-    penalised_rewards,
-    step_groups,
-)
+from empg_gym.trainers.algorithms.credit import EPSILON, normalise, step_groups
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, before_normalisation, check_penalty, penalised_rewards
 
 
 def advantages(rewards: Tensor, groups: Tensor, *, scale: bool = True, epsilon: float = EPSILON) -> Tensor:

@@ -28,7 +28,8 @@ from torch import Tensor
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_policy_loss
 from empg_gym.trainers.algorithms.base import PolicyLoss, PolicyTokens
-from empg_gym.trainers.algorithms.credit import check_choice, group_means
+from empg_gym.trainers.algorithms.checks import check_choice
+from empg_gym.trainers.algorithms.credit import group_means
 from empg_gym.trainers.algorithms.ppo_clip import check_ranges, cut_negative
 
 Sequence = Literal["row", "step"]

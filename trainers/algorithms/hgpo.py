@@ -30,22 +30,11 @@ import torch
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.credit import (
-    EPSILON,
-    Penalty,
-    after_normalisation,
-    before_normalisation,
-    check_choice,
-    check_discount,
-    context_ids,
-    discounted_returns,
-    grouping_metrics,
-    normalise,
-    on_distinct_steps,
-    state_groups,
-    varies,
-)
+from empg_gym.trainers.algorithms.checks import check_choice, check_discount
+from empg_gym.trainers.algorithms.credit import EPSILON, context_ids, discounted_returns, grouping_metrics, normalise, state_groups, varies
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
 from empg_gym.trainers.algorithms.grpo import episode_term
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, before_normalisation
 
 Weights = Literal["code", "paper"]
 Skip = Literal["group", "item"]
@@ -80,7 +69,7 @@ def hgpo(
         scale: whether to divide by the standard deviations.
         epsilon: added to the standard deviations and to the sum of weights.
         cross_steps: whether the statistics of the episode term count a trajectory once per step.
-        penalty: where the penalties of the steps go, see `credit`.
+        penalty: where the penalties of the steps go, see `penalties`.
     """
     if history < 0:
         raise ConfigError(f"history of hgpo must be at least 0, not {history}")

@@ -30,20 +30,10 @@ from torch import Tensor
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.checks import check_trajectory_penalty, require_finite_steps
-from empg_gym.trainers.algorithms.credit import (
-    Penalty,
-    after_normalisation,
-    check_choice,
-    check_discount,
-    discounted_returns,
-    group_means,
-    normalise,
-    on_distinct_steps,
-    penalised_rewards,
-    step_groups,
-    steps_to_go,
-)
+from empg_gym.trainers.algorithms.checks import check_choice, check_discount, require_finite_steps
+from empg_gym.trainers.algorithms.credit import discounted_returns, group_means, normalise, step_groups, steps_to_go
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, check_trajectory_penalty, penalised_rewards
 from empg_gym.trainers.algorithms.unique import unique_steps
 
 Normalisation = Literal["separate", "joint"]
@@ -67,7 +57,7 @@ def igpo(
         normalisation: "separate" for gains and outcomes on their own, "joint" for both as one set.
         basis: "log" for differences of log-probabilities, "prob" for those of probabilities.
         gamma: discount per step, from 0 to 1.
-        penalty: where the penalties of the steps go: "advantage" or "reward", see `credit`.
+        penalty: where the penalties of the steps go: "advantage" or "reward", see `penalties`.
 
     Raises:
         ConfigError: the batch has no gold log-probabilities, or an option is unknown or out of range.

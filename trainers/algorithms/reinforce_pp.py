@@ -25,16 +25,10 @@ from torch import Tensor
 
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.checks import check_trajectory_penalty
-from empg_gym.trainers.algorithms.credit import (
-    EPSILON,
-    Penalty,
-    after_normalisation,
-    check_choice,
-    normalise,
-    on_distinct_steps,
-    penalised_rewards,
-)
+from empg_gym.trainers.algorithms.checks import check_choice
+from empg_gym.trainers.algorithms.credit import EPSILON, normalise
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, check_trajectory_penalty, penalised_rewards
 
 Baseline = Literal["none", "group"]
 
@@ -50,7 +44,7 @@ def reinforce_pp(
         batch: the rollout batch.
         baseline: what is subtracted before the normalisation: "none" or the mean of the "group".
         epsilon: added to the standard deviation.
-        penalty: where the penalties of the steps go: "advantage" or "reward", see `credit`.
+        penalty: where the penalties of the steps go: "advantage" or "reward", see `penalties`.
 
     Raises:
         ConfigError: an unknown `baseline`, or another value of `penalty`.

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
-from empg_gym.trainers.algorithms.checks import check_trajectory_penalty
-from empg_gym.trainers.algorithms.credit import Penalty, after_normalisation, normalise, on_distinct_steps, penalised_rewards, visits
+from empg_gym.trainers.algorithms.credit import normalise, visits
+from empg_gym.trainers.algorithms.distinct import on_distinct_steps
+from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, check_trajectory_penalty, penalised_rewards
 
 
 @register_advantage("rloo")
@@ -26,7 +27,7 @@ def rloo(batch: RolloutSteps, *, penalty: Penalty = "advantage") -> Advantages:
 
     Args:
         batch: the rollout batch.
-        penalty: where the penalties of the steps go: "advantage" or "reward", see `credit`.
+        penalty: where the penalties of the steps go: "advantage" or "reward", see `penalties`.
 
     Raises:
         ConfigError: another value of `penalty`.

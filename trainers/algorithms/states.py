@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from empg_gym.errors import ConfigError
-from empg_gym.trainers.algorithms.credit import check_choice
+from empg_gym.trainers.algorithms.checks import check_choice
 
 How = Literal["exact", "similar"]
 

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from empg_gym.trainers.algorithms import RolloutSteps, get_advantage
-from empg_gym.trainers.algorithms.credit import PER_TRAJECTORY
+from empg_gym.trainers.algorithms.distinct import PER_TRAJECTORY
 
 quick = settings(deadline=None, max_examples=60)
 

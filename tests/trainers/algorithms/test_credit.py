@@ -12,16 +12,16 @@ from empg_gym.trainers.algorithms import get_advantage
 from empg_gym.trainers.algorithms.credit import (
     context_ids,
     discounted_returns,
-    distinct_steps,
     normalise,
     pair_ids,
     previous_steps,
     state_groups,
-    step_penalties,
     steps_to_go,
     success_rewards,
     visits,
 )
+from empg_gym.trainers.algorithms.distinct import distinct_steps
+from empg_gym.trainers.algorithms.penalties import step_penalties
 from tests.trainers.algorithms.batches import batch_x, batches, close, doubles, quick, returns_reference, rows, steps_of, z
 
 numbers = st.lists(st.tuples(st.floats(-100, 100, width=32), st.integers(0, 3)), min_size=1, max_size=20)
@@ -126,9 +126,12 @@ def test_a_batch_without_penalties_has_none():
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"rewards": doubles([1.0, float("nan"), 0.0])}, "the reward of trajectory 1 is nan; it must be a finite number"),
+        ({"rewards": doubles([1.0, float("nan"), 0.0])}, "the reward of trajectory 1 is nan; expected a finite number"),
         ({"step_rewards": doubles([0.0] * 7 + [float("inf"), 0.0])}, "the reward of step 1 of trajectory 2 is inf"),
-        ({"penalties": doubles([0.0] * 5 + [-0.1] + [0.0] * 3)}, "the penalty of step 2 of trajectory 1 is -0.1; .* at least 0"),
+        (
+            {"penalties": doubles([0.0] * 5 + [-0.1] + [0.0] * 3)},
+            "the penalty of step 2 of trajectory 1 is -0.1; .* at least 0",
+        ),
         ({"penalties": doubles([float("nan")] + [0.0] * 8)}, "the penalty of step 0 of trajectory 0 is nan"),
     ],
 )
