@@ -79,7 +79,7 @@ def aepo(
 def _z(batch: RolloutSteps, statistics: Statistics) -> Tensor:
     """Return [S] the standardised entropy of each step; 0 where it generated nothing."""
     kept = ~batch.entropies.isnan()
-    z = torch.zeros(len(kept), dtype=torch.float64)
+    z = torch.zeros_like(batch.entropies, dtype=torch.float64)
     if not kept.any():
         if len(kept):
             raise TrainingError(f"aepo needs the entropies of steps, and none of the {len(kept)} steps of this batch has one")

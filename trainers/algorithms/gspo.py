@@ -14,8 +14,8 @@ Decided here:
     - There is no dual clip unless `dual_clip` is given: with A < 0 and s = 4 the loss is 4 |A|, as released.
     - log s_t is bounded above at 10. A token beyond has no gradient.
 
-The paper's clip range for long single responses is the default. ARLArena uses 0.003 and 0.004 on ALFWorld, 0.03 and 0.04 on WebShop. Its
-aggregation is the mean over sequences of the mean over tokens (`rl.aggregation = "row-mean"`).
+The paper's clip range for long single responses is the default. ARLArena uses 0.003 and 0.004 on ALFWorld, 0.03 and 0.04 on WebShop. The
+method's aggregation is the mean over sequences of the mean over tokens (`rl.aggregation = "row-mean"`).
 """
 
 from __future__ import annotations

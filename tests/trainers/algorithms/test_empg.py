@@ -23,7 +23,7 @@ HAND = {
 
 @st.composite
 def batches(draw, min_steps=1):
-    """A batch of 1-5 trajectories of 1-6 steps each, one advantage a trajectory."""
+    """A batch of 1-5 trajectories of 1-6 steps, with one advantage per trajectory."""
     lengths = draw(st.lists(st.integers(min_steps, 6), min_size=1, max_size=5))
     number = st.floats(-3, 3, allow_nan=False, width=32)
     entropy = st.floats(0, 8, allow_nan=False, width=32)
@@ -240,6 +240,27 @@ def test_statistics_run_over_steps_not_trajectories():
         torch.tensor([1.0, 1.0, 1.0, -1.0]), torch.ones(4), torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 2, 0]), k=0.0, zeta=0.0
     )
     assert result.tolist() == [0.5, 0.5, 0.5, -1.5]
+
+
+# The released port in ARLArena (step-credit.md, section 9), whose defects are absent here. Its zeta is 0.05.
+
+PORT = [1.303972, 0.701994, -1.292289, -0.713677]
+
+
+def test_the_port_without_its_defects():
+    assert modulate(**HAND, zeta=0.05).tolist() == pytest.approx(PORT, abs=1e-6)
+
+
+def test_a_row_copied_as_padding_enters_no_statistic():
+    """The port counts it: 1.593119, 0.932453, -1.268460, -0.628556."""
+    copied = {name: value[[0, 1, 2, 3, 3]] for name, value in HAND.items()}
+    assert modulate(**copied, zeta=0.05).tolist() == pytest.approx([*PORT, PORT[-1]], abs=1e-6)
+
+
+def test_a_fully_masked_row_enters_no_statistic():
+    """In the port its entropy is 0, which becomes the minimum: 1.213333, 0.791190, 0, -0.549285."""
+    masked = dict(HAND, entropies=torch.tensor([0.2, 0.6, math.nan, 1.0], dtype=torch.float64))
+    assert modulate(**masked, zeta=0.05).tolist() == pytest.approx([0.912306, 0.284126, 0.0, -1.196433], abs=1e-6)
 
 
 def test_arguments_are_checked():

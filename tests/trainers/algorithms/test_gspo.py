@@ -81,6 +81,16 @@ def test_the_gradient_of_a_token_is_the_sequence_ratio_times_its_own_score():
     assert evaluate("gspo", tokens, clip_high=1.0)[1] == pytest.approx([-math.exp(0.2), 0.0, -2 * math.exp(0.2)])
 
 
+def test_micro_batches_of_whole_rows_add_up():
+    log_ratios, advantages, row = [0.1, 0.4, -0.3, 0.2, 0.0], [1.0, 1.0, -1.0, -1.0, 0.5], [0, 0, 1, 1, 2]
+    whole = evaluate("gspo", policy_tokens(log_ratios, advantages, row=row, weights=[0.2] * 5))[0]
+    parts = [
+        evaluate("gspo", policy_tokens(log_ratios[cut], advantages[cut], row=row[cut], weights=[0.2] * len(row[cut])))[0]
+        for cut in (slice(0, 2), slice(2, 5))
+    ]
+    assert sum(parts) == pytest.approx(whole, abs=1e-15)
+
+
 def test_no_dual_clip_unless_asked_for():
     tokens = policy_tokens([math.log(4.0)], [-1.0])
     assert evaluate("gspo", tokens)[:2] == (pytest.approx(4.0), [pytest.approx(4.0)])

@@ -39,7 +39,7 @@ def test_range_and_bound_by_shannon_entropy(size):
     assert expected_squared_score(uniform) == pytest.approx(1 - 1 / size)
 
 
-def test_it_is_no_function_of_shannon_entropy():
+def test_it_is_not_a_function_of_shannon_entropy():
     """Two policies of equal Shannon entropy whose score norms differ."""
     first = torch.tensor([0.7, 0.1, 0.1, 0.1], dtype=torch.float64)
     low, high = 0.34, 0.999
