@@ -1,6 +1,6 @@
-"""Where built things are kept: stores, indexes and generated worlds, each in a folder named by a hash of what it was built from.
+"""The cache folder: stores, indexes and generated worlds, each in a folder named by a hash of its inputs.
 
-Anything below this folder can be deleted at any time; it is built again when it is next needed.
+Everything in it can be deleted at any time: built files are rebuilt when needed, and `empg-gym data get` downloads data sets again.
 """
 
 from __future__ import annotations

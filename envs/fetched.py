@@ -1,4 +1,4 @@
-"""What `data="official"` stands for: the sets that `empg-gym data get` brought to this machine."""
+"""Resolve `data="official"`: the data sets that `empg-gym data get` downloaded to this machine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 
 def fetched(names: Iterable[str]) -> dict[str, Path]:
-    """Return the folders of those of the named sets that are here, in the order of the names.
+    """Return the folders of the named sets that are installed, in the order of the names.
 
     Raises:
-        TaskError: there is no official set of one of the names.
-        DataError: the record of what was fetched is damaged.
+        TaskError: a name is not the name of an official set.
+        DataError: the record of installed sets is damaged.
     """
-    # Here, so that an embedded world does not import an HTTP client.
+    # Imported lazily, so that an embedded world does not import an HTTP client.
     from empg_gym.data.registry import find_set
     from empg_gym.data.store import DataStore
 

@@ -1,6 +1,6 @@
-"""Official data sets: fetched by name, resumable, checksummed, from mirrors or from a file.
+"""Official data sets: downloaded by name, resumable and checksummed, from the publisher, a mirror or a local file.
 
-No environment needs them: each has a world of its own. `data=PATH` gives an environment what was fetched here.
+No environment needs them: each has an embedded world. `data=PATH` makes an environment use a downloaded set.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ __all__ = ["data_path"]
 
 
 def data_path(name: str) -> Path:
-    """Return the folder of an official set that is on this machine, as `data=` takes it.
+    """Return the folder of an installed official set, for the argument `data` of an environment.
 
     Raises:
-        TaskError: no set of that name.
-        DataError: it has not been fetched.
+        TaskError: the set is unknown.
+        DataError: the set is not installed.
     """
     from empg_gym.data.registry import find_set
     from empg_gym.data.store import DataStore
@@ -25,5 +25,5 @@ def data_path(name: str) -> Path:
     data_set = find_set(name)
     folder = DataStore().path(data_set)
     if folder is None:
-        raise DataError(f"{name} is not here; run: empg-gym data get {name}")
+        raise DataError(f"{name} is not installed; run: empg-gym data get {name}")
     return folder

@@ -1,14 +1,14 @@
-"""Where the sets lie and what is known of them.
+"""The store of installed data sets.
 
 Layout, below the data root (`data` in the cache folder):
-    <set>/                     the files as an environment reads them
-    .downloads/<set>/          unfinished downloads
-    lock.json                  what was fetched: checksum, size, address, how it was checked, and every unpacked file with its checksum
+    <set>/                     the unpacked files
+    .downloads/<set>/          incomplete downloads
+    lock.json                  for each download its checksum, size, address and kind of check, and every unpacked file with its checksum
 
 Rules:
-    - A set is there as a whole or not at all: files are put together in a folder beside it, which then takes its name.
-    - A checksum of the registry always decides. Where it has none, the first download is trusted, its checksum is written to `lock.json`,
-      and a later download that differs is refused, unless a new edition was asked for.
+    - A set is installed completely or not at all: its files are assembled in a temporary folder, which is then renamed.
+    - A checksum in the registry is authoritative. Without one, the first download is trusted and its checksum recorded in `lock.json`; a
+      later download that differs is refused, unless a new edition is requested.
 """
 
 from __future__ import annotations
@@ -32,25 +32,25 @@ from empg_gym.errors import DataError
 from empg_gym.runs.atomic_write import atomic_write
 
 Report = Callable[[str, int, int | None], None]
-"""Called with the file's name, the bytes that are there and the bytes that there will be."""
+"""Called with the file's name, the bytes present so far and the total bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check of a set found."""
+    """Result of verifying a set."""
 
     files: int
     problems: tuple[str, ...]
     first_use: tuple[str, ...]
-    """Files whose checksum is the one that came first, as no other is known."""
+    """Files checked only against the first download, since the registry has no checksum."""
 
 
 class DataStore:
-    """The official sets on this machine.
+    """The official data sets on this machine.
 
     Args:
-        root: data root; None takes `data` in the cache folder.
-        client: HTTP client of downloads, for tests.
+        root: data root; None = `data` in the cache folder.
+        client: HTTP client for downloads, for tests.
     """
 
     def __init__(self, root: Path | None = None, client: httpx.Client | None = None) -> None:
@@ -58,12 +58,12 @@ class DataStore:
         self._client = client
 
     def path(self, data_set: DataSet) -> Path | None:
-        """Return the folder of a set, None if it is not here."""
+        """Return the folder of a set, or None if it is not installed."""
         folder = set_folder(self.root, data_set)
         return folder if folder.is_dir() and data_set.name in self._lock() else None
 
     def fingerprint(self, data_set: DataSet) -> str | None:
-        """Return a short hash of the set's archives as they were fetched, None if it is not here."""
+        """Return a short hash of the set's downloaded files, or None if it is not installed."""
         entry = self._lock().get(data_set.name)
         if entry is None:
             return None
@@ -81,17 +81,18 @@ class DataStore:
         new_edition: bool = False,
         report: Report | None = None,
     ) -> Path:
-        """Bring a set here and return its folder.
+        """Install a set and return its folder.
 
         Args:
-            data_set: what to bring.
-            sources: files, or folders that hold them, to take instead of the network.
-            again: bring it even if it is here.
-            new_edition: likewise, and trust anew what has no checksum in the registry.
-            report: told how far each file is.
+            data_set: the set to install.
+            sources: local files, or folders that contain them, to use instead of the network.
+            again: install it even if it is already installed.
+            new_edition: like `again`, and also trust files without a checksum in the registry again.
+            report: callback for progress.
 
         Raises:
-            DataError: a file can't be fetched or is another than expected, the disk is too small, or another process is at it.
+            DataError: a file can't be downloaded or differs from the expected one, the disk is too small, or another process is installing
+                the set.
         """
         with self._alone(data_set):
             here = self.path(data_set)
@@ -117,14 +118,14 @@ class DataStore:
             return folder
 
     def verify(self, data_set: DataSet, report: Report | None = None) -> Checked:
-        """Compare every file of a set with what was fetched.
+        """Compare every file of a set with the recorded checksums.
 
         Raises:
-            DataError: the set is not here.
+            DataError: the set is not installed.
         """
         folder = self.path(data_set)
         if folder is None:
-            raise DataError(f"{data_set.name} is not here; run: empg-gym data get {data_set.name}")
+            raise DataError(f"{data_set.name} is not installed; run: empg-gym data get {data_set.name}")
         entry = self._lock()[data_set.name]
         problems = []
         for number, (name, record) in enumerate(sorted(entry["files"].items()), 1):
@@ -134,25 +135,25 @@ class DataStore:
             elif path.stat().st_size != record["size"]:
                 problems.append(f"{name} has {path.stat().st_size:,} bytes, expected {record['size']:,}")
             elif sha256(path) != record["sha256"]:
-                problems.append(f"{name} has other content than was fetched")
+                problems.append(f"{name} differs from the downloaded file")
             if report is not None:
                 report(data_set.name, number, len(entry["files"]))
         for file in data_set.files:
             fetched = entry["downloads"].get(file.name)
             if fetched is None:
-                problems.append(f"{file.name} belongs to the set now and was not fetched")
+                problems.append(f"{file.name} was added to the set and is not installed")
             elif file.sha256 is not None and fetched["sha256"] != file.sha256:
-                problems.append(f"{file.name} is another edition than this release expects")
+                problems.append(f"{file.name} is not the edition that this release expects")
         first = tuple(name for name, record in entry["downloads"].items() if record["checked"] == "first use")
         return Checked(len(entry["files"]), tuple(problems), first)
 
     def glance(self, data_set: DataSet) -> str | None:
-        """Return what is wrong with a set that is here by the sizes of its files alone, None if nothing is."""
+        """Return a problem of an installed set, judging by file sizes only, or None."""
         folder = set_folder(self.root, data_set)
         for name, record in self._lock()[data_set.name]["files"].items():
             path = folder / name
             if not path.is_file() or path.stat().st_size != record["size"]:
-                return f"{name} is missing or has another size than was fetched"
+                return f"{name} is missing or differs in size from the downloaded file"
         return None
 
     def _bring(
@@ -161,14 +162,14 @@ class DataStore:
         expected = file.sha256 or recorded
         trusted = recorded is not None and file.sha256 is None
         if_other = (
-            f"Expected is what the first download was; take another edition with: empg-gym data get {name} --new-edition" if trusted else ""
+            f"The first download is the expected edition; to accept another: empg-gym data get {name} --new-edition" if trusted else ""
         )
         if sources:
             given = _given(file, sources)
             digest = sha256(given)
             if expected is not None and digest != expected:
-                told = f"{given} is not the {file.name} that is expected: its SHA-256 is {digest}, expected {expected}"
-                raise DataError(f"{told}. {if_other}" if if_other else told)
+                problem = f"{given} is not the expected {file.name}: its SHA-256 is {digest}, expected {expected}"
+                raise DataError(f"{problem}. {if_other}" if if_other else problem)
             shutil.copyfile(given, parts / file.name)
             origin, size = "--from", given.stat().st_size
         else:
@@ -184,8 +185,8 @@ class DataStore:
         free = shutil.disk_usage(self.root).free
         if free < needed:
             raise DataError(
-                f"{data_set.name} needs about {needed / 1e9:.1f} GB in {self.root}, where {free / 1e9:.1f} GB are free; "
-                "make room, or set EMPG_GYM_CACHE to a folder on a larger disk"
+                f"{data_set.name} needs about {needed / 1e9:.1f} GB in {self.root}, but only {free / 1e9:.1f} GB are free; "
+                "free some space, or set EMPG_GYM_CACHE to a folder on a larger disk"
             )
 
     @contextlib.contextmanager
@@ -194,12 +195,12 @@ class DataStore:
         try:
             parts.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise DataError(f"{self.root} can't be written ({error.strerror}); set EMPG_GYM_CACHE to a folder of yours") from None
+            raise DataError(f"{self.root} is not writable ({error.strerror}); set EMPG_GYM_CACHE to a writable folder") from None
         with (parts / f"{data_set.name}.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise DataError(f"another process is fetching {data_set.name}; wait for it, or end it") from None
+                raise DataError(f"another process is downloading {data_set.name}; wait for it, or stop it") from None
             yield
 
     def _lock(self) -> dict[str, Any]:
@@ -209,12 +210,12 @@ class DataStore:
         try:
             value = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise DataError(f"{path} is damaged ({error}); delete it and fetch the sets again") from None
+            raise DataError(f"{path} is damaged ({error}); delete it and download the sets again") from None
         return dict(value)
 
     def _write(self, name: str, entry: dict[str, Any]) -> None:
         path = self.root / "lock.json"
-        # Two processes may bring different sets at once.
+        # Two processes may install different sets at once.
         with (self.root / ".downloads" / "lock.json.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             atomic_write(path, json.dumps({**self._lock(), name: entry}, indent=1))
@@ -226,7 +227,7 @@ def _given(file: DataFile, sources: Sequence[Path]) -> Path:
         if candidate.is_file() and (source.is_dir() or candidate.name == file.name):
             return candidate
     named = ", ".join(str(source) for source in sources)
-    raise DataError(f"{file.name} is not among what --from names ({named}); give a folder that holds it, or the file under that name")
+    raise DataError(f"--from ({named}) does not contain {file.name}; pass a folder that contains it, or a file with this name")
 
 
 def _place(path: Path, file: DataFile, built: Path) -> dict[str, dict[str, Any]]:

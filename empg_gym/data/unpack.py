@@ -1,10 +1,9 @@
-"""Unpacks archives of others safely.
+"""Unpack untrusted archives safely.
 
 Rules:
-    - Every entry stays inside the folder: absolute paths, `..`, drive letters and backslashes are refused; links and devices too.
-    - An archive that would unpack to more than `limit` bytes is refused before the disk is full; what the entries claim is not believed.
-    - Everything is unpacked into a fresh folder first; the set's folder gets it only as a whole.
-    - A `.gz` or `.xz` that holds a tar is unpacked as one (wiki-18 is published so under the name `.jsonl.gz`).
+    - Entries stay inside the folder: absolute paths, `..`, drive letters and backslashes are refused, and so are links and devices.
+    - An archive that unpacks to more than `limit` bytes is refused before the disk is full; the sizes that its entries claim are ignored.
+    - A `.gz` or `.xz` file that contains a tar is unpacked as a tar (wiki-18 is published this way as `.jsonl.gz`).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Any, Protocol
 from empg_gym.errors import DataError
 
 LIMIT = 64 << 30
-"""Bytes that one archive may unpack to."""
+"""Maximum unpacked size of an archive, in bytes."""
 _BLOCK = 1 << 20
 
 
@@ -31,16 +30,16 @@ class _Readable(Protocol):
 
 
 def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dict[str, dict[str, Any]]:
-    """Unpack `archive` into `folder` and return size and SHA-256 of each file, by its path there.
+    """Unpack `archive` into `folder` and return the size and SHA-256 of each file, by relative path.
 
     Args:
         archive: the file.
-        kind: "zip", "tar" (compressed or not), "gz" or "xz" (a single file, named without the ending).
-        folder: where to; made if missing. Files of the same name are replaced.
-        limit: bytes after which it is refused.
+        kind: "zip", "tar" (compressed or not), "gz" or "xz" (a single file, named without the suffix).
+        folder: target folder, created if missing. Files with the same names are replaced.
+        limit: maximum unpacked size, in bytes.
 
     Raises:
-        DataError: a damaged archive, an entry that would leave the folder, or too many bytes.
+        DataError: the archive is damaged or too large, or an entry would leave the folder.
     """
     written: dict[str, dict[str, Any]] = {}
     left = limit
@@ -54,14 +53,14 @@ def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dic
                     size += len(block)
                     left -= len(block)
                     if left < 0:
-                        raise DataError(f"{archive.name} unpacks to more than {limit:,} bytes: this is not the file that was expected")
+                        raise DataError(f"{archive.name} unpacks to more than {limit:,} bytes, so it is not the expected file")
                     digest.update(block)
                     out.write(block)
             written[target.relative_to(folder).as_posix()] = {"size": size, "sha256": digest.hexdigest()}
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError) as error:
-        raise DataError(f"{archive.name} is damaged and can't be unpacked ({error}); fetch it again") from None
+        raise DataError(f"{archive.name} is damaged and can't be unpacked ({error}); download it again") from None
     except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        raise DataError(f"{archive.name} names a file and a folder alike ({error.filename}); fetch it again") from None
+        raise DataError(f"{archive.name} has a file and a folder with the same name ({error.filename}); download it again") from None
     return written
 
 

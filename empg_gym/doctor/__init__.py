@@ -1,7 +1,7 @@
-"""`empg-gym doctor`: what is there, what is missing, and the command that brings it.
+"""`empg-gym doctor`: check an installation and print a fix for each problem.
 
-A finding is `ok`; or `missing`: something optional that is not there; or `broken`: something that does not work although it is needed, or
-although it is there. Every finding that is not `ok` names its fix. `required` findings that are broken fail the command.
+A finding is `ok`, `missing` (something optional is not installed) or `broken` (something required or installed does not work). Every
+finding that is not `ok` has a fix. The command fails if a `required` finding is broken.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ Status = Literal["ok", "missing", "broken"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's report."""
+    """A line of the report."""
 
     group: str
     name: str
     status: Status
     detail: str
-    """What was found, or what is wrong."""
+    """Description of the state or the problem."""
     fix: str = ""
-    """The command to run, or what to do; empty where all is well."""
+    """Command to run, or what to do; empty if `status` is ok."""
     required: bool = False
 
     def __post_init__(self) -> None:
         if self.status != "ok" and not self.fix:
-            raise ValueError(f"the finding {self.name!r} is {self.status} and names no fix")
+            raise ValueError(f"the finding {self.name!r} is {self.status} but has no fix")
 
 
 def examine() -> Iterator[Finding]:

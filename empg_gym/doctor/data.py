@@ -1,4 +1,4 @@
-"""Data: the worlds inside the package, the official sets on this machine, and the folders that variables name."""
+"""Check the embedded worlds, the installed official sets, and the folders in environment variables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from empg_gym.errors import EMPGGymError
 from empg_gym.registration import ENVIRONMENTS, make
 
 _VARIABLES = {"ALFWORLD_DATA": "alfworld-2.1.3"}
-"""Variables that name a data folder, with the set that would fill it."""
+"""Environment variables of data folders, with the set that belongs there."""
 
 
 def examine() -> Iterator[Finding]:
-    """Yield the findings on data."""
+    """Yield the findings about data."""
     for env_id in ENVIRONMENTS:
         yield world(env_id)
     yield from official()
@@ -23,14 +23,14 @@ def examine() -> Iterator[Finding]:
         folder = os.environ.get(variable)
         if folder and not Path(folder).is_dir():
             yield Finding(
-                "data", variable, "broken", f"names {folder}, which is no folder", f"unset {variable}, or: empg-gym data get {name}"
+                "data", variable, "broken", f"names {folder}, which is not a folder", f"unset {variable}, or: empg-gym data get {name}"
             )
         elif folder:
             yield Finding("data", variable, "ok", folder)
 
 
 def world(env_id: str) -> Finding:
-    """Start a task of an environment's own world."""
+    """Start an episode in an environment's embedded world."""
     name = env_id.removeprefix("EMPG/").partition("-v")[0]
     try:
         env = make(env_id)
@@ -39,14 +39,14 @@ def world(env_id: str) -> Finding:
             fingerprint = getattr(env.unwrapped, "fingerprint", "")
         finally:
             env.close()
-    except Exception as error:  # whatever breaks an environment is a finding
+    except Exception as error:  # any failure of an environment is a finding
         fix = str(error) if isinstance(error, EMPGGymError) else "pip install --force-reinstall empg-gym"
         return Finding("data", name, "broken", f"does not start: {type(error).__name__}: {error}", fix, required=True)
-    return Finding("data", name, "ok", f"its own world starts, fingerprint {fingerprint}", required=True)
+    return Finding("data", name, "ok", f"its embedded world starts, fingerprint {fingerprint}", required=True)
 
 
 def official() -> Iterator[Finding]:
-    """Yield a finding for each official set that is here, and one for the rest."""
+    """Yield a finding for each installed official set, and one for all others."""
     from empg_gym.data.registry import official_sets
     from empg_gym.data.store import DataStore
 
@@ -66,4 +66,5 @@ def official() -> Iterator[Finding]:
         yield Finding("data", "official sets", "broken", str(error), "empg-gym data list")
         return
     if absent:
-        yield Finding("data", "not here", "missing", f"{', '.join(absent)}; no environment needs them", f"empg-gym data get {absent[0]}")
+        detail = f"{', '.join(absent)}; optional: no environment needs them"
+        yield Finding("data", "not installed", "missing", detail, f"empg-gym data get {absent[0]}")

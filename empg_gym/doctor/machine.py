@@ -1,4 +1,4 @@
-"""The machine: Python, torch and the GPU, compiler, browser, ports, disk."""
+"""Check the machine: Python, torch and the GPU, compiler, browser, ports, disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from empg_gym.cache import cache_root
 from empg_gym.doctor import Finding
 
 OLDEST = (3, 11)
-"""As `pyproject.toml` says; who runs from a folder is not held to it by pip."""
+"""Minimum version, as in `pyproject.toml`; pip does not enforce it when the package runs from a folder."""
 _PORTS = {8000: "empg-gym serve retrieval, and vLLM", 6006: "tensorboard"}
 _TORCH = """
 import json, torch
@@ -38,7 +38,7 @@ def python() -> Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Yield the findings on the machine."""
+    """Yield the findings about the machine."""
     yield torch_and_gpu()
     yield compiler()
     yield from browser()
@@ -47,14 +47,14 @@ def examine() -> Iterator[Finding]:
 
 
 def torch_and_gpu() -> Finding:
-    """Check torch in a process of its own: a damaged installation may take the interpreter down."""
+    """Check torch in a separate process, since a damaged installation may crash the interpreter."""
     if find_spec("torch") is None:
         detail = "torch is not installed; only training and checkpoint agents need it"
         return Finding("torch", "torch", "missing", detail, "pip install 'empg-gym[train]'")
     run = _run([sys.executable, "-c", _TORCH], seconds=120)
     if run is None or run.returncode:
         told = "it did not answer within 120 s" if run is None else (run.stderr.strip().splitlines() or ["no message"])[-1]
-        return Finding("torch", "torch", "broken", f"torch is installed and can't be used: {told}", "pip install --force-reinstall torch")
+        return Finding("torch", "torch", "broken", f"torch is installed but can't be used: {told}", "pip install --force-reinstall torch")
     version, cuda, names, memory, bf16, mps = json.loads(run.stdout)
     if names:
         cards = ", ".join(f"{name} ({size / 2**30:.0f} GiB)" for name, size in zip(names, memory, strict=True))
@@ -63,30 +63,30 @@ def torch_and_gpu() -> Finding:
         built = "was built without CUDA" if cuda is None else f"was built for CUDA {cuda}, which the driver does not offer"
         fix = "pip install --force-reinstall torch --index-url https://download.pytorch.org/whl/cu126"
         return Finding("torch", "torch", "broken", f"there is an NVIDIA GPU, but torch {version} {built}", fix)
-    return Finding("torch", "torch", "ok", f"torch {version}, {'Apple GPU' if mps else 'no GPU: it runs on the processor'}")
+    return Finding("torch", "torch", "ok", f"torch {version}, {'Apple GPU' if mps else 'no GPU: runs on the CPU'}")
 
 
 def compiler() -> Finding:
-    """Check what the textworld extra builds with."""
+    """Check the build tools of the textworld extra."""
     found = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
     missing = [
         name for name, path in (("a C++ compiler", found), ("cmake", shutil.which("cmake")), ("make", shutil.which("make"))) if not path
     ]
     if not missing:
         return Finding("build", "compiler", "ok", f"{found}, {_first_line(['cmake', '--version'])}")
-    detail = f"{' and '.join(missing)} not found; only installing the extra textworld needs them"
+    detail = f"{' and '.join(missing)} not found; needed only to install the extra textworld"
     if find_spec("textworld") is not None:
-        return Finding("build", "compiler", "ok", f"{' and '.join(missing)} not found, and not needed: textworld is installed")
+        return Finding("build", "compiler", "ok", f"{' and '.join(missing)} not found, but not needed: textworld is installed")
     return Finding("build", "compiler", "missing", detail, _packages("g++ cmake make", "xcode-select --install && brew install cmake"))
 
 
 def browser() -> Iterator[Finding]:
-    """Check Chromium and its driver, and that they belong together."""
+    """Check Chromium and its driver, and that their versions match."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
     binary = next(filter(None, map(shutil.which, names)), None)
     driver = os.environ.get("SE_CHROMEDRIVER") or shutil.which("chromedriver")
     fix = _packages("chromium chromium-driver", "brew install --cask chromium chromedriver")
-    what = "only WebShop in a browser needs it"
+    what = "needed only for WebShop in a browser"
     if binary is None:
         yield Finding("browser", "chromium", "missing", f"not found; {what}", fix)
     else:
@@ -103,13 +103,13 @@ def browser() -> Iterator[Finding]:
         match.group(1) for text in (told, _first_line([binary, "--version"]) if binary else "") if (match := re.search(r"(\d+)\.", text))
     }
     if len(majors) > 1:
-        yield Finding("browser", "driver", "broken", f"{told} does not belong to the browser", fix)
+        yield Finding("browser", "driver", "broken", f"{told} does not match the browser", fix)
     else:
         yield Finding("browser", "driver", "ok", f"{told.partition(' (')[0]} ({driver})")
 
 
 def ports() -> Iterator[Finding]:
-    """Check that the loopback interface gives ports, and that the usual ones are free."""
+    """Check that ports can be opened on the loopback interface, and that the default ones are free."""
     try:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -117,7 +117,7 @@ def ports() -> Iterator[Finding]:
         detail = f"no port can be opened on 127.0.0.1 ({error.strerror}): WebShop's pages, servers and live reports can't run"
         yield Finding("ports", "loopback", "broken", detail, "ip link set lo up")
         return
-    yield Finding("ports", "loopback", "ok", "127.0.0.1 gives free ports")
+    yield Finding("ports", "loopback", "ok", "ports can be opened on 127.0.0.1")
     for port, used in _PORTS.items():
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -132,7 +132,7 @@ def ports() -> Iterator[Finding]:
 
 
 def cache() -> Finding:
-    """Check that the cache folder can be written, and how much room there is."""
+    """Check that the cache folder is writable, and report the free space."""
     folder = cache_root()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def cache() -> Finding:
         probe.unlink()
     except OSError as error:
         fix = "export EMPG_GYM_CACHE=$HOME/empg-gym-cache"
-        return Finding("disk", "cache", "broken", f"{folder} can't be written ({error.strerror})", fix, required=True)
+        return Finding("disk", "cache", "broken", f"{folder} is not writable ({error.strerror})", fix, required=True)
     return Finding("disk", "cache", "ok", f"{folder}, {shutil.disk_usage(folder).free / 1e9:.0f} GB free", required=True)
 
 

@@ -1,4 +1,4 @@
-"""Packages: those of the core, and those of each extra."""
+"""Check the packages of the core and of each extra."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from empg_gym.doctor import Finding, Status
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?\s*([^;]*?)\s*(?:;\s*(.*))?$")
 _EXTRA = re.compile(r"extra\s*==\s*['\"]([^'\"]+)['\"]")
-# Extras that are not here are for developers.
+# Extras that are not listed are for developers.
 _PURPOSES = {
     "train": "the bundled trainer and checkpoint agents",
     "textworld": "ALFWorld on the TextWorld engine",
     "browser": "WebShop in a browser",
     "serve": "the retrieval server",
-    "vllm": "a vLLM server, to be played through openai: agents",
+    "vllm": "a vLLM server for openai: agents",
     "spacy": "WebShop's original part-of-speech tagger",
     "search": "the bm25s and tantivy search backends",
     "parquet": "question files in parquet",
@@ -26,7 +26,7 @@ _PURPOSES = {
 
 
 class Requirement(NamedTuple):
-    """A package with the versions that are taken."""
+    """A package with its supported versions."""
 
     name: str
     specifier: str
@@ -35,7 +35,7 @@ class Requirement(NamedTuple):
 
 
 def requirements(lines: Sequence[str]) -> list[Requirement]:
-    """Read requirements in the form of a package's metadata; the package's references to its own extras are left out."""
+    """Parse requirements in the form of package metadata, without the package's references to its own extras."""
     found = []
     for line in lines:
         match = _REQUIREMENT.match(line.strip())
@@ -46,19 +46,26 @@ def requirements(lines: Sequence[str]) -> list[Requirement]:
     return found
 
 
-def problem(requirement: Requirement) -> str | None:
-    """Return what is wrong with a package, None if it is there in a version that is taken."""
+def installed(requirement: Requirement) -> str | None:
+    """Return the installed version of a package, or None."""
     try:
-        have = version(requirement.name)
+        return version(requirement.name)
     except PackageNotFoundError:
+        return None
+
+
+def problem(requirement: Requirement) -> str | None:
+    """Return the problem of a package, or None if a supported version is installed."""
+    have = installed(requirement)
+    if have is None:
         return f"{requirement.name} is not installed"
     if not satisfies(have, requirement.specifier):
-        return f"{requirement.name} is {have}, needed is {requirement.specifier}"
+        return f"{requirement.name} is {have}, but {requirement.specifier} is needed"
     return None
 
 
 def satisfies(have: str, specifier: str) -> bool:
-    """Whether a version fits a list of bounds such as ">=1.2,<2". Of versions only the numbers count."""
+    """Return whether a version satisfies bounds such as ">=1.2,<2", considering only its numbers."""
     for bound in filter(None, (part.strip() for part in specifier.split(","))):
         match = re.match(r"(>=|<=|==|!=|~=|<|>)\s*([0-9.]+)", bound)
         if match is None:
@@ -88,7 +95,7 @@ def examine(lines: Sequence[str] | None = None) -> Iterator[Finding]:
         try:
             lines = requires("empg-gym") or ()
         except PackageNotFoundError:
-            detail = "empg-gym runs from a folder and is not installed, so its packages can't be checked"
+            detail = "empg-gym runs from a folder without being installed, so its packages can't be checked"
             yield Finding("packages", "empg-gym", "broken", detail, "pip install -e .", required=True)
             return
     wanted = requirements(lines)
@@ -104,7 +111,7 @@ def _group(name: str, purpose: str, wanted: Sequence[Requirement], *, required: 
     if not problems:
         listed = ", ".join(f"{each.name} {version(each.name)}" for each in wanted)
         return Finding("packages", name, "ok", listed, required=required)
-    # A package of the wrong version is broken; one that is not there may be left away on purpose.
-    broken = required or any("needed is" in each for each in problems)
+    # A package of the wrong version is broken; a missing one may be omitted on purpose.
+    broken = required or any(problem(each) and installed(each) for each in wanted)
     status: Status = "broken" if broken else "missing"
     return Finding("packages", name, status, f"{'; '.join(problems)} (for {purpose})", f"pip install -U {target}", required=required)

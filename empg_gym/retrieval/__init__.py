@@ -1,7 +1,7 @@
-"""Full-text search that WebShop and Deep Search share: Lucene's analyzer and BM25 over memory-mapped files.
+"""Full-text search for WebShop and Deep Search: Lucene's analyzer and BM25 over memory-mapped files.
 
-From inside to outside: `analyzer` (text to terms) -> `bm25` (an index of texts by id) and `documents` (records by id) -> `corpus`
-(files of passages, built once) -> `backends` (one protocol for local, optional and remote search) -> `server` (Search-R1 over HTTP).
+Layers, lowest first: `analyzer` (text to terms) -> `bm25` (an index of texts by id) and `documents` (records by id) -> `corpus` (files of
+passages, built once) -> `backends` (one protocol for local, optional and remote search) -> `server` (Search-R1 over HTTP).
 """
 
 from __future__ import annotations

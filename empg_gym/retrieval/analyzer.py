@@ -1,10 +1,10 @@
-"""From text to index terms: Lucene's DefaultEnglishAnalyzer, as Anserini and pyserini use it.
+"""Convert text to index terms: Lucene's DefaultEnglishAnalyzer, as used by Anserini and pyserini.
 
 Rules, in this order:
-    1. tokens by UAX#29 (`unicode_words`); plain ASCII takes a short way with the same result;
-    2. a possessive `'s` at the end is cut (with U+0027, U+2019 or U+FF07);
+    1. tokens by UAX#29 (`unicode_words`); plain ASCII uses a faster path with the same result;
+    2. a possessive `'s` at the end is removed (with U+0027, U+2019 or U+FF07);
     3. lower case, character by character;
-    4. Lucene's 33 English stop words are dropped;
+    4. Lucene's 33 English stop words are removed;
     5. Porter's stemmer (`porter`).
 """
 
@@ -17,7 +17,7 @@ from empg_gym.retrieval.porter import stem
 from empg_gym.retrieval.unicode_words import MAX_TOKEN, words
 
 VERSION = "lucene-english-1"
-"""Changes whenever any text would give other terms."""
+"""Raised whenever the terms of any text change."""
 
 STOP_WORDS = frozenset(
     (
@@ -33,7 +33,7 @@ _not_ascii = re.compile(r"[^ \t\n\r]*[^\x00-\x7f][^ \t\n\r]*")
 
 
 def tokens(text: str) -> list[str]:
-    """Return the tokens of `text` as written, before any filter but lower case in plain ASCII parts."""
+    """Return the unfiltered tokens of `text`; plain ASCII parts are in lower case."""
     if text.isascii():
         return _ascii_tokens(text.lower())
     found: list[str] = []
@@ -48,7 +48,7 @@ def tokens(text: str) -> list[str]:
 
 
 def term(token: str) -> str:
-    """Return the index term of one token, or "" where it is a stop word or only underscores."""
+    """Return the index term of a token, or "" if it is a stop word or only underscores."""
     if token[-2:-1] in ("'", "’", "＇") and token[-1] in "sS":
         token = token[:-2]
     if not token.isascii():
@@ -83,7 +83,7 @@ def _unicode_tokens(text: str) -> tuple[str, ...]:
 
 
 def _ascii_pieces(token: str) -> list[str]:
-    """Cut a long token as a reader does that sees at most `MAX_TOKEN` characters at a time."""
+    """Split a long token like a reader with a window of `MAX_TOKEN` characters."""
     found: list[str] = []
     start = 0
     while start < len(token):

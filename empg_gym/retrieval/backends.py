@@ -1,10 +1,10 @@
-"""The protocol of everything that can be searched, and the local index behind it.
+"""The protocols of search and visit, and their local implementation.
 
 Rules:
-    - `search` answers every query with a list of its own, best passage first; no match is an empty list.
-    - What goes wrong outside this program (a server, a network) raises `SearchFailed` or `VisitFailed`, whose text may be shown to
-      an agent: no keys, no file paths. An environment turns it into an observation.
-    - Retrievers can be pickled and used from several threads.
+    - `search` returns one list per query, best passage first; the list is empty if nothing matches.
+    - Failures outside the process (a server, the network) raise `SearchFailed` or `VisitFailed`. Environments show their text to the
+      agent as an observation, so it must not contain keys or file paths.
+    - Retrievers are picklable and thread-safe.
 """
 
 from __future__ import annotations
@@ -20,40 +20,40 @@ __all__ = ["LocalRetriever", "Page", "Passage", "Retriever", "SearchFailed", "Vi
 
 
 class SearchFailed(EnvironmentFailure):
-    """A search could not be carried out; the text may be shown to an agent."""
+    """A search failed; the text may be shown to an agent."""
 
 
 class VisitFailed(EnvironmentFailure):
-    """A page could not be read or must not be; the text may be shown to an agent."""
+    """A page could not be read or is forbidden; the text may be shown to an agent."""
 
 
 class Retriever(Protocol):
-    """Anything that finds passages."""
+    """An object that finds passages."""
 
     def search(self, queries: list[str], k: int) -> list[list[Passage]]:
-        """Return at most `k` passages a query, best first, one list a query.
+        """Return one list per query with at most `k` passages, best first.
 
         Raises:
-            SearchFailed: the search could not be carried out.
+            SearchFailed: the search failed.
         """
         ...
 
 
 class Visitor(Protocol):
-    """Anything that opens pages."""
+    """An object that opens pages."""
 
     def visit(self, url: str) -> Page:
         """Return the page at `url`.
 
         Raises:
-            VisitFailed: there is no such page, or it can't or must not be read.
+            VisitFailed: the page does not exist, can't be read, or is forbidden.
         """
         ...
 
 
 @dataclass(frozen=True)
 class LocalRetriever:
-    """BM25 over a local corpus, and its pages by address: closed-world search and visit."""
+    """BM25 search and page visits over a local corpus."""
 
     corpus: Corpus
 
@@ -83,12 +83,12 @@ _LOCAL: dict[str, Callable[[Corpus], Retriever]] = {"bm25": LocalRetriever, "bm2
 
 
 def local_retriever(name: str, corpus: Corpus) -> Retriever:
-    """Return the engine `name` over `corpus`: "bm25" (built in), "bm25s" or "tantivy" (optional packages).
+    """Return the search engine `name` over `corpus`: "bm25" (built in), "bm25s" or "tantivy" (optional packages).
 
     Raises:
-        ConfigError: there is no such engine.
+        ConfigError: the engine is unknown.
         MissingDependencyError: its package is not installed.
     """
     if name not in _LOCAL:
-        raise ConfigError(f"there is no local search engine {name!r}; {nearest(name, _LOCAL)}")
+        raise ConfigError(f"unknown local search engine {name!r}; {nearest(name, _LOCAL)}")
     return _LOCAL[name](corpus)

@@ -1,11 +1,11 @@
-"""A BM25 index with the scores and the order of Lucene, in memory-mapped files that all processes share.
+"""A BM25 index with Lucene's scores and order, in memory-mapped files shared by all processes.
 
 Rules:
-    - Analysis by `analyzer`, scores by `similarity` (float32, quantised lengths), equal scores by id as a string, ascending.
-    - A repeated query term counts as often as it is repeated; terms that the index does not have count nothing.
-    - An index never changes; it is built whole (`build`) or not at all and may be opened by any number of processes.
+    - Text is analysed by `analyzer` and scored by `similarity` (float32, quantised lengths); ties are ordered by id as a string, ascending.
+    - A repeated query term is weighted by its number of occurrences; unknown terms are ignored.
+    - An index is immutable; it is built completely (`build`) or not at all, and any number of processes may open it.
 
-Source of the semantics: Lucene 8/9 as configured by Anserini and pyserini (k1 0.9, b 0.4).
+Source: Lucene 8/9 as configured by Anserini and pyserini (k1 0.9, b 0.4).
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from empg_gym.retrieval.topk import RANGE, Postings, best
 
 
 class Hit(NamedTuple):
-    """One passage found."""
+    """A passage that matches a query."""
 
     ordinal: int
-    """Place of the passage among the documents that the index was built from, from 0."""
+    """Position of the passage among the indexed documents, from 0."""
     id: str
     score: float
 
 
 class BM25Index:
-    """An opened index; get one from `build` or `open`. Safe to use from several threads, cheap to pickle (it is opened again).
+    """An opened index, created by `build` or `open`. Thread-safe and cheap to pickle (unpickling opens it again).
 
     Args:
-        folder: a folder that `build` made.
+        folder: a folder written by `build`.
 
     Raises:
-        DataError: the folder is no index, damaged, or of another version.
+        DataError: the folder is not an index, is damaged, or has another version.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         meta = _read_meta(self.folder)
         self.fingerprint: str = meta["fingerprint"]
-        """Short hash of documents, k1, b and analyzer: equal fingerprints give equal results."""
+        """Short hash of documents, k1, b and analyzer; equal fingerprints imply equal results."""
         self._filled: int = meta["filled"]
         self._terms = StringTable(self.folder, "terms", ordered=True)
         self._number = lru_cache(maxsize=1 << 14)(self._terms.find)
-        """Number of a term, or -1; kept for the terms of recent queries, since a search in the vocabulary costs 20 µs."""
+        """Number of a term, or -1; cached for recent terms, since a search in the vocabulary takes 20 µs."""
         self._ids = StringTable(self.folder, "ids")
         self._starts = cast("NDArray[np.int64]", load_array(self.folder, "starts"))
         self._passages = cast("NDArray[np.int32]", load_array(self.folder, "passages"))
@@ -81,17 +81,17 @@ class BM25Index:
         """Index `documents` into `folder` and open it.
 
         Args:
-            documents: pairs of id and text, read once and in order; ids differ.
-            folder: must not exist. If another process makes it while this one waits for its turn, that index is opened.
+            documents: pairs of id and text, read once and in order; ids are unique.
+            folder: must not exist. If another process creates it while this one waits for the lock, that index is opened.
             k1: saturation of the term frequency, above 0.
-            b: share of the length normalisation, 0 to 1.
-            processes: processes for the analysis; None = as many as is sensible here. The result is the same for any number.
-            progress: called now and then with the number of documents analysed.
+            b: weight of the length normalisation, 0 to 1.
+            processes: number of processes for the analysis; None = chosen automatically. It doesn't affect the result.
+            progress: called from time to time with the number of documents analysed.
 
         Raises:
             OutputExistsError: `folder` exists.
             ConfigError: k1 or b out of range.
-            DataError: two documents have the same id, or the folder can't be written.
+            DataError: two documents have the same id, or the folder is not writable.
         """
         folder = Path(folder)
         if not (k1 > 0 and 0 <= b <= 1):
@@ -108,7 +108,7 @@ class BM25Index:
 
     @classmethod
     def open(cls, folder: Path) -> BM25Index:
-        """Open the index in `folder`; costs milliseconds at any size."""
+        """Open the index in `folder`; takes milliseconds at any size."""
         return cls(folder)
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class BM25Index:
         return BM25Index, (self.folder,)
 
     def search(self, query: str, k: int) -> list[Hit]:
-        """Return the at most `k` best passages that share a term with `query`, best first.
+        """Return at most `k` passages that share a term with `query`, best first.
 
         Raises:
             ConfigError: k is below 1.
@@ -126,12 +126,12 @@ class BM25Index:
         return self.search_terms(analyzer.analyze(query), k)
 
     def search_terms(self, terms: list[str], k: int) -> list[Hit]:
-        """As `search`, for a query that has been analysed already."""
+        """Search for a query that is already analysed; see `search`."""
         ordinals, scores = self._best(terms, k)
         return [Hit(ordinal, self.id(ordinal), score) for ordinal, score in zip(ordinals, scores, strict=True)]
 
     def ordinals(self, query: str, k: int) -> list[int]:
-        """As `search`, without ids and scores: the table of ids is not read."""
+        """Return only the ordinals of the results of `search`, without reading the table of ids."""
         return self._best(analyzer.analyze(query), k)[0]
 
     def _best(self, terms: list[str], k: int) -> tuple[list[int], list[float]]:
@@ -177,9 +177,9 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         meta = json.loads(path.read_text())
         kept = (meta["format"], meta["analyzer"])
     except FileNotFoundError:
-        raise DataError(f"{folder} holds no search index (no meta.json); build one with BM25Index.build") from None
+        raise DataError(f"{folder} is not a search index (no meta.json); build one with BM25Index.build") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}); remove the folder and build the index again") from error
     if kept != (FORMAT, analyzer.VERSION):
-        raise DataError(f"the index in {folder} was made by another version ({kept}); remove the folder and build it again")
+        raise DataError(f"the index in {folder} was built by another version ({kept}); remove the folder and build it again")
     return cast("dict[str, Any]", meta)

@@ -1,8 +1,8 @@
-"""Optional search by bm25s: Lucene's formula with exact instead of quantised lengths.
+"""Optional search with bm25s: Lucene's formula with exact instead of quantised lengths.
 
 Rules:
-    - Fed with the terms of our analyzer, k1 0.9 and b 0.4; a repeated query term counts as often as it is repeated.
-    - Passages without any term of the query are never returned; equal scores are ordered by id among the passages returned.
+    - Uses the terms of our analyzer, k1 0.9 and b 0.4; a repeated query term is weighted by its number of occurrences.
+    - Only passages that share a term with the query are returned; ties among them are ordered by id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from empg_gym.retrieval.folders import build_once
 
 
 class Bm25sRetriever:
-    """Searches `corpus` with bm25s; its index is built once, beside the corpus's own.
+    """Search of `corpus` with bm25s; its index is built once, in the corpus's folder.
 
     Raises:
         MissingDependencyError: bm25s is not installed.

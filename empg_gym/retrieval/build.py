@@ -1,6 +1,6 @@
-"""Writing a BM25 index: two passes, memory bounded by the vocabulary and the ids.
+"""Write a BM25 index in two passes, with memory bounded by the vocabulary and the ids.
 
-Files of an index (arrays are NumPy's, mapped into memory by every reader):
+Files of an index (NumPy arrays, memory-mapped by every reader):
     meta.json              format, analyzer, k1, b, counts, fingerprint
     terms.*                the vocabulary in the order of its bytes (`strings`)
     ids.*                  ids of the passages in the order given, and their order by bytes
@@ -11,8 +11,8 @@ Files of an index (arrays are NumPy's, mapped into memory by every reader):
     peaks (T,)             highest saturation of each term
     ranks (N,)             place of each passage in the order of ids
 
-Pass 1 analyses batches (`invert`), numbers the terms and appends the postings to a run file; pass 2 puts each batch's postings at
-their places. The files depend on nothing but the documents, k1 and b.
+Pass 1 analyses batches (`invert`), numbers the terms and appends the postings to a temporary file; pass 2 writes each batch's postings to
+their final positions. The files depend only on the documents, k1 and b.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from empg_gym.retrieval.similarity import inverse_norms, length_codes
 from empg_gym.retrieval.strings import write_order, write_strings
 
 FORMAT = 1
-"""Version of the files."""
+"""Version of the file format."""
 
 _BATCH_TEXTS = 2000
 _BATCH_CHARACTERS = 4_000_000
@@ -67,7 +67,7 @@ class _Builder:
             yield texts
 
     def collect(self, batches: Iterator[Batch], progress: Callable[[int], None] | None) -> None:
-        """Pass 1: append each batch to the run file, with the index's term numbers."""
+        """Pass 1: append each batch to the temporary file, with the index's term numbers."""
         done = 0
         with self.run.open("wb") as run:
             for batch in batches:
@@ -85,7 +85,7 @@ class _Builder:
                     progress(done)
 
     def write(self) -> dict[str, Any]:
-        """Pass 2: the files of the index; returns what `meta.json` holds."""
+        """Pass 2: write the files of the index; return the content of `meta.json`."""
         lengths = np.concatenate([np.zeros(0, dtype=np.int64), *self.lengths])
         filled = int(np.count_nonzero(lengths))
         total = int(lengths.sum())

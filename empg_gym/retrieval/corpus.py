@@ -1,13 +1,13 @@
-"""A file of passages, built once into a record store, an index and a table of addresses.
+"""A corpus: a file of passages, built once into a record store, an index and a table of addresses.
 
 Accepted lines (JSON objects; plain or gzip, `.gz`):
-    {"id": "0", "contents": "\"Title\"\ntext"}                     wiki-18, as Search-R1 and FlashRAG use it
-    {"id": "0", "title": "Title", "text": "text", "url": "…"}      title and url may be absent
-Further members are kept and served, never indexed.
+    {"id": "0", "contents": "\"Title\"\ntext"}                     wiki-18, as in Search-R1 and FlashRAG
+    {"id": "0", "title": "Title", "text": "text", "url": "…"}      title and url are optional
+Other members are kept and served, but not indexed.
 
 Rules:
-    - What is indexed is `contents`, or else the title in quotes, a new line and the text: the same string for both forms.
-    - A corpus is cached under a hash of the file's bytes; the hash is remembered by path, size and time of change.
+    - The indexed text is `contents`, or the title in quotes, a new line and the text: the same string for both forms.
+    - A corpus is cached under a hash of the file's bytes; the hash is cached by path, size and modification time.
     - `page(url)` joins the passages that share an address, in the order of the file.
 """
 
@@ -34,7 +34,7 @@ from empg_gym.runs.atomic_write import atomic_write
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of text that was found.
+    """A piece of text in a corpus or a search result.
 
     Example: Passage(id="7", title="Alû", text="Alû is a demon …", url="https://…", score=12.5)
     """
@@ -44,7 +44,7 @@ class Passage:
     text: str
     url: str = ""
     score: float | None = None
-    """As the engine gave it; None where it gives none. Not comparable between engines."""
+    """Score from the engine, or None if it doesn't provide scores. Not comparable between engines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class Page:
 
 
 class Corpus:
-    """An opened corpus; get one from `open_corpus` or `build_corpus`. Cheap to pickle (it is opened again).
+    """An opened corpus, created by `open_corpus` or `build_corpus`. Cheap to pickle (unpickling opens it again).
 
     Args:
-        folder: a folder that `build_corpus` made.
+        folder: a folder written by `build_corpus`.
 
     Raises:
-        DataError: the folder is no corpus, or damaged.
+        DataError: the folder is not a corpus, or is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,11 +80,11 @@ class Corpus:
 
     @property
     def fingerprint(self) -> str:
-        """Short hash of the passages and of how they are indexed."""
+        """Short hash of the passages and the index settings."""
         return hashlib.sha256(f"{self.index.fingerprint} {self.records.fingerprint}".encode()).hexdigest()[:16]
 
     def passage(self, ordinal: int, score: float | None = None) -> Passage:
-        """Return the passage at `ordinal`, with `score` if it was found by one.
+        """Return the passage at `ordinal`, with the given score.
 
         Raises:
             IndexError: there is no such passage.
@@ -97,7 +97,7 @@ class Corpus:
         return None if ordinal is None else self.passage(ordinal)
 
     def page(self, url: str) -> Page | None:
-        """Return all passages of the address `url` as one page, or None."""
+        """Return all passages with the address `url` as one page, or None."""
         parts = [self.passage(ordinal) for ordinal in self._urls.find_all(url.encode("utf-8", "surrogatepass"))] if url else []
         if not parts:
             return None
@@ -105,7 +105,7 @@ class Corpus:
 
 
 def passage_of(record: dict[str, Any], score: float | None = None) -> Passage:
-    """Read a passage out of a record of either form; members that are absent become empty."""
+    """Return the passage in a record of either form; absent members become empty."""
     contents = str(record.get("contents") or "")
     first, _, rest = contents.partition("\n")
     title = record.get("title")
@@ -120,17 +120,17 @@ def passage_of(record: dict[str, Any], score: float | None = None) -> Passage:
 
 
 def contents_of(record: dict[str, Any]) -> str:
-    """Return the text of a record that is indexed and that Search-R1 clients read: title in quotes, new line, text."""
+    """Return the text of a record that is indexed and shown to Search-R1 clients: title in quotes, new line, text."""
     if record.get("contents") is not None:
         return str(record["contents"])
     return f'"{record.get("title") or ""}"\n{record.get("text") or ""}'
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the records of a corpus file as they stand, each checked.
+    """Yield the lines of a corpus file unchanged, after checking each.
 
     Raises:
-        DataError: the file can't be read, or a line is no passage; the text names the line.
+        DataError: the file can't be read, or a line is not a passage; the message names the line.
     """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle:
@@ -146,9 +146,9 @@ def _check(line: bytes, path: Path, number: int) -> None:
     try:
         record = json.loads(line)
     except ValueError as error:
-        raise DataError(f"{path}, line {number}: no JSON ({error}); expected one passage a line") from None
+        raise DataError(f"{path}, line {number}: not JSON ({error}); expected one passage per line") from None
     if not isinstance(record, dict) or not isinstance(record.get("id"), str | int):
-        raise DataError(f"{path}, line {number}: a passage is a JSON object with an id; got {line[:80]!r}")
+        raise DataError(f"{path}, line {number}: a passage must be a JSON object with an id; got {line[:80]!r}")
     if record.get("contents") is None and record.get("text") is None:
         raise DataError(f"{path}, line {number}: a passage needs `contents` (wiki-18) or `text`; got the members {sorted(record)}")
 
@@ -161,7 +161,7 @@ def build_corpus(
     b: float = 0.4,
     progress: Callable[[int], None] | None = None,
 ) -> Corpus:
-    """Build the passages that `lines()` yields (called twice, JSON lines as above) into `folder`, unless it exists, and open it.
+    """Build a corpus from the JSON lines that `lines()` yields (called twice) into `folder`, unless it exists, and open it.
 
     Raises:
         DataError: a record is damaged or an id occurs twice.
@@ -191,18 +191,18 @@ def open_corpus(
 
     Args:
         path: JSON lines, see the module docstring.
-        cache: folder for built corpora; None = `corpora` in the cache of EMPG Gym.
+        cache: folder for built corpora; None = `corpora` in EMPG Gym's cache folder.
         k1: BM25's saturation of the term frequency.
         b: BM25's length normalisation.
-        progress: called now and then while the index is built, with the number of passages done.
+        progress: called from time to time while the index is built, with the number of passages done.
 
     Raises:
-        DataError: the file is missing or damaged; the text names the line.
+        DataError: the file is missing or damaged; the message names the line.
     """
     source = Path(path)
     root = cache if cache is not None else cache_root() / "corpora"
     if not source.is_file():
-        raise DataError(f"there is no corpus file {source}; expected JSON lines with id, and contents or title and text")
+        raise DataError(f"the corpus file {source} does not exist; expected JSON lines with id, and contents or title and text")
     key = hashlib.sha256(f"{_content_hash(source, root)} {analyzer.VERSION} {k1!r} {b!r}".encode()).hexdigest()[:24]
     return build_corpus(partial(read_lines, source), root / key, k1=k1, b=b, progress=progress)
 
@@ -224,5 +224,5 @@ def _content_hash(path: Path, root: Path) -> str:
         memo.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(memo, json.dumps({"state": state, "sha256": digest}))
     except OSError as error:
-        raise DataError(f"can't write to the cache {root}: {error.strerror}; set EMPG_GYM_CACHE to a folder that is writable") from error
+        raise DataError(f"can't write to the cache {root}: {error.strerror}; set EMPG_GYM_CACHE to a writable folder") from error
     return digest

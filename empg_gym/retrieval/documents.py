@@ -1,9 +1,9 @@
-"""A store of JSON records in memory-mapped files: by ordinal at once, by id in a binary search.
+"""A store of JSON records in memory-mapped files, with direct access by ordinal and binary search by id.
 
 Rules:
-    - A record is one JSON object on one line, kept byte for byte as it came.
-    - Its id is the text of the member `key`; numbers are ids as well. Ids differ.
-    - A store never changes and any number of processes share its pages.
+    - A record is one JSON object on one line, stored byte for byte.
+    - Its id is the member `key`, a string or an integer. Ids are unique.
+    - A store is immutable, and any number of processes share its pages.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from empg_gym.retrieval.strings import StringTable, StringWriter, write_order
 
 
 class DocumentStore:
-    """An opened store; get one from `build` or `open`. Safe to use from several threads, cheap to pickle (it is opened again).
+    """An opened store, created by `build` or `open`. Thread-safe and cheap to pickle (unpickling opens it again).
 
     Args:
-        folder: a folder that `build` made.
+        folder: a folder written by `build`.
 
     Raises:
-        DataError: the folder is no store, or damaged.
+        DataError: the folder is not a store, or is damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         try:
             self.fingerprint = str(json.loads((self.folder / "store.json").read_text())["fingerprint"])
-            """Short hash of all records and their order."""
+            """Short hash of the records in their order."""
         except FileNotFoundError:
-            raise DataError(f"{folder} holds no document store (no store.json); build one with DocumentStore.build") from None
+            raise DataError(f"{folder} is not a document store (no store.json); build one with DocumentStore.build") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.folder / 'store.json'} is damaged ({error}); remove the folder and build it again") from error
         self._records = StringTable(self.folder, "records")
@@ -46,13 +46,13 @@ class DocumentStore:
         """Write `records` into `folder` and open it.
 
         Args:
-            records: JSON objects, one a line; blank lines are passed over.
-            folder: must not exist. If another process makes it while this one waits for its turn, that store is opened.
-            key: name of the member that is the id.
+            records: JSON objects, one per line; blank lines are skipped.
+            folder: must not exist. If another process creates it while this one waits for the lock, that store is opened.
+            key: name of the member with the id.
 
         Raises:
             OutputExistsError: `folder` exists.
-            DataError: a record is no JSON object, has no id, or has the id of another one; the text names its number.
+            DataError: a record is not a JSON object, lacks an id, or repeats an id; the message names its number.
         """
         folder = Path(folder)
         if folder.exists():
@@ -62,7 +62,7 @@ class DocumentStore:
 
     @classmethod
     def open(cls, folder: Path) -> DocumentStore:
-        """Open the store in `folder`; costs milliseconds at any size."""
+        """Open the store in `folder`; takes milliseconds at any size."""
         return cls(folder)
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class DocumentStore:
         return DocumentStore, (self.folder,)
 
     def raw(self, ordinal: int) -> bytes:
-        """Return the record as it came, without the line's end.
+        """Return the bytes of a record, without the line ending.
 
         Raises:
             IndexError: there is no such record.
@@ -125,8 +125,8 @@ def _id_of(raw: bytes, key: str, number: int) -> str:
     try:
         record = json.loads(raw)
     except ValueError as error:
-        raise DataError(f"record {number} is no JSON ({error}): {raw[:80]!r}") from None
+        raise DataError(f"record {number} is not JSON ({error}): {raw[:80]!r}") from None
     name = record.get(key) if isinstance(record, dict) else None
     if isinstance(name, bool) or not isinstance(name, str | int):
-        raise DataError(f"record {number} needs the member {key!r}, a text or a whole number: {raw[:80]!r}")
+        raise DataError(f"record {number} needs the member {key!r}, a string or an integer: {raw[:80]!r}")
     return str(name)

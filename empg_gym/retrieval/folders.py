@@ -1,9 +1,9 @@
-"""Folders that appear whole or not at all, also when several processes build the same one.
+"""Build folders atomically, even if several processes build the same one.
 
 Rules:
-    - A folder is written under a temporary name beside its final one and renamed when it is complete; a builder that dies leaves
-      only the temporary name, which the next builder removes.
-    - Builders of one folder wait for each other on a lock file beside it; the first builds, the others find the folder.
+    - A folder is written under a temporary name next to its final one and renamed once complete; a builder that dies leaves only the
+      temporary folder, which the next builder removes.
+    - Builders of the same folder wait for each other on a lock file next to it; the first one builds, the others find the folder.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from empg_gym.errors import DataError
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock between processes on the file `path`, which is created if need be.
+    """Hold an exclusive inter-process lock on the file `path`, which is created if necessary.
 
     Raises:
-        DataError: the folder can't be written.
+        DataError: the folder is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("w")
     except OSError as error:
-        raise DataError(f"can't write to {path.parent}: {error.strerror}; choose a folder that is writable") from error
+        raise DataError(f"can't write to {path.parent}: {error.strerror}; choose a writable folder") from error
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
-    """Make `folder` by `build(temporary folder)` unless it exists by the time the lock is held.
+    """Create `folder` with `build(temporary folder)`, unless it exists once the lock is held.
 
     Returns:
         Whether this call built it.

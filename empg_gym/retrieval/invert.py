@@ -1,7 +1,7 @@
-"""From batches of texts to postings, in this process or in several.
+"""Convert batches of texts to postings, in this process or in several.
 
-A batch is analysed apart from all others, with term numbers of its own; whoever collects the batches maps these to the index's.
-The result does not depend on the number of processes.
+Each batch is analysed independently, with its own term numbers; the index builder maps these to the index's term numbers. The result does
+not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from empg_gym.retrieval.analyzer import analyze
 
 PARALLEL_FROM = 20_000
-"""Texts from which on further processes pay for their start."""
+"""Number of texts from which additional processes are worth their start-up time."""
 
 
 class Batch(NamedTuple):
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 
 
 class _Numbers(dict[str, int]):
-    """Numbers strings in the order in which they are first asked for."""
+    """Number strings in the order of their first look-up."""
 
     def __missing__(self, key: str) -> int:
         self[key] = number = len(self)
@@ -68,7 +68,7 @@ def invert(texts: list[str]) -> Batch:
 
 
 def sensible_processes() -> int:
-    """Processes that may be started here: one a core up to eight, or 1 where forking is unsafe (other threads run) or unknown."""
+    """Return how many processes to start: one per core, at most eight; 1 if forking is unsafe (other threads run) or unavailable."""
     if "fork" not in multiprocessing.get_all_start_methods() or threading.active_count() > 1:
         return 1
     if multiprocessing.current_process().daemon:
@@ -78,11 +78,11 @@ def sensible_processes() -> int:
 
 
 def inverted(batches: Iterable[list[str]], processes: int) -> Iterator[Batch]:
-    """Yield the postings of each batch in order; no more than a few batches are held at a time.
+    """Yield the postings of each batch in order, holding only a few batches at a time.
 
     Args:
         batches: lists of texts.
-        processes: processes for the analysis; the first `PARALLEL_FROM` texts are always analysed here.
+        processes: number of processes for the analysis; the first `PARALLEL_FROM` texts are always analysed in this process.
     """
     source = iter(batches)
     done = 0

@@ -1,13 +1,13 @@
-"""Porter's stemmer (1980) with its author's later changes, as Lucene's PorterStemFilter has it.
+"""Porter's stemmer (1980) with its author's later changes, as in Lucene's PorterStemFilter.
 
 Vocabulary:
     shape      a word with every vowel written `v` and every consonant `c`; `y` is a vowel after a consonant;
     measure    the number of vowel-consonant sequences in a stem: Porter's m.
 
 Rules:
-    - Words of one or two letters stay as they are.
+    - Words of one or two letters are unchanged.
     - Martin Porter's extensions to the paper: `bli -> ble` (for `abli -> able`) and `logi -> log` in step 2.
-    - In each step the first listed suffix that the word ends with decides, whether or not its condition holds.
+    - In each step only the first listed suffix that matches is considered, whether or not its condition holds.
     - Any character other than a, e, i, o, u and y counts as a consonant, digits and other alphabets included.
 
 Source: Porter, "An algorithm for suffix stripping", 1980; rules of steps 1 to 5 in that order.
@@ -46,7 +46,7 @@ _STEP_4 = (
 
 
 def stem(word: str) -> str:
-    """Return the stem of a word in lower case.
+    """Return the stem of a lower-case word.
 
     Example: `stem("relational")` gives `"relat"`, `stem("possibly")` gives `"possibl"`.
     """
@@ -80,7 +80,7 @@ def _has_vowel(word: str) -> bool:
 
 
 def _ends_short(word: str) -> bool:
-    """Porter's condition *o: consonant, vowel, consonant at the end, the last not w, x or y."""
+    """Return Porter's condition *o: the stem ends with consonant, vowel, consonant, and the last is not w, x or y."""
     return word[-1:] not in "wxy" and _shape(word).endswith("cvc")
 
 
@@ -105,7 +105,7 @@ def _step_1(word: str) -> str:
 
 
 def _restore(word: str) -> str:
-    """Mend what is left after -ed or -ing was cut."""
+    """Fix the end of a stem after -ed or -ing was removed."""
     if word.endswith(("at", "bl", "iz")):
         return word + "e"
     if len(word) > 1 and word[-1] == word[-2] and _shape(word)[-1] == "c":

@@ -1,4 +1,4 @@
-"""A corpus behind the HTTP contract of Search-R1's retrieval server, with ASearcher's page access.
+"""Serve a corpus with the HTTP API of Search-R1's retrieval server, plus ASearcher's page access.
 
     POST /retrieve  {"queries": str | [str], "topk": int | null, "return_scores": bool}
                     -> {"result": [[document, …], …]}                                     without scores
@@ -9,8 +9,8 @@
 Rules:
     - A document is the corpus's own record with `id`, `title`, `text`, `contents` (and `url` where there is one) always present.
     - `topk` null, 0 or absent means the server's default.
-    - What is too large or malformed is refused with `{"error": "…"}`: 400 (not the contract), 408 (too slow), 413 (body), 503 with
-      Retry-After (more requests waiting than allowed). Nothing that a client sends makes the server fail or grow without bound.
+    - Invalid requests are refused with `{"error": "…"}`: 400 (malformed), 408 (too slow), 413 (body too large), 503 with Retry-After (too
+      many requests waiting). No request can make the server fail or use unbounded memory.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from empg_gym.retrieval.corpus import Corpus, contents_of
 
 @dataclass(frozen=True)
 class Limits:
-    """What one server accepts."""
+    """Limits of a server."""
 
     topk: int = 3
-    """Passages a query where the request does not say."""
+    """Default number of passages per query."""
     max_topk: int = 100
     max_queries: int = 512
-    """Queries, or addresses, in one request."""
+    """Queries or addresses per request."""
     max_characters: int = 20_000
-    """Length of one query."""
+    """Length of a query, in characters."""
     max_body: int = 4 << 20
-    """Bytes of a request."""
+    """Size of a request body, in bytes."""
     body_seconds: float = 30.0
-    """Time in which a request must have arrived."""
+    """Time within which a request must arrive."""
     max_waiting: int = 256
-    """Requests that may be in work or waiting at once."""
+    """Number of requests being processed or waiting."""
     threads: int = 4
-    """Requests that are in work at once."""
+    """Number of requests being processed at once."""
 
 
 _CLOSE = {"Connection": "close"}
-"""Sent where the rest of the request must not be read."""
+"""Sent where the rest of the request is not read."""
 
 
 class _Refused(Exception):
@@ -119,7 +119,7 @@ class _Service:
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):
-            raise _Refused(400, "the body is no JSON") from None
+            raise _Refused(400, "the body is not JSON") from None
         if not isinstance(message, dict):
             raise _Refused(400, "the body must be a JSON object")
         return json.dumps({"result": work(message)}).encode()
@@ -130,7 +130,7 @@ class _Service:
             raise _Refused(400, f"a query may have {self.limits.max_characters} characters")
         k = message.get("topk") or self.limits.topk
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= self.limits.max_topk:
-            raise _Refused(400, f"topk must be a whole number from 1 to {self.limits.max_topk}")
+            raise _Refused(400, f"topk must be an integer from 1 to {self.limits.max_topk}")
         scored = message.get("return_scores") or False
         if not isinstance(scored, bool):
             raise _Refused(400, "return_scores must be true or false")
@@ -159,9 +159,9 @@ class _Service:
         given = message.get(name)
         texts = [given] if isinstance(given, str) else given
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise _Refused(400, f"{name} must be a text or a list of texts")
+            raise _Refused(400, f"{name} must be a string or a list of strings")
         if len(texts) > self.limits.max_queries:
-            raise _Refused(400, f"{name} may hold {self.limits.max_queries} entries")
+            raise _Refused(400, f"{name} may have at most {self.limits.max_queries} entries")
         return texts
 
 
@@ -169,9 +169,9 @@ def create_app(corpus: Corpus, engine: Retriever | None = None, limits: Limits |
     """Return the ASGI application that serves `corpus`.
 
     Args:
-        corpus: where documents and pages come from.
-        engine: what searches it; None = BM25 as built in. Its passages are looked up in `corpus` by id.
-        limits: sizes and numbers that are accepted.
+        corpus: source of documents and pages.
+        engine: search engine; None = the built-in BM25. Its passages are looked up in `corpus` by id.
+        limits: limits on requests.
     """
     service = _Service(corpus, engine or LocalRetriever(corpus), limits or Limits())
     return Starlette(

@@ -1,13 +1,13 @@
-"""Lucene's BM25Similarity in its own arithmetic (version 8 and later; float32, lengths in one byte).
+"""Lucene's BM25Similarity with its exact arithmetic (version 8 and later; float32, lengths in one byte).
 
     score(term, passage) = w - w / (1 + tf * c)          w = boost * idf,  boost = occurrences of the term in the query
     idf                  = ln(1 + (N - df + 0.5) / (df + 0.5))
     c                    = 1 / (k1 * ((1 - b) + b * length / average length))
 
 Rules:
-    - N counts the passages with at least one term; the average length is exact; lengths are quantised as SmallFloat.intToByte4 does:
-      exact up to 40, above that four significant bits of (length - 24).
-    - Every step is float32; the terms of a query are summed in float64 and the sum is cut to float32.
+    - N counts the passages with at least one term; the average length is exact; lengths are quantised as by SmallFloat.intToByte4: exact
+      up to 40, above that four significant bits of (length - 24).
+    - All operations are float32; the terms of a query are summed in float64 and the sum is rounded to float32.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def _decode(code: int) -> int:
 
 
 LENGTHS: NDArray[np.int64] = np.array([_decode(code) for code in range(256)], dtype=np.int64)
-"""Length that each byte stands for, ascending."""
+"""Length represented by each byte, ascending."""
 
 
 def length_codes(lengths: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return the byte of each length: the largest whose length is not greater."""
+    """Return the byte for each length: the largest byte whose length does not exceed it."""
     return (np.searchsorted(LENGTHS, lengths, side="right") - 1).astype(np.uint8)
 
 
@@ -42,7 +42,7 @@ def inverse_norms(k1: float, b: float, average: float) -> NDArray[np.float32]:
 
 
 def weight(boost: int, passages: int, frequency: int) -> np.float32:
-    """Return w of a term that `frequency` of `passages` passages have and the query has `boost` times."""
+    """Return w of a term that occurs in `frequency` of `passages` passages and `boost` times in the query."""
     idf = np.float32(math.log(1 + (passages - frequency + 0.5) / (frequency + 0.5)))
     return np.float32(boost) * idf
 

@@ -1,10 +1,10 @@
-"""Tables of strings in memory-mapped files: one blob of UTF-8 bytes and the offsets of its entries.
+"""Tables of strings in memory-mapped files: the UTF-8 bytes of all entries and their offsets.
 
 Rules:
-    - `name.bytes` holds the entries one after the other, `name.ends.npy` the end of each (uint64).
-    - A table that is searched by value is written in the order of its bytes, or comes with `name.order.npy`: entry numbers in that
-      order. The order of UTF-8 bytes is the order of Python's strings.
-    - Equal entries are found in the order of their numbers.
+    - `name.bytes` contains the concatenated entries, `name.ends.npy` the end offset of each (uint64).
+    - A table that is searched by value is sorted by bytes, or has `name.order.npy`: entry numbers in sorted order. The order of UTF-8
+      bytes equals the order of Python strings.
+    - Equal entries are found in ascending order of their numbers.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from empg_gym.errors import DataError
 
 _LOADING = threading.Lock()
-"""numpy reads the header of an array with Python's parser, in which threads of Python 3.11 count each other's depth and fail now and then
-(SystemError, python/cpython#106905)."""
+"""NumPy parses array headers with Python's parser, whose recursion depth is shared between threads in Python 3.11, so that concurrent loads
+sometimes fail (SystemError, python/cpython#106905)."""
 
 
 class StringWriter:
-    """Writes a table entry by entry.
+    """Writer of a table, entry by entry.
 
     Args:
-        folder: where the files go.
-        name: stem of the files' names.
+        folder: folder of the files.
+        name: stem of the file names.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -64,10 +64,10 @@ class StringWriter:
 
 
 class StringTable:
-    """A table written by `StringWriter`, mapped into memory and shared by all processes that open it.
+    """A table written by `StringWriter`, memory-mapped and shared by all processes that open it.
 
     Raises:
-        DataError: a file is missing or shorter than its offsets say.
+        DataError: a file is missing or shorter than its offsets require.
     """
 
     def __init__(self, folder: Path, name: str, *, ordered: bool = False) -> None:
@@ -113,7 +113,7 @@ class StringTable:
             DataError: the table was written without an order.
         """
         if not self._ordered and self._order is None:
-            raise DataError("this table of strings has no order to search by; build it again")
+            raise DataError("this table of strings can't be searched: it was written without an order; build it again")
         low, high = 0, len(self._ends)
         while low < high:
             middle = (low + high) // 2
@@ -138,7 +138,7 @@ def write_strings(folder: Path, name: str, entries: Iterable[bytes]) -> None:
 
 
 def write_order(folder: Path, name: str, entries: list[bytes], *, distinct: bool = True) -> NDArray[np.int32]:
-    """Write and return the numbers of `entries` in the order of their bytes, equal ones by number.
+    """Write and return the numbers of `entries`, sorted by bytes; ties are sorted by number.
 
     Raises:
         DataError: two entries are equal and `distinct` is set.
@@ -147,14 +147,14 @@ def write_order(folder: Path, name: str, entries: list[bytes], *, distinct: bool
     for first, second in pairwise(order):
         if distinct and entries[first] == entries[second]:
             shown = entries[first].decode("utf-8", "replace")
-            raise DataError(f"records {first} and {second} have the same id {shown!r}; ids must differ")
+            raise DataError(f"records {first} and {second} have the same id {shown!r}; ids must be unique")
     ranked = np.asarray(order, dtype=np.int32)
     np.save(folder / f"{name}.order.npy", ranked)
     return ranked
 
 
 def load_array(folder: Path, name: str) -> NDArray[np.generic]:
-    """Map the array `name.npy` into memory, read-only.
+    """Memory-map the array `name.npy`, read-only.
 
     Raises:
         DataError: it is missing or damaged.

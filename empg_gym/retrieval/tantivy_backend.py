@@ -1,9 +1,9 @@
-"""Optional search by tantivy: fast at any size, with scores of its own.
+"""Optional search with tantivy: fast at any size, with different scores.
 
 Rules:
-    - Fed with the terms of our analyzer, so that only the scoring differs: tantivy's BM25 has k1 1.2 and b 0.75 fixed.
-    - Queries are built from terms, never parsed: any text is a valid query.
-    - Equal scores are ordered by id among the passages that tantivy returns.
+    - Uses the terms of our analyzer, so that only the scores differ: tantivy's BM25 has fixed k1 1.2 and b 0.75.
+    - Queries are built from terms, not parsed: any text is a valid query.
+    - Ties among the passages that tantivy returns are ordered by id.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from empg_gym.retrieval.folders import build_once
 
 
 class TantivyRetriever:
-    """Searches `corpus` with tantivy; its index is built once, beside the corpus's own.
+    """Search of `corpus` with tantivy; its index is built once, in the corpus's folder.
 
     Raises:
         MissingDependencyError: tantivy is not installed.

@@ -1,17 +1,17 @@
-"""The best passages of a query, exact, without scoring more than needed (max-score pruning).
+"""Find the k best passages of a query exactly, without scoring all of them (max-score pruning).
 
 Vocabulary:
-    bound        the highest score that a term gives to any passage;
-    rest         sum of the bounds of the terms not read yet;
-    threshold    the k-th best score so far: a lower bound of the k-th best score of all.
+    bound        the highest score of a term in any passage;
+    rest         the sum of the bounds of the terms not yet read;
+    threshold    the k-th best score so far: a lower bound of the final k-th best score.
 
 Rules:
-    - Passages are scored range by range: a process needs room for the scores of one range, which stay in the processor's cache, and
-      the threshold of a range begins where the ranges before it left it.
-    - Terms are read in the order of their bounds, highest first: rare terms before common ones.
-    - Once `rest` is below the threshold, a passage that no term has named so far can't be among the best; from there on only the
-      passages seen are looked up, and those whose score can't reach the threshold any more are dropped.
-    - Comparisons are made after rounding to float32, as the final scores are, so that ties at the border are never lost.
+    - Passages are scored range by range, so that only the scores of one range are in memory and they fit into the CPU cache. The threshold
+      carries over from range to range.
+    - Terms are read by descending bound: rare terms before common ones.
+    - Once `rest` is below the threshold, a passage without any of the terms read so far can't be among the best. From then on only the
+      passages seen are looked up, and those that can't reach the threshold are dropped.
+    - Scores are compared after rounding to float32, like the final scores, so that ties at the threshold are never lost.
     - Equal scores are ordered by `ranks`.
 """
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from empg_gym.retrieval.similarity import impacts
 
 RANGE = 1 << 17
-"""Passages of a range: 1 MB of scores."""
+"""Number of passages per range: 1 MB of scores."""
 
 Ints = NDArray[np.signedinteger[Any]]
 Scores = NDArray[np.float64]
@@ -37,19 +37,19 @@ class Postings(NamedTuple):
     passages: NDArray[np.int32]
     """Ordinals, ascending, shape (df,)."""
     codes: NDArray[np.unsignedinteger[Any]]
-    """For each passage the row of `saturation`, shape (df,)."""
+    """Index into `saturation` for each passage, shape (df,)."""
     saturation: NDArray[np.float32]
-    """1 + tf * c for each pair of frequency and length that occurs in the index."""
+    """1 + tf * c for each pair of frequency and length in the index, shape (C,)."""
     weight: np.float32
     bound: float
 
     def of_range(self, first: int, length: int) -> Postings:
-        """The postings of `length` passages from ordinal `first` on, with ordinals counted from there."""
+        """Return the postings of the `length` passages from ordinal `first`, with ordinals relative to it."""
         start, end = np.searchsorted(self.passages, np.asarray((first, first + length), dtype=np.int32))
         return self._replace(passages=self.passages[start:end] - np.int32(first), codes=self.codes[start:end])
 
     def scores(self, rows: Ints | None = None) -> NDArray[np.float32]:
-        """Scores of all passages, or of those at `rows`."""
+        """Return the scores of all passages, or of those at the positions `rows`."""
         codes = self.codes if rows is None else self.codes[rows]
         if len(codes) < len(self.saturation):
             return impacts(self.weight, self.saturation[codes])
@@ -59,13 +59,13 @@ class Postings(NamedTuple):
 
 
 def best(terms: list[Postings], k: int, scratch: Scores, ranks: NDArray[np.int32]) -> tuple[Ints, NDArray[np.float32]]:
-    """Return ordinals and scores of the `k` best passages, best first.
+    """Return the ordinals and scores of the `k` best passages, best first.
 
     Args:
-        terms: the distinct terms of the query that the index has.
+        terms: the distinct query terms that occur in the index.
         k: at least 1.
-        scratch: zeros, one for each passage of a range; zeros again afterwards.
-        ranks: order of the passages among equals, shape (passages,).
+        scratch: zeros, one per passage of a range; zeros again on return.
+        ranks: order of passages with equal scores, shape (passages,).
     """
     terms = sorted(terms, key=lambda term: -term.bound)
     rest = np.cumsum([term.bound for term in reversed(terms)], dtype=np.float64)[::-1]
@@ -83,7 +83,7 @@ def best(terms: list[Postings], k: int, scratch: Scores, ranks: NDArray[np.int32
 def _best_of_range(
     terms: list[Postings], rest: Scores, first: int, k: int, floor: np.float32, scratch: Scores
 ) -> tuple[Ints, NDArray[np.float32]]:
-    """Ordinals and scores of all passages of the range from `first` on that may be among the best, in no order."""
+    """Return the ordinals and scores of all candidates in the range from `first`, unordered."""
     seen: list[Ints] = []
     count = 0
     unread = len(terms)
@@ -115,7 +115,7 @@ def _best_of_range(
 
 
 def _lookup(term: Postings, passages: Ints, scratch: Scores) -> Scores:
-    """Scores that `term` gives to `passages`, 0 where it does not occur."""
+    """Return the scores of `term` in `passages`, 0 where it does not occur."""
     if len(passages) * 8 > len(term.passages):
         scratch[term.passages] = term.scores()
         found = scratch[passages]
@@ -128,7 +128,7 @@ def _lookup(term: Postings, passages: Ints, scratch: Scores) -> Scores:
 
 
 def _kth(scores: Scores, k: int) -> float:
-    """The k-th highest of at least k scores; a sample gives a lower bound that leaves few to sort."""
+    """Return the k-th highest of at least k scores; a sample gives a lower bound, so that few remain to be sorted."""
     if len(scores) > 64 * k + 8192:
         scores = scores[scores >= _kth(scores[:: len(scores) // (32 * k + 4096)], k)]
     return float(np.partition(scores, len(scores) - k)[len(scores) - k])

@@ -1,11 +1,11 @@
-"""Word boundaries of UAX#29 as Lucene's StandardTokenizer applies them to text that is not plain ASCII.
+"""Word boundaries of UAX#29 as in Lucene's StandardTokenizer, for text that is not plain ASCII.
 
 Rules:
-    - A token is a run of letters, digits, Katakana and connecting underscores by the rules WB5 to WB13, with the marks that
-      follow each character (WB4); underscores alone are no token.
-    - Han and Hiragana give one token a character; scripts written without spaces (Thai, Lao, Khmer, Burmese) one token a run.
-    - An emoji sequence is one token; the set of emoji is Unicode's Extended_Pictographic and the symbols that Lucene 8 adds.
-    - Longer tokens than 255 characters are cut into pieces.
+    - A token is a run of letters, digits, Katakana and connecting underscores by the rules WB5 to WB13, including the marks that follow
+      each character (WB4); underscores alone are not a token.
+    - Han and Hiragana give one token per character; scripts written without spaces (Thai, Lao, Khmer, Burmese) one token per run.
+    - An emoji sequence is one token; emoji are Unicode's Extended_Pictographic plus the symbols that Lucene 8 adds.
+    - Tokens of more than 255 characters are split.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import regex  # type: ignore[import-untyped]
 
 MAX_TOKEN = 255
-"""Longest token, in characters."""
+"""Maximum length of a token, in characters."""
 
 
 def _class(body: str) -> str:
-    """A character of this class and the marks attached to it."""
+    """Return a pattern for a character of this class and its marks."""
     return rf"(?:[{body}][\p{{WB=Extend}}\p{{WB=Format}}\p{{WB=ZWJ}}]*)"
 
 
@@ -50,13 +50,13 @@ _SINGLE = _class(r"\p{Script=Han}\p{Script=Hiragana}")
 
 @lru_cache(maxsize=1)
 def _pattern() -> regex.Pattern[str]:
-    import regex  # 7 MB a process, for text that most catalogues and queries don't have
+    import regex  # lazily: it takes 7 MB per process, and most catalogues and queries don't need it
 
     return regex.compile("|".join((_EMOJI, _COMPLEX, _SINGLE, _WORD)), regex.V1)
 
 
 def words(text: str) -> list[str]:
-    """Return the tokens of `text` in their order, as written."""
+    """Return the unmodified tokens of `text`, in order."""
     pattern = _pattern()
     found: list[str] = []
     for match in pattern.finditer(text):
@@ -68,7 +68,7 @@ def words(text: str) -> list[str]:
 
 
 def pieces(pattern: regex.Pattern[str], text: str, start: int, end: int) -> list[str]:
-    """Cut the token text[start:end] as a reader does that sees at most `MAX_TOKEN` characters at a time."""
+    """Split the token text[start:end] like a reader with a window of `MAX_TOKEN` characters."""
     found: list[str] = []
     while start < end:
         match = pattern.search(text, start, min(start + MAX_TOKEN, end))

@@ -19,7 +19,7 @@ _MAX_PAGE = 16 << 20
 
 @dataclass(frozen=True)
 class ServerPages:
-    """The pages of the server that `retriever` searches."""
+    """Pages of the server that `retriever` searches."""
 
     retriever: RemoteRetriever
 

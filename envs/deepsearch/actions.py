@@ -1,9 +1,9 @@
-"""What an agent can do, whatever the protocol it writes in.
+"""The actions of an agent, independent of the protocol in which they are written.
 
 Rules:
-    - A protocol turns every text into exactly one of these; what can't be read is an `Invalid` with its reason.
+    - A protocol parses every text into exactly one of these; a text that can't be parsed becomes an `Invalid` with a reason.
     - Queries, addresses and answers are stripped of surrounding white space and never empty.
-    - Limits that protect the search engine (characters of a query, queries a call) are applied here, so that they hold in every protocol.
+    - Limits that protect the search engine (characters per query, queries per call) are applied here, so that they hold in every protocol.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 MAX_QUERY_CHARS = 512
-"""Characters of one query; a longer one is invalid."""
+"""Maximum length of a query, in characters; a longer one is invalid."""
 MAX_QUERIES = 10
-"""Queries of one call."""
+"""Maximum number of queries per call."""
 MAX_URL_CHARS = 2_000
 MAX_ANSWER_CHARS = 10_000
-"""An answer is cut there: judges and token counts stay bounded."""
+"""Maximum length of an answer, in characters; longer answers are cut, which bounds judge prompts and token counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Read a page. `goal` says what is looked for; it is empty in protocols that have no place for it."""
+    """Read a page. `goal` says what to look for on it; empty in protocols that don't support goals."""
 
     url: str
     goal: str = ""
@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """Nothing that can be carried out. `reason` is a clause that follows "The action is not valid: "."""
+    """A text that is not a valid action. `reason` is a clause that follows "The action is not valid: "."""
 
     reason: str
 
@@ -53,7 +53,7 @@ Action = Search | Visit | Answer | Invalid
 
 
 def search(queries: Sequence[str]) -> Search | Invalid:
-    """Return the search for these queries, or why there is none."""
+    """Return a search for these queries, or the reason why it is invalid."""
     cleaned = tuple(" ".join(query.split()) for query in queries)
     if not cleaned or not all(cleaned):
         return Invalid("the query is empty")
@@ -66,7 +66,7 @@ def search(queries: Sequence[str]) -> Search | Invalid:
 
 
 def visit(url: str, goal: str = "") -> Visit | Invalid:
-    """Return the visit of this address, or why there is none."""
+    """Return a visit to this address, or the reason why it is invalid."""
     url = url.strip()
     if not url:
         return Invalid("the address is empty")
@@ -76,6 +76,6 @@ def visit(url: str, goal: str = "") -> Visit | Invalid:
 
 
 def answer(text: str) -> Answer | Invalid:
-    """Return the final answer, or why there is none."""
+    """Return the final answer, or the reason why it is invalid."""
     text = text.strip()
     return Answer(text[:MAX_ANSWER_CHARS]) if text else Invalid("the answer is empty")

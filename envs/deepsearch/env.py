@@ -1,11 +1,11 @@
-"""Deep Search: a question, a search engine, and as many turns as the limits allow.
+"""Deep Search: answer a question with a search engine within a limited number of steps.
 
 Rules:
-    - A turn is one text in the protocol of the environment. What stands behind its first closing tag is as if it had not been written.
-    - An answer ends the episode. The step limit truncates it; the reward is settled then too, without an answer.
-    - A query that was answered before is not searched again: a notice says so. Queries over the limit are not searched either.
-    - With one turn left, the observation ends with a notice that asks for the answer.
-    - Nothing that an agent sees tells accepted answers or supporting passages, unless a search found them.
+    - A step takes one text in the environment's protocol. Everything after its first closing tag is ignored.
+    - An answer terminates the episode. The step limit truncates it; the reward is then computed without an answer.
+    - A query that was answered before is not searched again; the observation says so. Queries over the limit are not searched either.
+    - With one step left, the observation ends with a notice that asks for the answer.
+    - Observations never reveal accepted answers or supporting passages, unless a search found them.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ from empg_gym.envs.deepsearch.protocols import Found, Protocol, QueryResult, get
 from empg_gym.envs.deepsearch.protocols.hermes import call_action
 from empg_gym.envs.deepsearch.protocols.tools import tool_list
 from empg_gym.envs.deepsearch.questions import Question
-from empg_gym.envs.deepsearch.scoring import Reward, Transcript, Turn, get_reward
+from empg_gym.envs.deepsearch.scoring import Reward, StepRecord, Transcript, get_reward
 from empg_gym.envs.deepsearch.setup import open_tasks
 from empg_gym.errors import ConfigError
 from empg_gym.retrieval.backends import Passage, Retriever, Visitor
 
-LAST_TURN = "This is the last turn: give the final answer now."
+LAST_STEP = "This is the last turn: give the final answer now."
 REPEATED = "This was searched before; see the earlier results."
 NO_SEARCHES = "No searches are left; answer with what you know."
 ENDED = "The episode has ended."
 MAX_TEXT_CHARS = 250_000
-"""Characters of a passage or page that are looked at, whatever the limits."""
+"""Maximum number of characters of a passage or page that are processed, regardless of the limits on observations."""
 
 
 class DeepSearchEnv(TextEnv):
-    """`EMPG/DeepSearch-v0`; the card is the README in this folder.
+    """`EMPG/DeepSearch-v0`; see README.md in this folder for the card.
 
     Args:
         split: "train", "test" (held out), "ood" (held out and out of domain) or "all".
-        data: None = the embedded encyclopedia; else a question file, a folder of them, or a mix (`.toml`).
-        corpus: JSON lines of passages to search; None with `data` takes the passages that come with the questions, if they do.
-        mix: "paper" draws from a folder as the paper's mix does.
-        task_types: kinds of questions to keep, as `task_type` names them: ["1hop", "2hop"]; None = all.
+        data: a question file, a folder of question files, or a mix (`.toml`); None = the embedded encyclopedia.
+        corpus: JSON lines of passages to search; None with `data` uses the passages that come with the questions, if any.
+        mix: "paper" draws from the question sets in the folder `data` as the paper's mix does.
+        task_types: kinds of questions to keep, by `task_type`: ["1hop", "2hop"]; None = all.
         protocol: "search-r1", "arpo", "asearcher", "hermes" or "plain", or an instance.
         reward: "em", "f1", "cover_em", "search_r1_format", "arpo" or "llm_judge", or an instance.
         judge: endpoint of llm_judge: {"base_url": …, "model": …}.
         backend: "bm25", "bm25s", "tantivy", the address of a Search-R1 server, a live search by name, or a retriever.
-        visit: whether pages can be visited; None = where the corpus is local. "fetch" and "jina" visit the live web; a visitor is used
-            as it is.
-        web: record/replay of live search and visits: {"cache": "record", "recording": FILE}.
-        max_steps: turns until the episode is truncated.
-        max_searches: queries that are answered in an episode; None = no limit of their own.
-        top_k: passages a query.
-        passage_chars: characters of a passage or page that are shown; None = all.
-        observation_tokens: words and marks of a result that are shown; None = all.
-        invalid_penalty: taken from the reward of a turn that is not valid; 0 by default.
-        world_size: passages of the embedded encyclopedia.
-        world_seed: another number, another encyclopedia.
+        visit: whether pages can be visited; None = only where the corpus is local. "fetch" and "jina" visit the live web; a visitor
+            object is used as is.
+        web: recording and replay of live searches and visits: {"cache": "record", "recording": FILE}.
+        max_steps: steps after which the episode is truncated.
+        max_searches: queries answered per episode; None = limited by `max_steps` only.
+        top_k: passages returned per query.
+        passage_chars: maximum number of characters shown per passage or page; None = all.
+        observation_tokens: maximum number of words and punctuation marks shown per result; None = all.
+        invalid_penalty: subtracted from the reward of an invalid step.
+        world_size: number of passages in the embedded encyclopedia.
+        world_seed: seed of the embedded encyclopedia.
         render_mode: None or "ansi".
 
     Raises:
-        ConfigError: arguments out of range or that don't go together.
-        DataError: files missing or damaged.
+        ConfigError: an argument is out of range, or two arguments are incompatible.
+        DataError: a file is missing or damaged.
     """
 
     benchmark = "DeepSearch"
@@ -147,14 +147,14 @@ class DeepSearchEnv(TextEnv):
 
     @property
     def skipped(self) -> dict[str, int]:
-        """Records of the data that were left out, by reason."""
+        """Number of skipped records, by reason."""
         return dict(self._tasks.skipped)
 
     @property
     def fingerprint(self) -> str:
         return hashlib.sha256(f"{self._tasks.fingerprint} {self._library.fingerprint}".encode()).hexdigest()[:16]
 
-    # What an agent must know
+    # Instructions for the agent
 
     @property
     def instruction(self) -> str:
@@ -204,7 +204,7 @@ class DeepSearchEnv(TextEnv):
 
     @property
     def notice(self) -> str:
-        return LAST_TURN if self._episode.verdict is None and self.max_steps - self._step == 1 else ""
+        return LAST_STEP if self._episode.verdict is None and self.max_steps - self._step == 1 else ""
 
     def _admissible(self) -> list[str]:
         return self.protocol.templates(self.can_visit)
@@ -234,9 +234,9 @@ class DeepSearchEnv(TextEnv):
         if self._episode.verdict is not None:
             return Outcome(ENDED, 0.0, False, False)
         parsed = self.protocol.parse(action)
-        observation, turn = self._carry_out(parsed.action, parsed.kept)
-        valid = turn.kind != "invalid"
-        self._episode = replace(self._episode, turns=(*self._episode.turns, turn))
+        observation, step = self._execute(parsed.action, parsed.kept)
+        valid = step.kind != "invalid"
+        self._episode = replace(self._episode, steps=(*self._episode.steps, step))
         reward = 0.0 if valid else 0.0 - self.invalid_penalty
         answered = isinstance(parsed.action, Answer)
         if answered or self._step + 1 >= self.max_steps:
@@ -249,12 +249,12 @@ class DeepSearchEnv(TextEnv):
         return Transcript(
             question=self._question.text,
             golden_answers=self._question.golden_answers,
-            turns=self._episode.turns,
+            steps=self._episode.steps,
             answer=action.text if isinstance(action, Answer) else None,
         )
 
-    def _carry_out(self, action: Action, kept: str) -> tuple[str, Turn]:
-        """Do what the action says; returns the observation and the record of the turn."""
+    def _execute(self, action: Action, kept: str) -> tuple[str, StepRecord]:
+        """Execute the action; return the observation and the record of the step."""
         self._episode = replace(self._episode, retrieved=())
         match action:
             case Search(queries):
@@ -262,24 +262,24 @@ class DeepSearchEnv(TextEnv):
             case Visit(url, goal):
                 return self._visit(url, goal, kept)
             case Answer():
-                return "", Turn(response=kept, kind="answer", carried_out=True)
+                return "", StepRecord(response=kept, kind="answer", carried_out=True)
             case Invalid(reason):
                 text = f"The action is not valid: {tags.neutralise(reason)}.\n{self.protocol.grammar(self.can_visit)}"
-                return text, Turn(response=kept, kind="invalid", carried_out=False)
+                return text, StepRecord(response=kept, kind="invalid", carried_out=False)
 
-    def _search(self, queries: Sequence[str], kept: str) -> tuple[str, Turn]:
+    def _search(self, queries: Sequence[str], kept: str) -> tuple[str, StepRecord]:
         episode = self._episode
         asked = list(dict.fromkeys(queries))
         fresh = [query for query in asked if query.lower() not in episode.asked]
         if not fresh:
-            return self.protocol.observation(REPEATED, None), Turn(response=kept, kind="search", carried_out=False)
+            return self.protocol.observation(REPEATED, None), StepRecord(response=kept, kind="search", carried_out=False)
         left = len(fresh) if self.max_searches is None else self.max_searches - len(episode.asked)
         if left <= 0:
-            return self.protocol.observation(NO_SEARCHES, None), Turn(response=kept, kind="invalid", carried_out=False)
+            return self.protocol.observation(NO_SEARCHES, None), StepRecord(response=kept, kind="invalid", carried_out=False)
         searched, rest = fresh[:left], [query for query in asked if query not in fresh[:left]]
         found = self._library.search(searched, self.top_k)
         if isinstance(found, str):
-            return self.protocol.observation(found, None), Turn(response=kept, kind="search", carried_out=False)
+            return self.protocol.observation(found, None), StepRecord(response=kept, kind="search", carried_out=False)
         results = [
             QueryResult(tags.neutralise(query), tuple(self._shown(passage) for passage in passages))
             for query, passages in zip(searched, found, strict=True)
@@ -296,7 +296,7 @@ class DeepSearchEnv(TextEnv):
             seen_titles=episode.seen_titles | {passage.title for passage in seen},
             retrieved=tuple(passage.id for passage in passages),
         )
-        return observation, Turn(response=kept, kind="search", carried_out=True, retrieved=observation)
+        return observation, StepRecord(response=kept, kind="search", carried_out=True, retrieved=observation)
 
     def _shown(self, passage: Passage) -> Found:
         text = self._cut(passage.text)
@@ -305,14 +305,14 @@ class DeepSearchEnv(TextEnv):
     def _cut(self, text: str) -> str:
         return tags.cut_chars(tags.neutralise(text[:MAX_TEXT_CHARS]), self.passage_chars)
 
-    def _visit(self, url: str, goal: str, kept: str) -> tuple[str, Turn]:
+    def _visit(self, url: str, goal: str, kept: str) -> tuple[str, StepRecord]:
         page = self._library.visit(url)
         if isinstance(page, str):
             kind: Any = "invalid" if not self.can_visit else "visit"
-            return self.protocol.observation(page, None), Turn(response=kept, kind=kind, carried_out=False)
+            return self.protocol.observation(page, None), StepRecord(response=kept, kind=kind, carried_out=False)
         body = self.protocol.page(tags.neutralise(url), tags.neutralise(goal), self._cut(page.text))
         observation = self.protocol.observation(body, self.observation_tokens)
-        return observation, Turn(response=kept, kind="visit", carried_out=True, retrieved=observation)
+        return observation, StepRecord(response=kept, kind="visit", carried_out=True, retrieved=observation)
 
     # Outcome and branching
 
@@ -355,7 +355,7 @@ class DeepSearchEnv(TextEnv):
 
     @property
     def library(self) -> Library:
-        """What is searched."""
+        """The library that is searched."""
         return self._library
 
 

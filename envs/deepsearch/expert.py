@@ -1,10 +1,10 @@
-"""The expert: looks up every passage that the answer follows from, one after the other, and answers only when it has seen them all.
+"""The expert: looks up each supporting passage in turn, and answers once it has seen them all.
 
 Rules:
-    - It knows the supporting passages and the accepted answer, and it may search as the agent does: one query a turn.
-    - A passage counts as seen when it was shown, whatever the query was after.
-    - It asks for a passage by its title, then by its title and the opening words of its text. When these are used up, or the limits
-      leave no search, it has no action: it never answers from what it knows alone.
+    - It knows the supporting passages and the accepted answer, and searches under the agent's rules: one query per step.
+    - A passage counts as seen once it has been shown, regardless of the query that found it.
+    - It searches for a passage by its title, then by its title and the first words of its text. When these queries or the searches are
+      exhausted, it has no action: it never answers from its knowledge alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OPENING_WORDS = (8, 24)
 
 
 def next_action(question: Question, episode: Episode, corpus: Corpus | None, *, can_search: bool) -> Action | None:
-    """Return what the expert does now, or None if it has no way to an answer that it can justify."""
+    """Return the expert's next action, or None if it can't reach an answer that it can justify."""
     if not question.golden_answers:
         return None
     wanted = missing(question, episode, corpus)
@@ -34,7 +34,7 @@ def next_action(question: Question, episode: Episode, corpus: Corpus | None, *, 
 
 
 def missing(question: Question, episode: Episode, corpus: Corpus | None) -> list[list[str]] | None:
-    """Return, for every supporting passage not seen so far, the queries that may find it; None if no passages are known."""
+    """Return, for each supporting passage not yet seen, the queries that may find it; None if the supporting passages are unknown."""
     if question.support and corpus is not None:
         absent = [name for name in question.support if name not in episode.seen]
         return [list(_queries(corpus, name)) for name in absent]

@@ -1,4 +1,4 @@
-"""What is searched: a retriever, perhaps a visitor, and the corpus behind them where it is at hand.
+"""What is searched: a retriever, an optional visitor, and their corpus where it is local.
 
 Backends, by name:
     bm25                       the built-in index over a local corpus (default)
@@ -9,10 +9,10 @@ Backends, by name:
     an object                  anything with `search(queries, k)`
 
 Rules:
-    - Visiting is on by default where the corpus is local: an address is looked up in it and nowhere else. It is off by default on the
-      live web and with a retrieval server, whose pages come from its `/access`.
-    - A search or a visit that fails is an observation. Its text is the one that the retrieval layer marks as fit to be shown; any other
-      exception is told as a bare fact, so that no path, key or answer can slip through.
+    - Visiting is enabled by default where the corpus is local: addresses are looked up only in the corpus. It is disabled by default on
+      the live web and with a retrieval server, whose pages come from its `/access`.
+    - A failed search or visit becomes an observation. It shows the message of `SearchFailed` and `VisitFailed`, which are safe to show;
+      any other exception gives a fixed message, so that paths, keys and answers never leak.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from empg_gym.retrieval.corpus import Corpus, open_corpus
 
 LOCAL_BACKENDS = ("bm25", "bm25s", "tantivy")
 LIVE_BACKENDS = ("brave", "searxng", "serpapi", "serper", "tavily")
-"""As `web.LIVE_SERVICES`; named here so that a closed world does not import an HTTP client."""
+"""Same names as `web.LIVE_SERVICES`; repeated here so that a local corpus does not import an HTTP client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Library:
     retriever: Retriever
     visitor: Visitor | None
     corpus: Corpus | None
-    """The passages, where they are local; the expert looks its passages up here."""
+    """The passages, where they are local; the expert looks up its passages here."""
     fingerprint: str
     blocking: bool
-    """Whether a search waits for something outside the process."""
+    """Whether a search waits for something outside the process, such as a server."""
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]] | str:
-        """Return the passages of each query, or what went wrong."""
+        """Return the passages found for each query, or an error message."""
         try:
             found = [list(passages)[:k] for passages in self.retriever.search(list(queries), k)]
             if len(found) != len(queries) or not all(isinstance(passage, Passage) for passages in found for passage in passages):
@@ -55,11 +55,11 @@ class Library:
             return found
         except SearchFailed as error:
             return f"Search error: {tags.neutralise(str(error))}."
-        except Exception:  # a backend of anybody's making must not end a run
+        except Exception:  # a user's backend may raise anything and must not end a run
             return "Search error: the search engine failed."
 
     def visit(self, url: str) -> Page | str:
-        """Return the page, or what went wrong."""
+        """Return the page, or an error message."""
         if self.visitor is None:
             return "Visit error: pages can't be visited here."
         try:
@@ -92,24 +92,24 @@ def local_corpus(path: str | Path) -> Corpus:
 def open_library(
     corpus: Corpus | None, backend: str | Retriever, visit: bool | str | Visitor | None, web: Mapping[str, Any] | None = None
 ) -> Library:
-    """Put a library together.
+    """Open a library.
 
     Args:
         corpus: the passages, where they are local.
         backend: a name as in the module docstring, or a retriever.
-        visit: whether pages can be visited; None decides by the kind of backend; "fetch" and "jina" are visitors of the live web; a
-            visitor is used as it is.
-        web: `cache` (off, record, replay or replay_only) and `recording` (its file) of live search and live visits.
+        visit: whether pages can be visited; None decides by the kind of backend; "fetch" and "jina" visit the live web; a visitor
+            object is used as is.
+        web: `cache` ("off", "record", "replay" or "replay_only") and `recording` (its file) for live searches and visits.
 
     Raises:
-        ConfigError: an unknown backend, a local one without a corpus, visiting where there is nothing to visit, or a live service
-            without its key.
+        ConfigError: an unknown backend, a local backend without a corpus, visiting without pages to visit, or a live service without
+            its key.
         MissingDependencyError: the backend's package is not installed.
     """
     live = isinstance(backend, str) and backend in LIVE_BACKENDS
     retriever = _retriever(corpus, backend, web) if isinstance(backend, str) else backend
     if web is not None and not live and not isinstance(visit, str):
-        raise ConfigError("web has settings of live search and live visits only; name a live backend or visitor, or leave it out")
+        raise ConfigError("web applies to live searches and visits only; name a live backend or visitor, or omit web")
     visitor = _visitor(corpus, retriever, visit, live, web)
     name = backend if isinstance(backend, str) else type(backend).__name__
     content = corpus.fingerprint if corpus is not None else ""

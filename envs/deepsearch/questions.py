@@ -1,8 +1,8 @@
-"""A question with everything that the environment, but not the agent, knows about it.
+"""A question, with what the environment knows about it and the agent doesn't.
 
 Rules:
-    - `golden_answers` and `support` never leave the environment: they reach neither observations nor info nor errors.
-    - `domain` and `split` are labels for choosing and reporting; they say nothing about the answer.
+    - `golden_answers` and `support` never leave the environment: they don't appear in observations, `info` or errors.
+    - `domain` and `split` are labels for selection and reporting; they reveal nothing about the answer.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class Question:
     id: str
     text: str
     golden_answers: tuple[str, ...]
-    """Accepted answers; at least one, except in sets whose answers are not published."""
+    """Accepted answers; at least one, except in sets with unpublished answers."""
     dataset: str = ""
-    """Short name of the set it comes from: "hotpotqa"."""
+    """Short name of the question's set: "hotpotqa"."""
     split: Split = ""
-    """"train", or "test" for anything held out (dev, validation, test); empty where the source does not say."""
+    """"train", or "test" for anything held out (dev, validation, test); empty where the source doesn't say."""
     domain: Domain = "in_domain"
     kind: str = ""
-    """Kind of question, as its set names it: "bridge", "comparison", "3hop"."""
+    """Kind of question, in the terms of its set: "bridge", "comparison", "3hop"."""
     support: tuple[str, ...] = ()
-    """Ids of the passages that the answer follows from, in the order of reasoning where it is known."""
+    """Ids of the supporting passages, in the order of reasoning where it is known."""
     support_titles: tuple[str, ...] = ()
-    """Titles of those passages, for corpora in which their ids are not known."""
+    """Titles of the supporting passages, for corpora in which their ids are unknown."""
     pattern: str = ""
-    """Pattern of hops of a generated question: "work.creator.birthplace"."""
+    """Hops of a generated question: "work.creator.birthplace"."""
 
     @property
     def task_type(self) -> str:
-        """The kind of question, or its set where that names none."""
+        """The kind of question, or its set if the set has no kinds."""
         return self.kind or self.dataset

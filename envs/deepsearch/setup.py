@@ -1,8 +1,8 @@
-"""From the arguments of the environment to its tasks and its library.
+"""Open the tasks and the library that the environment's arguments describe.
 
 Rules:
-    - `train`: train rows; `test`: held-out rows in domain; `ood`: held-out rows out of domain; `all`: every row, unlabelled ones too.
-    - What is opened is immutable and shared by the environments of a process (a bounded cache); files are read again when they change.
+    - `train`: training questions; `test`: held out, in domain; `ood`: held out, out of domain; `all`: every question, labelled or not.
+    - Opened data is immutable and shared by the environments of a process (a bounded cache); files are read again when they change.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Tasks:
     skipped: tuple[tuple[str, int], ...]
     fingerprint: str
     places: dict[str, int] = field(init=False, repr=False)
-    """Id to place."""
+    """Position of each question in `questions`, by id."""
     _groups: tuple[tuple[int, ...], ...] = field(init=False, repr=False)
     _shares: tuple[float, ...] = field(init=False, repr=False)
 
@@ -51,7 +51,7 @@ class Tasks:
         object.__setattr__(self, "_shares", tuple(weight / total for _, weight in used))
 
     def draw(self, rng: np.random.Generator) -> Question:
-        """Draw a question: a set by weight, then one of its questions; without weights all are equally likely."""
+        """Draw a question: first a set by weight, then one of its questions; without weights all questions are equally likely."""
         if not self._groups:
             return self.questions[int(rng.integers(len(self.questions)))]
         group = self._groups[int(rng.choice(len(self._groups), p=self._shares))]
@@ -71,24 +71,24 @@ def open_tasks(
     world_size: int,
     world_seed: int,
 ) -> tuple[Tasks, Library]:
-    """Open what the environment's arguments name; see `DeepSearchEnv` for them.
+    """Open tasks and library; see `DeepSearchEnv` for the arguments.
 
     Raises:
-        ConfigError: arguments that don't go together, or a split without questions.
-        DataError: files missing or damaged.
+        ConfigError: arguments are incompatible, or the split is empty.
+        DataError: a file is missing or damaged.
     """
     kinds = None if task_types is None else _kinds(task_types)
     if data is None:
         if corpus is not None or mix is not None:
-            raise ConfigError("corpus and mix go with data: give the questions, data=PATH, as well")
+            raise ConfigError("corpus and mix need data: pass the questions as data=PATH as well")
         from empg_gym.envs.deepsearch.world.embedded import open_world
 
         questions, passages = open_world(world_size, world_seed)
         return _tasks(questions, (), split, kinds), open_library(passages, backend, visit, web)
     if data == "official":
         raise ConfigError(
-            "Deep Search has no one official set: `empg-gym data list` names them; after `empg-gym data get NAME` give data=PATH, "
-            "as `empg-gym data path NAME` tells it"
+            "Deep Search has several official sets: `empg-gym data list` shows them; run `empg-gym data get NAME`, then pass "
+            "data=PATH with the path that `empg-gym data path NAME` prints"
         )
     path = Path(data).expanduser()
     loaded = _load(path, mix, _stamp(path))
@@ -96,8 +96,8 @@ def open_tasks(
         passages = local_corpus(Path(corpus).expanduser())
         return _tasks(loaded.questions, loaded.weights, split, kinds), open_library(passages, backend, visit, web)
     if isinstance(backend, str) and backend in LOCAL_BACKENDS:
-        if not any(row.contexts for row in loaded.questions.rows):
-            raise ConfigError("these questions come without passages: give corpus=PATH (JSON lines), or a backend that brings its own")
+        if not any(entry.contexts for entry in loaded.questions.entries):
+            raise ConfigError("these questions come without passages: pass corpus=PATH (JSON lines), or a backend with its own corpus")
         questions, passages = _with_contexts(loaded.questions)
         return _tasks(questions, loaded.weights, split, kinds), open_library(passages, backend, visit, web)
     return _tasks(loaded.questions, loaded.weights, split, kinds), open_library(None, backend, visit, web)
@@ -109,24 +109,24 @@ def _load(data: Path, mix: str | None, stamp: tuple[tuple[str, int, int], ...]) 
 
 
 def _stamp(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """What tells whether files have changed: names, sizes and times."""
+    """Return names, sizes and modification times, to notice when files change."""
     return tuple((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in data_files(path))
 
 
 def _kinds(task_types: Sequence[str]) -> tuple[str, ...]:
     if isinstance(task_types, str) or not task_types:
-        raise ConfigError(f"task_types is a list of kinds of questions, such as ['1hop', '2hop'], not {task_types!r}")
+        raise ConfigError(f"task_types must be a list of kinds of questions, such as ['1hop', '2hop'], not {task_types!r}")
     return tuple(sorted(set(map(str, task_types))))
 
 
 @lru_cache(maxsize=16)
 def _tasks(questions: QuestionSet, weights: tuple[tuple[str, float], ...], split: str, kinds: tuple[str, ...] | None) -> Tasks:
-    rows = [row.question for row in questions.rows]
-    chosen = tuple(question for question in rows if split == "all" or _split_of(question) == split)
+    all_questions = [entry.question for entry in questions.entries]
+    chosen = tuple(question for question in all_questions if split == "all" or _split_of(question) == split)
     if not chosen:
-        counts = {name: sum(_split_of(question) == name for question in rows) for name in ("train", "test", "ood", "unlabelled")}
+        counts = {name: sum(_split_of(question) == name for question in all_questions) for name in ("train", "test", "ood", "unlabelled")}
         found = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        raise ConfigError(f"the data has no question for split {split!r} (it has {found}); choose another split, or split='all'")
+        raise ConfigError(f"the data has no questions in split {split!r} (it has {found}); choose another split, or split='all'")
     if kinds is not None:
         known = {question.task_type for question in chosen}
         for kind in kinds:
@@ -145,13 +145,13 @@ def _split_of(question: Question) -> str:
 
 @lru_cache(maxsize=4)
 def _with_contexts(questions: QuestionSet) -> tuple[QuestionSet, Corpus]:
-    """Make one corpus of the passages that come with all questions: searching only a question's own would give the answer away."""
+    """Build one corpus from the passages of all questions: searching only a question's own passages would give the answer away."""
     ids: dict[tuple[str, str], str] = {}
-    rows: list[Loaded] = []
-    for row in questions.rows:
-        names = {context: ids.setdefault((context.title, context.text), str(len(ids))) for context in row.contexts}
+    entries: list[Loaded] = []
+    for entry in questions.entries:
+        names = {context: ids.setdefault((context.title, context.text), str(len(ids))) for context in entry.contexts}
         support = tuple(dict.fromkeys(name for context, name in names.items() if context.supporting))
-        rows.append(replace(row, question=replace(row.question, support=row.question.support or support)))
+        entries.append(replace(entry, question=replace(entry.question, support=entry.question.support or support)))
     key = hashlib.sha256(json.dumps(list(ids)).encode()).hexdigest()[:24]
 
     def lines() -> Iterator[str]:
@@ -159,4 +159,4 @@ def _with_contexts(questions: QuestionSet) -> tuple[QuestionSet, Corpus]:
             yield json.dumps({"id": name, "title": title, "text": text, "url": f"https://corpus.local/{name}"})
 
     passages = build_corpus(lines, cache_root() / "corpora" / f"contexts-{key}")
-    return QuestionSet(tuple(rows), questions.skipped, questions.fingerprint), passages
+    return QuestionSet(tuple(entries), questions.skipped, questions.fingerprint), passages

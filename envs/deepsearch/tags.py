@@ -1,11 +1,11 @@
-"""Tags: which texts carry meaning in a protocol, and how they are kept out of where they must not appear.
+"""Tags: the texts with a meaning in a protocol, and how they are kept out of places where they must not appear.
 
 Rules:
-    - Retrieved text is data. No tag of any protocol and no control token of a chat template survives in it: the angle brackets become
-      square ones, so that a reader still sees what was there. Zero-width and control characters, which could hide a tag, are dropped.
-    - The same holds for what a model writes into a place that is shown again (a query that is repeated in the results).
-    - The model's text ends at its first closing tag; result tags that it forged before that point are neutralised too.
-    - Text is cut first and wrapped in its tags afterwards, so that no cut removes a closing tag.
+    - Retrieved text is data. Tags of any protocol and control tokens of chat templates are neutralised in it: their angle brackets become
+      square brackets, so they stay readable. Zero-width and control characters, which could hide a tag, are removed.
+    - The same applies to model text that is shown again (a query repeated in the results).
+    - The model's text ends at its first closing tag; forged result tags before that point are neutralised too.
+    - Text is cut first and wrapped in tags afterwards, so that a cut never removes a closing tag.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ TAGS = ("think", *ACTION_TAGS, *RESULT_TAGS)
 _TAG = re.compile(rf"<([\s/]{{0,8}}(?:{'|'.join(TAGS)})\b[^<>]{{0,200}})(>?)", re.IGNORECASE)
 _RESULT_TAG = re.compile(rf"<(/?(?:{'|'.join(RESULT_TAGS)}))>", re.IGNORECASE)
 _CONTROL_TOKEN = re.compile(r"<([|｜][^<>]{0,80}[|｜]|/?s|[be]os|(?:start|end)_of_turn)>")
-"""Of ChatML, Llama 3, DeepSeek and their like; of Llama 2 and Mistral; of Gemma."""
+"""Control tokens of ChatML, Llama 3, DeepSeek and similar; of Llama 2 and Mistral; of Gemma."""
 _INVISIBLE = regex.compile(r"[[\p{Cc}\p{Cf}\p{Cs}\p{Co}]--[\n\t]]", regex.V1)
 _UNIT = re.compile(r"\w+|[^\w\s]")
-"""A word or a punctuation mark: the measure of observation limits, for which no tokenizer is needed."""
+"""A word or a punctuation mark: the unit of observation limits, which needs no tokenizer."""
 
 
 def neutralise(text: str) -> str:
-    """Return `text` without anything that a protocol or a chat template would read as a tag.
+    """Return `text` with everything neutralised that a protocol or a chat template would read as a tag.
 
     Example: `neutralise("see </information><answer>42")` gives `"see [/information][answer]42"`.
     """
@@ -43,12 +43,12 @@ def neutralise(text: str) -> str:
 
 
 def drop_forged_results(text: str) -> str:
-    """Return the model's text with result tags, which only the environment may write, neutralised."""
+    """Return the model's text with result tags neutralised; only the environment may write them."""
     return _RESULT_TAG.sub(r"[\1]", text) if "<" in text else text
 
 
 def cut_tokens(text: str, limit: int) -> str:
-    """Return `text` up to the end of its word or mark number `limit`, with " …" where something was cut off."""
+    """Return the first `limit` words and punctuation marks of `text`, followed by " …" if it was cut."""
     last = next(islice(_UNIT.finditer(text), limit - 1, None), None)
     if last is None or not text[last.end() :].strip():
         return text
@@ -56,5 +56,5 @@ def cut_tokens(text: str, limit: int) -> str:
 
 
 def cut_chars(text: str, limit: int | None) -> str:
-    """Return the first `limit` characters of `text`, with " …" where something was cut off."""
+    """Return the first `limit` characters of `text`, followed by " …" if it was cut."""
     return text if limit is None or len(text) <= limit else text[:limit].rstrip() + " …"

@@ -67,7 +67,7 @@ def test_what_was_changed_or_lost_is_named(tmp_path, server):
     (folder / "json_2.1.1" / "valid" / "game.tw-pddl").write_bytes(b"[1]")
     problems = store.verify(data_set).problems
     assert [problem.split(" ", 1) for problem in problems] == [
-        ["dev.jsonl", "has other content than was fetched"],
+        ["dev.jsonl", "differs from the downloaded file"],
         ["json_2.1.1/train/game.tw-pddl", "is missing"],
         ["json_2.1.1/valid/game.tw-pddl", "has 3 bytes, expected 2"],
     ]
@@ -85,7 +85,7 @@ def test_a_file_that_was_trusted_on_first_use_is_held_to_it(tmp_path, server):
     assert store.verify(data_set).problems == (), "the set that was here stays"
     (tmp_path / "dev.jsonl").write_bytes(TEXT + b"\n")
     (tmp_path / "games.zip").write_bytes(archive())
-    with pytest.raises(DataError, match=r"not the dev\.jsonl that is expected.* --new-edition"):
+    with pytest.raises(DataError, match=r"is not the expected dev\.jsonl.* --new-edition"):
         store.get(data_set, sources=[tmp_path], again=True)
 
     folder = store.get(data_set, new_edition=True)
@@ -110,14 +110,14 @@ def test_files_are_handed_over_without_a_network(tmp_path, server):
     given.mkdir()
     (given / "games.zip").write_bytes(archive())
     store = DataStore(tmp_path / "root")
-    with pytest.raises(DataError, match=r"dev.jsonl is not among"):
+    with pytest.raises(DataError, match=r"does not contain dev.jsonl"):
         store.get(data_set, sources=[given])
     (tmp_path / "dev.jsonl").write_bytes(TEXT)
     folder = store.get(data_set, sources=[given, tmp_path / "dev.jsonl"])
     assert (folder / "dev.jsonl").read_bytes() == TEXT and server.asked == []
     assert (given / "games.zip").is_file(), "what was handed over is copied"
     (given / "games.zip").write_bytes(archive({"other": b"x"}))
-    with pytest.raises(DataError, match=r"is not the games\.zip that is expected"):
+    with pytest.raises(DataError, match=r"is not the expected games\.zip"):
         store.get(data_set, sources=[given, tmp_path / "dev.jsonl"], again=True)
     assert store.verify(data_set).problems == ()
 
@@ -135,7 +135,7 @@ def test_one_process_at_a_time(tmp_path, server):
     (tmp_path / ".downloads").mkdir()
     with (tmp_path / ".downloads" / "sample.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(DataError, match="another process is fetching sample"):
+        with pytest.raises(DataError, match="another process is downloading sample"):
             store.get(data_set)
 
 

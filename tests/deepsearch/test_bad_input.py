@@ -75,7 +75,7 @@ def test_any_text_is_answered(protocol: str, actions: list[str]) -> None:
         assert env.observation_space.contains(observation)
         assert reward in (0.0, 1.0)
         assert truncated == (number >= 6)
-        assert terminated == (info["scored_by"] != "" and "answer" in {turn.kind for turn in env._episode.turns})
+        assert terminated == (info["scored_by"] != "" and "answer" in {step.kind for step in env._episode.steps})
         if not info["valid_action"]:
             assert observation
 

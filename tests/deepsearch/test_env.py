@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.tool_dialogue import ToolDialogue
-from empg_gym.envs.deepsearch.env import LAST_TURN, NO_SEARCHES, REPEATED, DeepSearchEnv
+from empg_gym.envs.deepsearch.env import LAST_STEP, NO_SEARCHES, REPEATED, DeepSearchEnv
 from empg_gym.envs.deepsearch.library import LIVE_BACKENDS
 from empg_gym.envs.deepsearch.protocols import PROTOCOLS
 from empg_gym.envs.deepsearch.web import LIVE_SERVICES, Recorder
@@ -105,12 +105,12 @@ def test_the_same_seed_is_the_same_episode() -> None:
 def test_an_unanswered_episode_is_truncated_at_the_limit(files: dict[str, Any]) -> None:
     env = DeepSearchEnv(**files, max_steps=3)
     env.reset(options={"task": 0})
-    assert LAST_TURN not in env.step("search[Orm]")[0]
+    assert LAST_STEP not in env.step("search[Orm]")[0]
     observation, *_ = env.step("search[Velden]")
-    assert observation.endswith(LAST_TURN)
+    assert observation.endswith(LAST_STEP)
     observation, reward, terminated, truncated, info = env.step("search[Harrow]")
     assert (reward, terminated, truncated, info["success"]) == (0.0, False, True, False)
-    assert LAST_TURN not in observation
+    assert LAST_STEP not in observation
     observation, reward, terminated, truncated, info = env.step("answer[Harrow Bay]")
     assert (reward, terminated, truncated, info["success"]) == (0.0, False, True, False)
 
@@ -122,7 +122,7 @@ def test_a_malformed_reply_is_a_turn_of_the_episode_too(files: dict[str, Any]) -
     assert (reward, info["turns_left"], info["valid_action"]) == (-0.1, 2, False)
     message, *_ = env.step("search[Orm]")
     assert "could not be read" in message
-    assert message.endswith(LAST_TURN)
+    assert message.endswith(LAST_STEP)
     _, _, terminated, truncated, info = env.step("search[Orm]")
     assert (terminated, truncated, info["scored_by"], info["turns_left"]) == (False, True, "em", 0)
 
@@ -145,7 +145,7 @@ def test_dialogues_that_leave_responses_alone_go_with_a_protocol_of_its_own(dial
 
 def test_an_answer_on_the_last_turn_counts(files: dict[str, Any]) -> None:
     env = DeepSearchEnv(**files, max_steps=1)
-    assert env.reset(options={"task": "q1"})[0].endswith(LAST_TURN)
+    assert env.reset(options={"task": "q1"})[0].endswith(LAST_STEP)
     _, reward, terminated, truncated, _ = env.step("answer[Harrow Bay]")
     assert (reward, terminated, truncated) == (1.0, True, True)
 
@@ -387,9 +387,9 @@ def test_tool_calls_become_actions() -> None:
         ({"invalid_penalty": -1}, "invalid_penalty must be"),
         ({"world_size": 10}, "world_size must be"),
         ({"world_seed": "x"}, "world_seed must be"),
-        ({"data": "official"}, "no one official set.*empg-gym data path NAME"),
-        ({"corpus": "corpus.jsonl"}, "go with data"),
-        ({"mix": "paper"}, "go with data"),
+        ({"data": "official"}, "several official sets.*empg-gym data path NAME"),
+        ({"corpus": "corpus.jsonl"}, "need data"),
+        ({"mix": "paper"}, "need data"),
         ({"backend": "bm26"}, "backend"),
         ({"protocol": "serach-r1"}, "did you mean 'search-r1'"),
     ],
@@ -400,11 +400,11 @@ def test_arguments_that_cannot_be_are_refused(arguments: dict[str, Any], says: s
 
 
 def test_data_that_cannot_be_is_refused(files: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no question for split 'test'.*1 train, 1 unlabelled"):
+    with pytest.raises(ConfigError, match=r"no questions in split 'test'.*1 train, 1 unlabelled"):
         DeepSearchEnv(**{**files, "split": "test"})
-    with pytest.raises(ConfigError, match="give corpus=PATH"):
+    with pytest.raises(ConfigError, match="pass corpus=PATH"):
         DeepSearchEnv(**{**files, "corpus": None})
-    with pytest.raises(DataError, match="no corpus file"):
+    with pytest.raises(DataError, match="the corpus file"):
         DeepSearchEnv(**{**files, "corpus": tmp_path / "absent.jsonl"})
     with pytest.raises(DataError, match="no file or folder"):
         DeepSearchEnv(**{**files, "data": tmp_path / "absent.jsonl"})

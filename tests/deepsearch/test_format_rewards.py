@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from empg_gym.envs.deepsearch.scoring import Transcript, Turn, get_reward
+from empg_gym.envs.deepsearch.scoring import StepRecord, Transcript, get_reward
 from empg_gym.errors import ConfigError
 
-SEARCH = Turn(
+SEARCH = StepRecord(
     "<think>t</think><search>q</search>", "search", True, '\n\n<information>Doc 1(Title: "T") Harrow Bay is here</information>\n\n'
 )
-NOTHING = Turn("<think>t</think>\n<search>q</search>", "search", True, "\n\n<information>Nothing was found.</information>\n\n")
-BARE = Turn("<search>q</search>", "search", True, "<information>Harrow Bay</information>")
-RIGHT = Turn(" <think>t</think>\n<answer>Harrow Bay</answer>", "answer", True)
-WRONG = Turn("<think>t</think><answer>Velden</answer>", "answer", True)
-BARE_RIGHT = Turn("<answer>Harrow Bay</answer>", "answer", True)
-BARE_WRONG = Turn("<answer>Velden</answer>", "answer", True)
-CHATTY = Turn("<think>t</think> so: <answer>Harrow Bay</answer>", "answer", True)
-TWICE = Turn("<think>t</think><think>u</think><answer>Harrow Bay</answer>", "answer", True)
-FORGED = Turn("<think>t [information]Harrow Bay[/information]</think><search>q</search>", "search", True, "<information>-</information>")
-VISIT = Turn("<think>t</think><visit>u</visit>", "visit", True, "page")
-INVALID = Turn("<think>t</think>", "invalid", False)
+NOTHING = StepRecord("<think>t</think>\n<search>q</search>", "search", True, "\n\n<information>Nothing was found.</information>\n\n")
+BARE = StepRecord("<search>q</search>", "search", True, "<information>Harrow Bay</information>")
+RIGHT = StepRecord(" <think>t</think>\n<answer>Harrow Bay</answer>", "answer", True)
+WRONG = StepRecord("<think>t</think><answer>Velden</answer>", "answer", True)
+BARE_RIGHT = StepRecord("<answer>Harrow Bay</answer>", "answer", True)
+BARE_WRONG = StepRecord("<answer>Velden</answer>", "answer", True)
+CHATTY = StepRecord("<think>t</think> so: <answer>Harrow Bay</answer>", "answer", True)
+TWICE = StepRecord("<think>t</think><think>u</think><answer>Harrow Bay</answer>", "answer", True)
+FORGED = StepRecord(
+    "<think>t [information]Harrow Bay[/information]</think><search>q</search>", "search", True, "<information>-</information>"
+)
+VISIT = StepRecord("<think>t</think><visit>u</visit>", "visit", True, "page")
+INVALID = StepRecord("<think>t</think>", "invalid", False)
 
 
-def transcript(*turns: Turn, answer: str | None) -> Transcript:
-    return Transcript("Where?", ("Harrow Bay",), turns, answer)
+def transcript(*steps: StepRecord, answer: str | None) -> Transcript:
+    return Transcript("Where?", ("Harrow Bay",), steps, answer)
 
 
 @pytest.mark.parametrize(
-    ("turns", "answer", "reward"),
+    ("steps", "answer", "reward"),
     [
         ((SEARCH, RIGHT), "Harrow Bay", 1.0),
         ((RIGHT,), "harrow bay.", 1.0),
@@ -47,27 +49,27 @@ def transcript(*turns: Turn, answer: str | None) -> Transcript:
         ((), None, 0.0),
     ],
 )
-def test_search_r1_format(turns: tuple[Turn, ...], answer: str | None, reward: float) -> None:
-    verdict = get_reward("search_r1_format", protocol="search-r1").settle(transcript(*turns, answer=answer))
+def test_search_r1_format(steps: tuple[StepRecord, ...], answer: str | None, reward: float) -> None:
+    verdict = get_reward("search_r1_format", protocol="search-r1").settle(transcript(*steps, answer=answer))
     assert verdict.reward == pytest.approx(reward)
     assert verdict.success == (answer is not None and "arrow" in answer)
     assert verdict.score == float(verdict.success)
 
 
-A_SEARCH = Turn("<think>t</think><search>q</search>", "search", True, "<result>r</result>")
-A_FAILED = Turn("<think>t</think><search>q</search>", "search", False)
-A_VISIT = Turn("<think>t</think><visit>u</visit>", "visit", True, "<result>p</result>")
-A_FAKE = Turn("<think>t</think><python>x</python>", "invalid", False)
-A_RIGHT = Turn("<think>t</think><answer>The final answer is \\[ \\boxed{Harrow Bay} \\]</answer>", "answer", True)
-A_PART = Turn("<answer>\\boxed{Bay}</answer>", "answer", True)
-A_WRONG = Turn("<answer>\\boxed{Velden}</answer>", "answer", True)
-A_UNBOXED = Turn("<answer>Harrow Bay</answer>", "answer", True)
-A_BOX_OUTSIDE = Turn("\\boxed{x} <answer>Harrow Bay</answer>", "answer", True)
-A_UNPAIRED = Turn("<think>t<answer>\\boxed{Harrow Bay}</answer>", "answer", True)
+A_SEARCH = StepRecord("<think>t</think><search>q</search>", "search", True, "<result>r</result>")
+A_FAILED = StepRecord("<think>t</think><search>q</search>", "search", False)
+A_VISIT = StepRecord("<think>t</think><visit>u</visit>", "visit", True, "<result>p</result>")
+A_FAKE = StepRecord("<think>t</think><python>x</python>", "invalid", False)
+A_RIGHT = StepRecord("<think>t</think><answer>The final answer is \\[ \\boxed{Harrow Bay} \\]</answer>", "answer", True)
+A_PART = StepRecord("<answer>\\boxed{Bay}</answer>", "answer", True)
+A_WRONG = StepRecord("<answer>\\boxed{Velden}</answer>", "answer", True)
+A_UNBOXED = StepRecord("<answer>Harrow Bay</answer>", "answer", True)
+A_BOX_OUTSIDE = StepRecord("\\boxed{x} <answer>Harrow Bay</answer>", "answer", True)
+A_UNPAIRED = StepRecord("<think>t<answer>\\boxed{Harrow Bay}</answer>", "answer", True)
 
 
 @pytest.mark.parametrize(
-    ("turns", "answer", "reward"),
+    ("steps", "answer", "reward"),
     [
         ((A_SEARCH, A_RIGHT), "Harrow Bay", 1.0),
         ((A_SEARCH, A_VISIT, A_RIGHT), "Harrow Bay", 1.1),
@@ -84,8 +86,8 @@ A_UNPAIRED = Turn("<think>t<answer>\\boxed{Harrow Bay}</answer>", "answer", True
         ((A_SEARCH,), None, -1.0),
     ],
 )
-def test_arpo(turns: tuple[Turn, ...], answer: str | None, reward: float) -> None:
-    verdict = get_reward("arpo", protocol="arpo").settle(transcript(*turns, answer=answer))
+def test_arpo(steps: tuple[StepRecord, ...], answer: str | None, reward: float) -> None:
+    verdict = get_reward("arpo", protocol="arpo").settle(transcript(*steps, answer=answer))
     assert verdict.reward == pytest.approx(reward)
     assert 0.0 <= verdict.score <= 1.0
     assert verdict.success == (reward >= 1.0)

@@ -77,7 +77,7 @@ def test_another_answer_or_model_is_another_question(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("replies", "says"),
     [
-        ([(200, "I think it may be Correct")], "no verdict"),
+        ([(200, "I think it may be Correct")], "not a verdict"),
         ([(200, "{not json")], "can't be read"),
         ([(200, '{"choices": []}')], "can't be read"),
         ([(401, "{}")], "status 401"),

@@ -88,9 +88,9 @@ def test_the_home_folder_may_be_a_tilde(tmp_path: Path, monkeypatch: pytest.Monk
         ("[[source]]\nweight = 1", "needs a path"),
         ('[[source]]\npath = "p"\nwieght = 1', "did you mean 'weight'"),
         ('[[source]]\npath = "p"\nweight = 0', "above 0"),
-        ('[[source]]\npath = "p"\ndomain = "x"', "domain is"),
-        ('[[source]]\npath = "absent.jsonl"', "no question file"),
-        ("[[", "is no mix"),
+        ('[[source]]\npath = "p"\ndomain = "x"', "domain must be"),
+        ('[[source]]\npath = "absent.jsonl"', "the question file"),
+        ("[[", "is not a mix"),
     ],
 )
 def test_a_mix_that_cannot_be_is_refused(tmp_path: Path, text: str, says: str) -> None:

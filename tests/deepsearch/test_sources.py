@@ -220,7 +220,7 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
     rows, skipped = load_file(
         write_lines(tmp_path / "g.jsonl", [gaia, {**gaia, "file_name": "", "task_id": "h"}, {**gaia, "file_name": "", "Final answer": "?"}])
     )
-    assert [row.question.id for row in rows] == ["h"]
+    assert [entry.question.id for entry in rows] == ["h"]
     assert dict(skipped) == {"needs an attached file": 1, "answer not published": 1}
     rows, skipped = load_file(write_lines(tmp_path / "m.jsonl", [MUSIQUE, {**MUSIQUE, "id": "x", "answerable": False}]))
     assert dict(skipped) == {"not answerable": 1}
@@ -239,13 +239,13 @@ def test_rows_that_cannot_be_used_are_counted(tmp_path: Path) -> None:
         (
             "x.jsonl",
             '{"question": "q", "golden_answers": ["a"]}\n{"question": "r"}',
-            "record 2 is damaged: it is not of the format flashrag",
+            "record 2 is damaged: it does not match the format flashrag",
         ),
-        ("x.jsonl", '{"text": "x", "label": 1}', "members label, text, which fits no known format"),
+        ("x.jsonl", '{"text": "x", "label": 1}', "members label, text, which match none of the known formats"),
         ("x.jsonl", '{"id": "1", "contents": "x"}', "looks like a corpus"),
         ("x.json", '"text"', "expected a list"),
         ("x.json", "[1", "not JSON"),
-        ("x.txt", "x", "question files end in"),
+        ("x.txt", "x", "the name of a question file must end in"),
         ("x.parquet", "x", "not a Parquet file"),
         ("x.jsonl.gz", "x", "can't be read"),
     ],
@@ -265,7 +265,7 @@ def test_train_and_held_out_questions_are_kept_apart(tmp_path: Path) -> None:
     write_lines(tmp_path / "nq" / "train.jsonl", [{"id": "train_0", **row}, {"id": "train_1", **row, "question": "Who else?"}])
     write_lines(tmp_path / "nq" / "dev.jsonl", [{"id": "dev_0", **row, "question": "who is  it"}])
     questions = collect(*load_folder(tmp_path))
-    assert [row.question.id for row in questions.rows] == ["nq/dev_0", "nq/train_1"]
+    assert [entry.question.id for entry in questions.entries] == ["nq/dev_0", "nq/train_1"]
     assert dict(questions.skipped) == {"a train question that is also held out": 1}
 
 
@@ -279,9 +279,9 @@ def test_an_id_may_occur_once_only(tmp_path: Path) -> None:
 def test_a_folder_leaves_corpora_aside(tmp_path: Path) -> None:
     write_lines(tmp_path / "corpus.jsonl", CORPUS)
     write_lines(tmp_path / "questions.jsonl", [{"id": "1", "question": "q?", "golden_answers": ["a"]}])
-    assert [row.question.id for row in load_folder(tmp_path)[0]] == ["questions/1"]
+    assert [entry.question.id for entry in load_folder(tmp_path)[0]] == ["questions/1"]
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no question files"):
+    with pytest.raises(DataError, match="has no question files"):
         load_folder(tmp_path / "empty")
 
 

@@ -71,9 +71,9 @@ def test_the_cache_goes_by_content(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"id": "0", "text": "x"}\n{"id"', "line 2: no JSON"),
-        ('\n["a"]', "line 2: a passage is a JSON object with an id"),
-        ('{"text": "x"}', "line 1: a passage is a JSON object with an id"),
+        ('{"id": "0", "text": "x"}\n{"id"', "line 2: not JSON"),
+        ('\n["a"]', "line 2: a passage must be a JSON object with an id"),
+        ('{"text": "x"}', "line 1: a passage must be a JSON object with an id"),
         ('{"id": "0", "title": "x"}', r"line 1: a passage needs `contents` \(wiki-18\) or `text`; got the members \['id', 'title'\]"),
         ('{"id": "0", "text": "x"}\n{"id": "0", "text": "y"}', "records 0 and 1 have the same id"),
     ],
@@ -83,7 +83,7 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(DataError, match=message):
         open_corpus(path, cache=tmp_path / "cache")
-    with pytest.raises(DataError, match="there is no corpus file"):
+    with pytest.raises(DataError, match="the corpus file"):
         open_corpus(tmp_path / "absent.jsonl")
 
 

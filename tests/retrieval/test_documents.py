@@ -36,7 +36,7 @@ def test_other_keys_numbers_and_blank_lines(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["{"], "record 0 is no JSON"),
+        (["{"], "record 0 is not JSON"),
         (['{"id": "a"}', "[]"], "record 1 needs the member 'id'"),
         (['{"id": true}'], "record 0 needs"),
         (['{"id": "a"}', '{"id": "b"}', '{"id": "a"}'], "records 0 and 2 have the same id 'a'"),
@@ -52,7 +52,7 @@ def test_stores_are_not_overwritten_and_damage_is_named(tmp_path):
     store = DocumentStore.build(['{"id": "a"}'], tmp_path / "store")
     with pytest.raises(OutputExistsError):
         DocumentStore.build([], tmp_path / "store")
-    with pytest.raises(DataError, match="no document store"):
+    with pytest.raises(DataError, match="not a document store"):
         DocumentStore.open(tmp_path)
     (store.folder / "records.bytes").write_bytes(b"")
     with pytest.raises(DataError, match="damaged"):

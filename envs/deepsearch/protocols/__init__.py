@@ -15,10 +15,10 @@ PROTOCOLS: dict[str, type[Protocol]] = {cls.name: cls for cls in (SearchR1, Arpo
 
 
 def get_protocol(protocol: str | Protocol) -> Protocol:
-    """Return the protocol of that name, or `protocol` itself if it is one.
+    """Return the protocol with this name, or `protocol` itself if it is an instance.
 
     Raises:
-        ConfigError: no protocol of that name.
+        ConfigError: the name is unknown.
     """
     if isinstance(protocol, Protocol):
         return protocol

@@ -8,7 +8,7 @@ from empg_gym.envs.deepsearch.protocols.tagged import TaggedProtocol
 
 
 class Arpo(TaggedProtocol):
-    """The final answer stands in `\\boxed{}` inside `<answer>`; there is no Python here, so `<python>` is answered as an invalid action."""
+    """The final answer is in `\\boxed{}` inside `<answer>`. Python is not supported: `<python>` is an invalid action."""
 
     name = "arpo"
     stop = ("</search>", "</visit>", "</python>", "</answer>")
@@ -40,7 +40,7 @@ class Arpo(TaggedProtocol):
 
 
 def unbox(text: str) -> str | None:
-    """Return what stands in the last `\\boxed{…}` of `text`, braces inside it balanced, or None if there is none."""
+    """Return the content of the last `\\boxed{…}` in `text`, with balanced braces, or None if there is none."""
     begin = text.rfind("\\boxed{")
     if begin < 0:
         return None

@@ -6,11 +6,11 @@ from empg_gym.envs.deepsearch.protocols.base import QueryResult
 from empg_gym.envs.deepsearch.protocols.tagged import TaggedProtocol
 
 PAGE_CHARS = 25_000
-"""Characters of one page of a visited document."""
+"""Length of one page of a visited document, in characters."""
 
 
 class ASearcher(TaggedProtocol):
-    """Results name their address, `<access>` reads it; long documents come as numbered pages of 25,000 characters."""
+    """Results include their address, which `<access>` opens; long documents are shown as numbered pages of 25,000 characters."""
 
     name = "asearcher"
     stop = ("</search>", "</access>", "</answer>")

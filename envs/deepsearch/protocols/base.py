@@ -1,10 +1,10 @@
-"""What a protocol is: how actions are written by an agent and how results are written to it.
+"""The protocol interface: how an agent writes its actions and how results are shown to it.
 
 Rules:
-    - `parse` reads any text in time linear in its length, never raises, and says how much of the text counts (`kept`): everything
-      behind the first closing tag is as if it had not been written.
-    - `parse(write(action)).action == action` for every valid action whose texts hold no tags.
-    - What `results`, `page` and `notice` are given is already neutralised and cut; they add the protocol's own tags around it.
+    - `parse` accepts any text, takes linear time, never raises, and returns the part of the text that counts (`kept`): everything after
+      the first closing tag is ignored.
+    - `parse(write(action)).action == action` for every valid action without tags in its texts.
+    - The arguments of `results` and `page` are already neutralised and cut; `observation` adds the protocol's own tags.
     - Protocols are stateless: one instance serves all episodes.
 """
 
@@ -20,7 +20,7 @@ from empg_gym.envs.deepsearch.actions import Action
 
 
 class Parsed(NamedTuple):
-    """A response, read."""
+    """A parsed response."""
 
     action: Action
     kept: str
@@ -29,7 +29,7 @@ class Parsed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A passage as it is shown: neutralised, cut to the passage limit."""
+    """A passage as shown: neutralised, cut to the passage limit."""
 
     title: str
     text: str
@@ -38,7 +38,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class QueryResult:
-    """What one query found, best first. `problem` is set where the search failed; then there are no passages."""
+    """Passages found for one query, best first. If the search failed, `problem` is set and there are no passages."""
 
     query: str
     passages: tuple[Found, ...]
@@ -50,11 +50,11 @@ class Protocol(ABC):
 
     name: ClassVar[str]
     stop: ClassVar[tuple[str, ...]] = ()
-    """Texts after which a generator may stop; they belong to the response."""
+    """Stop strings for a generator; they are part of the response."""
     many_queries: ClassVar[bool] = False
-    """Whether one action can hold several queries; elsewhere `write` joins them to one."""
+    """Whether one action can hold several queries; if not, `write` joins them into one."""
     opening: ClassVar[str] = ""
-    """Opens a result; not counted against the limits of an observation."""
+    """Text before a result; not counted in the limits of an observation."""
     closing: ClassVar[str] = ""
 
     @abstractmethod
@@ -63,7 +63,7 @@ class Protocol(ABC):
 
     @abstractmethod
     def write(self, action: Action, thought: str = "") -> str:
-        """Return the text that `parse` reads as this action; `thought` goes where the protocol has a place for reasoning."""
+        """Return the text that `parse` reads as this action; `thought` is included if the protocol supports reasoning."""
 
     @abstractmethod
     def results(self, results: Sequence[QueryResult]) -> str:
@@ -75,13 +75,13 @@ class Protocol(ABC):
 
     @abstractmethod
     def grammar(self, visit: bool) -> str:
-        """How to act, for the system prompt."""
+        """Return instructions on how to act, for the system prompt."""
 
     @abstractmethod
     def templates(self, visit: bool) -> list[str]:
-        """The kinds of actions, with free text as `<name>`."""
+        """Return a template of each kind of action, with free text as `<name>`."""
 
     def observation(self, body: str, limit: int | None) -> str:
-        """Wrap a body in the protocol's tags, cut to `limit` tokens before it is closed."""
+        """Return the body, cut to `limit` words and marks, in the protocol's result tags."""
         body = body.strip()
         return f"{self.opening}{body if limit is None else tags.cut_tokens(body, limit)}{self.closing}"

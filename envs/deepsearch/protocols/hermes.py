@@ -1,9 +1,10 @@
-"""`hermes`: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, answered by `<tool_response>`, as Qwen's chat template, WebSailor and
-Tongyi DeepResearch write it.
+"""`hermes`: `<tool_call>{"name": …, "arguments": {…}}</tool_call>`, answered by `<tool_response>`.
+
+As in Qwen's chat template, WebSailor and Tongyi DeepResearch.
 
 Rules:
-    - Argument names of WebSailor (`query`, `url`, `goal`) and of verl (`query_list`) are both read; values may be a text or a list.
-    - Arguments may also come as a text that holds JSON, as chat APIs send them.
+    - The argument names of WebSailor (`query`, `url`, `goal`) and of verl (`query_list`) are both accepted; values are strings or lists.
+    - Arguments may also be a JSON string, as in chat APIs.
     - The answer is `<answer>…</answer>`, or a call of the tool `answer`.
 """
 
@@ -18,7 +19,7 @@ from empg_gym.envs.deepsearch.protocols.base import QueryResult
 from empg_gym.envs.deepsearch.protocols.tagged import TaggedProtocol
 
 MAX_CALL_CHARS = 100_000
-"""Characters of one tool call; a longer one is not decoded."""
+"""Maximum length of a tool call, in characters; a longer one is not decoded."""
 _EXAMPLE = '{"name": "search", "arguments": {"query": ["…"]}}'
 
 
@@ -52,8 +53,8 @@ class Hermes(TaggedProtocol):
     def _listed(self, result: QueryResult) -> str:
         if not result.passages:
             return f"A search for '{result.query}' found nothing."
-        rows = "\n\n".join(f"{rank}. [{found.title}]({found.url})\n\n{found.text}" for rank, found in enumerate(result.passages, start=1))
-        return f"A search for '{result.query}' found {len(result.passages)} results:\n\n## Results\n{rows}"
+        listed = "\n\n".join(f"{rank}. [{found.title}]({found.url})\n\n{found.text}" for rank, found in enumerate(result.passages, start=1))
+        return f"A search for '{result.query}' found {len(result.passages)} results:\n\n## Results\n{listed}"
 
     def page(self, url: str, goal: str, text: str) -> str:
         wanted = f" for the goal '{goal}'" if goal else ""
@@ -81,7 +82,7 @@ def _call(name: str, arguments: dict[str, Any]) -> str:
 
 
 def read_call(text: str) -> Action:
-    """Return the action of a JSON tool call, or why it is none."""
+    """Return the action of a JSON tool call, or the reason why it is invalid."""
     if len(text) > MAX_CALL_CHARS:
         return Invalid(f"the tool call has {len(text)} characters, at most {MAX_CALL_CHARS} are read")
     try:
@@ -94,7 +95,7 @@ def read_call(text: str) -> Action:
 
 
 def call_action(name: str, arguments: object) -> Action:
-    """Return the action that a call of the tool `name` stands for, or why it stands for none."""
+    """Return the action of a call of the tool `name`, or the reason why it is invalid."""
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments[:MAX_CALL_CHARS])

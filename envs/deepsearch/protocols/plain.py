@@ -1,4 +1,4 @@
-"""`plain`: `search[…]`, `visit[…]`, `answer[…]`, one action a text, for the bare Gymnasium interface and for any dialogue format."""
+"""`plain`: `search[…]`, `visit[…]`, `answer[…]`, one action per text, for the bare Gymnasium interface and for any dialogue format."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from empg_gym.envs.deepsearch.protocols.tagged import TaggedProtocol
 
 
 class SearchR1(TaggedProtocol):
-    """The default. A search result is a list `Doc i(Title: "…") text` between `<information>` tags; `<visit>` is an addition of ours."""
+    """The default. A search result is a list `Doc i(Title: "…") text` in `<information>` tags; `<visit>` is our addition."""
 
     name = "search-r1"
     stop = ("</search>", "</visit>", "</answer>")

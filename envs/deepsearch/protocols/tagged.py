@@ -1,9 +1,9 @@
-"""What the protocols with `<tag>text</tag>` actions share.
+"""Base of the protocols with `<tag>text</tag>` actions.
 
 Rules:
-    - The first closing action tag ends the response, whatever stands behind it.
-    - The action's text begins at the last opening tag of the same name before it: a tag mentioned while thinking does no harm.
-    - Tags inside the action's text make it invalid.
+    - The first closing action tag ends the response; everything after it is ignored.
+    - The action's text begins after the last opening tag of the same name: a tag mentioned in a thought does no harm.
+    - Tags inside the action's text make the action invalid.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class TaggedProtocol(Protocol):
     search_tag: ClassVar[str] = "search"
     visit_tag: ClassVar[str] = "visit"
     other_tags: ClassVar[tuple[str, ...]] = ()
-    """Closing tags that end a response although the environment has no such tool."""
+    """Closing tags that also end a response, although the environment lacks the tool."""
 
     @property
     def _closers(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The actions as a JSON-schema tool list, in the form that OpenAI-compatible chat APIs take."""
+"""The actions as a JSON-schema tool list for OpenAI-compatible chat APIs."""
 
 from __future__ import annotations
 

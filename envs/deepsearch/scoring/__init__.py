@@ -7,29 +7,29 @@ from typing import Any
 
 from empg_gym.envs.deepsearch.scoring.answers import F1, CoverMatch, ExactMatch
 from empg_gym.envs.deepsearch.scoring.arpo import ArpoReward
-from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Turn, Verdict
+from empg_gym.envs.deepsearch.scoring.base import Reward, StepRecord, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.search_r1 import SearchR1Format
 from empg_gym.errors import ConfigError, nearest
 
 REWARDS: dict[str, type[Reward]] = {cls.name: cls for cls in (ExactMatch, F1, CoverMatch, SearchR1Format, ArpoReward)}
-"""Name to class, `llm_judge` aside, which needs an endpoint."""
+"""Name to class, except `llm_judge`, which needs an endpoint."""
 
 
 def get_reward(reward: str | Reward, *, protocol: str, judge: Mapping[str, Any] | None = None) -> Reward:
-    """Return the reward of that name, or `reward` itself if it is one.
+    """Return the reward with this name, or `reward` itself if it is an instance.
 
     Args:
         reward: em, f1, cover_em, search_r1_format, arpo or llm_judge.
-        protocol: name of the protocol of the episodes; a reward that reads tags must know it.
+        protocol: name of the environment's protocol; a reward that reads tags must support it.
         judge: fields of `scoring.judge.JudgeConfig`, for llm_judge.
 
     Raises:
-        ConfigError: no such reward, a protocol that it can't read, or a judge missing or given without need.
+        ConfigError: the name is unknown, the reward can't read the protocol, or `judge` is missing or not applicable.
     """
     if isinstance(reward, str) and reward == "llm_judge":
         return _judge(judge)
     if judge is not None:
-        raise ConfigError("judge is used by reward='llm_judge' only")
+        raise ConfigError("judge applies to reward='llm_judge' only; omit it, or set reward='llm_judge'")
     if isinstance(reward, str):
         if reward not in REWARDS:
             raise ConfigError(f"unknown reward {reward!r}; {nearest(reward, [*REWARDS, 'llm_judge'])}")
@@ -54,4 +54,4 @@ def _judge(judge: Mapping[str, Any] | None) -> Reward:
     return LLMJudge(JudgeConfig(**judge))
 
 
-__all__ = ["REWARDS", "Reward", "Transcript", "Turn", "Verdict", "get_reward"]
+__all__ = ["REWARDS", "Reward", "StepRecord", "Transcript", "Verdict", "get_reward"]

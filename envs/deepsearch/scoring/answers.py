@@ -1,4 +1,4 @@
-"""Rewards that look at the answer alone: `em`, `f1`, `cover_em`. No answer is worth 0."""
+"""Rewards of the answer alone: `em`, `f1`, `cover_em`. An episode without an answer gets 0."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class F1(Reward):
 
 
 class CoverMatch(Reward):
-    """1 if the answer contains all words of an accepted one and is no list of candidates."""
+    """1 if the answer contains all words of an accepted one and is not a list of candidates, else 0."""
 
     name = "cover_em"
 

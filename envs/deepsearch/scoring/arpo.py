@@ -1,9 +1,9 @@
-"""`arpo`: -1 for a malformed episode, else the F1 of the boxed answer, plus 0.1 where several tools helped (ARPO's deep-research reward).
+"""`arpo`: -1 for a malformed episode, else the F1 of the boxed answer, plus 0.1 if several tools were used (ARPO's deep-research reward).
 
 Rules:
-    - Malformed: no thought, thoughts not paired, not exactly one `<answer>` pair, an answer without `\\boxed{}`, or no answer at all.
-    - Upstream pays the 0.1 when both `</search>` and `</python>` occur in the text, which writing the tags earns. Here tools count that
-      were carried out; the two tools are search and visit, as there is no Python.
+    - Malformed: no thought, unpaired thought tags, not exactly one `<answer>` pair, an answer without `\\boxed{}`, or no answer at all.
+    - Upstream pays the 0.1 when both `</search>` and `</python>` occur in the text, so writing the tags is enough. Here a tool counts
+      only if it ran; the two tools are search and visit, since there is no Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SEVERAL_TOOLS = 0.1
 
 
 class ArpoReward(Reward):
-    """See the module docstring. The score is the F1, success an exact match of the boxed answer."""
+    """See the module docstring. The score is the F1; success is an exact match of the boxed answer."""
 
     name = "arpo"
     protocols = ("arpo",)
@@ -26,15 +26,15 @@ class ArpoReward(Reward):
         if answer is None or not well_formed(transcript):
             return Verdict(reward=MALFORMED, score=0.0, success=False, scored_by=self.name)
         value = f1_score(answer, transcript.golden_answers)
-        tools = {turn.kind for turn in transcript.turns if turn.carried_out} & {"search", "visit"}
+        tools = {step.kind for step in transcript.steps if step.carried_out} & {"search", "visit"}
         bonus = SEVERAL_TOOLS if value > 0 and len(tools) > 1 else 0.0
         success = exact_match(answer, transcript.golden_answers) == 1.0
         return Verdict(reward=value + bonus, score=value, success=success, scored_by=self.name)
 
 
 def well_formed(transcript: Transcript) -> bool:
-    """Whether thoughts are paired, and one boxed answer is given."""
-    text = "\n".join(turn.response for turn in transcript.turns)
+    """Return whether thought tags are paired and there is one boxed answer."""
+    text = "\n".join(step.response for step in transcript.steps)
     thoughts = text.count("<think>")
     if thoughts < 1 or thoughts != text.count("</think>"):
         return False

@@ -1,10 +1,10 @@
-"""What a reward is: a function of the whole episode, settled once, when it ends.
+"""The reward interface: a function of the whole episode, computed once, when it ends.
 
 Rules:
-    - A reward sees the question, the accepted answers and the transcript; it never sees retrieved text as if the agent had written it.
-    - `settle` is called once an episode: at the answer, or at the last step without one (`answer` is None then).
-    - `success` is a yes or no about the answer itself; `score` is in [0, 1]; `reward` may have a range of its own.
-    - A reward that reads tags names the protocols it understands.
+    - A reward sees the question, the accepted answers and the transcript, in which retrieved text is separate from the agent's text.
+    - `settle` is called once per episode: at the answer, or at the last step without one (then `answer` is None).
+    - `success` says whether the answer is right; `score` is in [0, 1]; `reward` may have any range.
+    - A reward that reads tags lists the protocols that it supports.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ Kind = Literal["search", "visit", "answer", "invalid"]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class StepRecord:
     """One step of an episode, as scoring sees it."""
 
     response: str
-    """The agent's text up to its first closing tag, forged result tags neutralised."""
+    """The agent's text up to its first closing tag, with forged result tags neutralised."""
     kind: Kind
     carried_out: bool
-    """Whether a tool ran: a repeated query or one over the limit did not."""
+    """Whether the action was executed; a repeated query or one over the limit is not."""
     retrieved: str = ""
-    """What the tool gave, without notices."""
+    """The tool's result, without notices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +35,20 @@ class Transcript:
 
     question: str
     golden_answers: tuple[str, ...]
-    turns: tuple[Turn, ...]
+    steps: tuple[StepRecord, ...]
     answer: str | None
     """The final answer; None if the episode ended without one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an episode is worth."""
+    """The result of an episode."""
 
     reward: float
     score: float
     success: bool
     scored_by: str
-    """Name of the rule that decided, with the reason where it is not the one that was asked for."""
+    """Name of the rule that decided, with the reason if it is not the configured one."""
 
 
 class Reward(ABC):
@@ -56,10 +56,10 @@ class Reward(ABC):
 
     name: ClassVar[str]
     protocols: ClassVar[tuple[str, ...]] = ()
-    """Protocols whose tags the reward reads; empty for a reward of the answer alone."""
+    """Protocols whose tags the reward reads; empty for a reward based on the answer alone."""
     blocking: ClassVar[bool] = False
-    """Whether settling may wait for a network."""
+    """Whether `settle` may wait for the network."""
 
     @abstractmethod
     def settle(self, transcript: Transcript) -> Verdict:
-        """Return what the episode is worth."""
+        """Return reward, score and success of the episode."""

@@ -1,12 +1,12 @@
 """`llm_judge`: a language model behind an OpenAI-compatible endpoint decides whether the answer is right.
 
 Rules:
-    - The judge sees the question, the accepted answers and the answer, nothing else: no page text, no reasoning. The answer is cut to
-      500 characters and put in as a JSON string with its angle brackets escaped: it can neither leave its place nor pose as an order.
-    - Temperature 0. The first word of the reply decides; "incorrect" is tested before "correct"; any other reply is no verdict.
-    - Verdicts are kept in a SQLite file, by a hash of model and prompt; failures are not kept.
-    - Without a verdict (no endpoint, time-out, error status, unreadable reply, a key that can't be one) the exact match decides, and
-      `scored_by` says so. So it does where verdicts can't be kept: a verdict that is not kept may come out differently the next time.
+    - The judge sees only the question, the accepted answers and the answer: no page text, no reasoning. The answer is cut to 500
+      characters and quoted as a JSON string with escaped angle brackets, so it can't break out of its place or act as an instruction.
+    - Temperature 0. The first word of the reply decides; "incorrect" is tested before "correct"; any other reply is not a verdict.
+    - Verdicts are cached in a SQLite file, by a hash of model and prompt; failures are not cached.
+    - Without a verdict (no endpoint, time-out, error status, unreadable reply, malformed key) the exact match decides, and `scored_by`
+      says so. The same applies if the cache can't be written, since an uncached verdict might differ the next time.
     - The key comes from an environment variable and is never logged or shown.
 """
 
@@ -46,31 +46,31 @@ _MAX_REPLY = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeConfig:
-    """Where the judge is and how it is asked. Example: `JudgeConfig(base_url="http://127.0.0.1:8001/v1", model="qwen2.5-72b-instruct")`."""
+    """Endpoint and limits of the judge. Example: `JudgeConfig(base_url="http://127.0.0.1:8001/v1", model="qwen2.5-72b-instruct")`."""
 
     base_url: str
-    """Address of the endpoint up to and including `/v1`. It is the operator's choice and may be on loopback."""
+    """Address of the endpoint up to and including `/v1`. It is chosen by the operator and may be on loopback."""
     model: str
     api_key_env: str = "OPENAI_API_KEY"
-    """Name of the environment variable that holds the key; it may be unset for local servers."""
+    """Environment variable with the key; it may be unset for local servers."""
     seconds: float = 60.0
-    """Time for one verdict, all tries together."""
+    """Time limit per verdict in seconds, all tries together."""
     tries: int = 3
     cache: str | None = None
-    """File of the kept verdicts; None takes the package's cache folder, "" keeps none."""
+    """SQLite file of cached verdicts; None = in the package's cache folder, "" disables the cache."""
 
 
 class LLMJudge(Reward):
-    """1 if the judge finds the answer right, else 0."""
+    """1 if the judge accepts the answer, else 0."""
 
     name = "llm_judge"
     blocking = True
 
     def __init__(self, config: JudgeConfig) -> None:
         if not _is_address(config.base_url):
-            raise ConfigError(f"the judge's base_url must be an address that begins with http:// or https://, not {config.base_url[:60]!r}")
+            raise ConfigError(f"the judge's base_url must begin with http:// or https://, not {config.base_url[:60]!r}")
         if config.tries < 1 or config.seconds <= 0:
-            raise ConfigError("the judge needs at least one try and a time above 0")
+            raise ConfigError(f"the judge needs tries >= 1 and seconds > 0, not tries={config.tries} and seconds={config.seconds}")
         self.config = config
 
     def settle(self, transcript: Transcript) -> Verdict:
@@ -97,7 +97,7 @@ class LLMJudge(Reward):
             return None, problem
         verdict = read_verdict(reply)
         if verdict is None:
-            return None, "the judge's reply is no verdict"
+            return None, "the judge's reply is not a verdict"
         self._keep(key, verdict)
         return verdict, ""
 
@@ -165,7 +165,7 @@ def _is_address(url: str) -> bool:
 
 
 def judge_messages(question: str, golds: Sequence[str], answer: str) -> list[dict[str, str]]:
-    """Return the conversation that asks for a verdict."""
+    """Return the messages that ask for a verdict."""
     quoted = json.dumps(answer[:MAX_ANSWER_CHARS], ensure_ascii=True).replace("<", "\\u003c").replace(">", "\\u003e")
     references = "\n".join(f"- {gold}" for gold in golds)
     user = f"Question: {question}\nReference answers:\n{references}\nCandidate's answer: {quoted}\nVerdict:"
@@ -173,7 +173,7 @@ def judge_messages(question: str, golds: Sequence[str], answer: str) -> list[dic
 
 
 def read_verdict(reply: str) -> bool | None:
-    """Return the verdict that the first word of a reply gives, or None. A reasoning model's `<think>…</think>` before it is skipped."""
+    """Return the verdict in the first word of a reply, or None. A reasoning model's `<think>…</think>` is skipped."""
     words = reply.rsplit("</think>", 1)[-1].split(maxsplit=1)
     word = words[0].strip(".,:;!*\"'`()[]").lower() if words else ""
     if word == "incorrect":

@@ -1,13 +1,13 @@
-"""`search_r1_format`: exact match and well-formed turns, with the values of Search-R1 v0.3.
+"""`search_r1_format`: exact match and well-formed steps, with the values of Search-R1 v0.3.
 
                         well-formed                                              not well-formed
     right               1.0                                                      0.8
     wrong               0.2, or 0.3 if a search result held an accepted answer   0.1
     no answer           0 (the form asks for an answer)                          0
 
-Well-formed is `<think>…</think>`, then any number of times `<search>…</search>`, its result and `<think>…</think>`, then
-`<answer>…</answer>`, with nothing but white space between them. Our `<visit>` may stand where `<search>` does. Results are those
-that the environment gave: text that a model wrote between result tags counts for nothing.
+Well-formed is `<think>…</think>`, then any number of repetitions of `<search>…</search>`, its result and `<think>…</think>`, then
+`<answer>…</answer>`, with only white space between them. Our `<visit>` may replace `<search>`. Only results from the environment count,
+not text that a model wrote between result tags.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class SearchR1Format(Reward):
 
 
 def well_formed(transcript: Transcript) -> bool:
-    """Whether every turn is one thought and one action, and the last action is the answer."""
-    ends = [_turn_end(turn.response) for turn in transcript.turns]
+    """Return whether every step is one thought and one action, and the last action is the answer."""
+    ends = [_step_end(step.response) for step in transcript.steps]
     return bool(ends) and ends[-1] == "answered" and all(end == "called" for end in ends[:-1])
 
 
-def _turn_end(response: str) -> str:
+def _step_end(response: str) -> str:
     state = "start"
     for part in _TAG.split(response):
         if _TAG.fullmatch(part):
@@ -70,6 +70,6 @@ def _turn_end(response: str) -> str:
 
 
 def retrieved_answer(transcript: Transcript) -> bool:
-    """Whether an accepted answer occurs in a result, as a substring after normalisation."""
-    results = [normalize_answer(turn.retrieved) for turn in transcript.turns if turn.carried_out]
+    """Return whether an accepted answer occurs in a result, as a substring after normalisation."""
+    results = [normalize_answer(step.retrieved) for step in transcript.steps if step.carried_out]
     return any(normalize_answer(gold) in result for gold in transcript.golden_answers for result in results)

@@ -1,10 +1,10 @@
 """Scores of an answer text against a list of accepted answers, each in [0, 1].
 
 Rules:
-    - `normalize_answer` is SQuAD's, byte for byte: lower case, ASCII punctuation dropped, the words a, an, the replaced by a space, white
-      space collapsed, in this order. Unicode quotes and dashes stay.
+    - `normalize_answer` is SQuAD's, byte for byte: lower case, ASCII punctuation removed, the words a, an, the replaced by a space, white
+      space collapsed, in this order. Unicode quotes and dashes are kept.
     - A score over several accepted answers is the best one.
-    - A score that is paid as a reward must not be raised by listing candidates; `cover_match` is guarded against it.
+    - Listing candidates must not raise a score that is used as a reward; `cover_match` is guarded against it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_COVER_PIECES = 3
 
 
 def normalize_answer(text: str) -> str:
-    """Return `text` as SQuAD's evaluation script normalises it.
+    """Return `text` normalised as in SQuAD's evaluation script.
 
     Example: `normalize_answer("The  Answer, is: a Cat's")` gives `"answer is cats"`.
     """
@@ -38,7 +38,7 @@ def exact_match(answer: str, golds: Sequence[str]) -> float:
 
 
 def f1_score(answer: str, golds: Sequence[str]) -> float:
-    """Return the best F1 of word multisets; where one side is yes, no or noanswer and they differ, it is 0 (HotpotQA, ARPO)."""
+    """Return the best F1 of word multisets; 0 if one side is yes, no or noanswer and the other differs (HotpotQA, ARPO)."""
     return max((_f1(normalize_answer(answer), normalize_answer(gold)) for gold in golds), default=0.0)
 
 
@@ -54,11 +54,11 @@ def _f1(answer: str, gold: str) -> float:
 
 
 def cover_match(answer: str, golds: Sequence[str]) -> float:
-    """Return 1.0 if all words of an accepted answer occur in the answer (R1-Searcher's cover exact match), unless the answer lists.
+    """Return 1.0 if all words of an accepted answer occur in the answer (R1-Searcher's cover exact match), unless the answer is a list.
 
-    "true" and "false" count as yes and no. It counts as a list, and as 0, when it has more than 4 + 4 times the words of the accepted
-    answer or more than 64; falls into more than 3 pieces where the accepted answer does not; says both yes and no; or gives another
-    number beside an accepted answer that is a number.
+    "true" and "false" count as yes and no. An answer is a list, and gets 0, if it has more than 4 + 4 times the words of the accepted
+    answer or more than 64 words; has more than 3 pieces and more than the accepted answer; contains both yes and no; or contains a
+    second number where the accepted answer is a number.
     """
     return float(any(_covers(answer, gold) for gold in golds))
 

@@ -1,10 +1,11 @@
-"""The question formats in use, each known by the members of its records.
+"""The supported question formats, recognised by the members of their records.
 
 Rules:
-    - A format reads one record at a time into a `Row`; a record without a usable answer is skipped with its reason, never guessed at.
-    - The first format whose `marks` all occur in a record reads the file.
-    - What a record says about its set and split is kept; file names fill in the rest (`load`).
-    - Gated sets (GAIA, HLE) are read from a user's own copy; rows with an image or an attachment are skipped, as there is no tool for them.
+    - A format reads one record at a time into a `QuestionRecord`; a record without a usable answer is skipped with a reason, never guessed.
+    - The first format whose `marks` all occur in the first record reads the file.
+    - The set and split in a record are kept; file names supply the rest (`load`).
+    - Gated sets (GAIA, HLE) are read from the user's own copy; records with an image or an attachment are skipped, since there is no tool
+      for them.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Context(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """A question as its file gives it; empty members are not said there."""
+class QuestionRecord:
+    """A question as read from its file; members that the file doesn't give are empty."""
 
     question: str
     answers: tuple[str, ...]
@@ -44,27 +45,27 @@ class Row:
 
 
 class Skipped(Exception):
-    """The record is left out; the text says why. No error: it never leaves `load`."""
+    """The record is skipped; the text says why. Not an error: `load` always catches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: its name, the set that it belongs to ("" where it carries many), what marks it and how it is read."""
+    """A format: its name, its set ("" for formats of several sets), the members that identify it, and its reader."""
 
     name: str
     dataset: str
     marks: tuple[tuple[str, ...], ...]
-    """Each entry lists spellings, one of which must be a member of the record."""
-    read: Callable[[Record], Row]
+    """Each entry lists alternative spellings, one of which must be a member of the record."""
+    read: Callable[[Record], QuestionRecord]
     held_out: bool = False
-    """Whether the set is for evaluation only, so that its rows are test rows unless the record or file says otherwise."""
+    """Whether the set is for evaluation only, so that its split is "test" unless the record or file says otherwise."""
 
     def fits(self, record: Record) -> bool:
         return all(any(spelling in record for spelling in spellings) for spellings in self.marks)
 
 
 def texts(value: object) -> tuple[str, ...]:
-    """Return the distinct non-empty texts in a text, a number or a list of them, in order."""
+    """Return the distinct non-empty texts in a string, a number or a list of them, in order."""
     if value is None or isinstance(value, dict):
         return ()
     values: Iterable[object] = value if isinstance(value, list | tuple) else [value]
@@ -83,12 +84,12 @@ def _question(record: Record, *names: str) -> str:
     return question
 
 
-def _flashrag(record: Record) -> Row:
+def _flashrag(record: Record) -> QuestionRecord:
     meta = record.get("metadata")
     meta = meta if isinstance(meta, dict) else {}
     domain = str(meta.get("domain") or "")
     titles = texts(meta.get("supporting_titles")) or _fact_titles(meta.get("supporting_facts"))
-    return Row(
+    return QuestionRecord(
         question=_question(record, "question"),
         answers=texts(record["golden_answers"]),
         id=str(_first(record, "id")),
@@ -103,7 +104,7 @@ def _flashrag(record: Record) -> Row:
     )
 
 
-def _search_r1(record: Record) -> Row:
+def _search_r1(record: Record) -> QuestionRecord:
     extra = record.get("extra_info") or {}
     truth = (record.get("reward_model") or {}).get("ground_truth")
     if isinstance(truth, dict):
@@ -117,7 +118,7 @@ def _search_r1(record: Record) -> Row:
         raise Skipped("no question")
     split, index = str(extra.get("split") or ""), extra.get("index")
     own = str(_first(record, "id"))
-    return Row(
+    return QuestionRecord(
         question=question,
         answers=texts(truth),
         id=own or (f"{split or 'row'}_{index}" if index is not None else ""),
@@ -126,9 +127,9 @@ def _search_r1(record: Record) -> Row:
     )
 
 
-def _hotpot(record: Record) -> Row:
+def _hotpot(record: Record) -> QuestionRecord:
     titles = _fact_titles(record.get("supporting_facts"))
-    return Row(
+    return QuestionRecord(
         question=_question(record, "question"),
         answers=texts(record.get("answer")),
         id=str(_first(record, "_id", "id")),
@@ -139,7 +140,7 @@ def _hotpot(record: Record) -> Row:
 
 
 def _fact_titles(facts: Any) -> tuple[str, ...]:
-    """Read HotpotQA's supporting facts: pairs, dictionaries, or a dictionary of lists. Sentence numbers aren't needed, nor always right."""
+    """Read HotpotQA's supporting facts: pairs, dictionaries, or a dictionary of lists. Sentence numbers are ignored (some are wrong)."""
     if isinstance(facts, dict):
         return texts(facts["title"])
     return texts([fact["title"] if isinstance(fact, dict) else fact[0] for fact in facts or []])
@@ -155,18 +156,18 @@ def _joined(sentences: object) -> str:
     if isinstance(sentences, str):
         return sentences.strip()
     parts = [str(sentence) for sentence in sentences] if isinstance(sentences, list | tuple) else []
-    # HotpotQA's sentences carry their leading space; 2Wiki's don't.
+    # HotpotQA's sentences include their leading space; 2Wiki's don't.
     return "".join(part if not index or part[:1].isspace() else " " + part for index, part in enumerate(parts)).strip()
 
 
-def _musique(record: Record) -> Row:
+def _musique(record: Record) -> QuestionRecord:
     if record.get("answerable") is False:
         raise Skipped("not answerable")
     paragraphs = record.get("paragraphs") or []
     steps = [step.get("paragraph_support_idx") for step in record.get("question_decomposition") or []]
     ordered = [p for index in dict.fromkeys(steps) for p in paragraphs if index is not None and p.get("idx") == index]
     supporting = ordered or [p for p in paragraphs if p.get("is_supporting")]
-    return Row(
+    return QuestionRecord(
         question=_question(record, "question"),
         answers=texts([record.get("answer"), *(record.get("answer_aliases") or [])]),
         id=str(_first(record, "id")),
@@ -179,42 +180,44 @@ def _musique(record: Record) -> Row:
     )
 
 
-def _bamboogle(record: Record) -> Row:
-    return Row(question=_question(record, "Question"), answers=texts([record.get("Answer"), record.get("Answer 2")]))
+def _bamboogle(record: Record) -> QuestionRecord:
+    return QuestionRecord(question=_question(record, "Question"), answers=texts([record.get("Answer"), record.get("Answer 2")]))
 
 
-def _nq(record: Record) -> Row:
-    return Row(question=_question(record, "question"), answers=texts(record["answer"]), id=str(_first(record, "id", "example_id")))
+def _nq(record: Record) -> QuestionRecord:
+    return QuestionRecord(
+        question=_question(record, "question"), answers=texts(record["answer"]), id=str(_first(record, "id", "example_id"))
+    )
 
 
-def _trivia(record: Record) -> Row:
+def _trivia(record: Record) -> QuestionRecord:
     answer = _first(record, "Answer", "answer")
     if not isinstance(answer, dict):
         raise Skipped("no answer")
     names = [_first(answer, "Value", "value"), *(_first(answer, "Aliases", "aliases") or [])]
-    return Row(
+    return QuestionRecord(
         question=_question(record, "Question", "question"),
         answers=texts([*names, *(_first(answer, "HumanAnswers", "human_answers") or [])]),
         id=str(_first(record, "QuestionId", "question_id")),
     )
 
 
-def _popqa(record: Record) -> Row:
+def _popqa(record: Record) -> QuestionRecord:
     possible = record["possible_answers"]
     if isinstance(possible, str):
         try:
             possible = json.loads(possible)
         except ValueError:
             possible = ast.literal_eval(possible)
-    return Row(
+    return QuestionRecord(
         question=_question(record, "question"), answers=texts(possible), id=str(_first(record, "id")), kind=str(record.get("prop") or "")
     )
 
 
-def _webwalker(record: Record) -> Row:
+def _webwalker(record: Record) -> QuestionRecord:
     info = record.get("info") if isinstance(record.get("info"), dict) else record
     assert isinstance(info, dict)
-    return Row(
+    return QuestionRecord(
         question=_question(record, "question", "Question"),
         answers=texts(_first(record, "answer", "Answer")),
         id=str(_first(record, "id")),
@@ -222,20 +225,20 @@ def _webwalker(record: Record) -> Row:
     )
 
 
-def _gaia(record: Record) -> Row:
+def _gaia(record: Record) -> QuestionRecord:
     if _first(record, "file_name"):
         raise Skipped("needs an attached file")
     answers = texts(_first(record, "Final answer", "answer"))
     if answers == ("?",):
         raise Skipped("answer not published")
     kind = f"level {record['Level']}" if "Level" in record else ""
-    return Row(question=_question(record, "Question"), answers=answers, id=str(_first(record, "task_id", "id")), kind=kind)
+    return QuestionRecord(question=_question(record, "Question"), answers=answers, id=str(_first(record, "task_id", "id")), kind=kind)
 
 
-def _hle(record: Record) -> Row:
+def _hle(record: Record) -> QuestionRecord:
     if _first(record, "image"):
         raise Skipped("needs an image")
-    return Row(
+    return QuestionRecord(
         question=_question(record, "question"),
         answers=texts(record.get("answer")),
         id=str(_first(record, "id")),
@@ -243,8 +246,8 @@ def _hle(record: Record) -> Row:
     )
 
 
-def _frames(record: Record) -> Row:
-    return Row(
+def _frames(record: Record) -> QuestionRecord:
+    return QuestionRecord(
         question=_question(record, "Prompt"),
         answers=texts(record.get("Answer")),
         id=str(_first(record, "", "Unnamed: 0", "id")),
@@ -267,14 +270,14 @@ FORMATS = (
     Format("bamboogle", "bamboogle", (("Question",), ("Answer",)), _bamboogle, held_out=True),
     Format("nq", "nq", (("question",), ("answer",)), _nq),
 )
-"""All formats; more particular ones come first."""
+"""All formats, most specific first."""
 
 
 def detect(record: Record) -> Format | None:
-    """Return the format of a record, or None if it is none of ours."""
+    """Return the format of a record, or None if it is unknown."""
     return next((form for form in FORMATS if form.fits(record)), None)
 
 
 def is_corpus(record: Record) -> bool:
-    """Whether a record is a passage to search rather than a question."""
+    """Return whether a record is a passage to search rather than a question."""
     return detect(record) is None and ("contents" in record or ("title" in record and "text" in record))

@@ -1,11 +1,11 @@
-"""Question files and folders as one immutable set of questions.
+"""Load question files and folders into one immutable set of questions.
 
 Rules:
-    - The set and the split of a question are what its record says, else what the file's name or folder says, else what its format says.
-    - dev, validation and test rows are all held out: their split is "test".
-    - Ids are the file's own. Rows without one are numbered; in a folder or a mix every id is preceded by the set's name.
-    - Train and held-out questions are kept apart: a train row with the text of a held-out one is left out, and an id may occur once only.
-    - What was left out is counted by reason in `skipped`.
+    - The set and the split of a question come from its record, else from the file's name or folder, else from its format.
+    - dev, validation and test questions are all held out: their split is "test".
+    - Ids are the file's own. Questions without an id are numbered; in a folder or a mix, ids are prefixed with the set's name.
+    - Train and held-out questions are disjoint: a train question with the text of a held-out one is skipped. Ids are unique.
+    - `skipped` counts the skipped records by reason.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from empg_gym.envs.deepsearch.questions import Domain, Question, Split
 from empg_gym.envs.deepsearch.scoring.text import normalize_answer
-from empg_gym.envs.deepsearch.sources.formats import FORMATS, Context, Format, Row, Skipped, detect, is_corpus
+from empg_gym.envs.deepsearch.sources.formats import FORMATS, Context, Format, QuestionRecord, Skipped, detect, is_corpus
 from empg_gym.envs.deepsearch.sources.records import Record, kind_of, read_records
 from empg_gym.errors import DataError
 
@@ -66,146 +66,150 @@ class Loaded:
 class QuestionSet:
     """Questions in a fixed order."""
 
-    rows: tuple[Loaded, ...]
+    entries: tuple[Loaded, ...]
     skipped: tuple[tuple[str, int], ...]
-    """Reasons for which records were left out, with their number."""
+    """Number of skipped records, by reason."""
     fingerprint: str
     """Short hash of ids, questions, answers and labels."""
 
 
 def set_name(name: str) -> str:
-    """Return the usual name of a set: "2wiki" is "2wikimultihopqa"; unknown names stay as they are."""
+    """Return the canonical name of a set: "2wikimultihopqa" for "2wiki"; unknown names are returned in lower case."""
     return _SET_NAMES.get(name.strip().lower(), name.strip().lower())
 
 
 def load_file(path: Path, *, dataset: str = "", split: str = "", domain: Domain | None = None) -> tuple[list[Loaded], Counter[str]]:
-    """Read one file. `dataset`, `split` and `domain`, where given, replace what the file says.
+    """Read one file. `dataset`, `split` and `domain` override the file's own labels.
 
     Returns:
-        the questions, and the numbers of records left out by reason.
+        The questions, and the number of skipped records by reason.
 
     Raises:
-        DataError: the file is missing, damaged, of no known format, or holds no usable question.
+        DataError: the file is missing, damaged, of an unknown format, or without usable questions.
     """
-    rows: list[Loaded] = []
+    entries: list[Loaded] = []
     skipped: Counter[str] = Counter()
     form: Format | None = None
     for index, record in enumerate(read_records(path)):
         form = form or _detected(path, record)
         try:
-            row = _read(form, record, path, index)
-            if not row.answers:
+            entry = _read(form, record, path, index)
+            if not entry.answers:
                 raise Skipped("no answer")
         except Skipped as reason:
             skipped[str(reason)] += 1
             continue
-        rows.append(_labelled(row, form, path, index, dataset=dataset, split=split, domain=domain))
-    if not rows:
+        entries.append(_labelled(entry, form, path, index, dataset=dataset, split=split, domain=domain))
+    if not entries:
         reasons = ", ".join(f"{count} with {reason}" for reason, count in skipped.items())
-        raise DataError(f"{path.name} holds no usable question" + (f" ({reasons})" if reasons else ": it is empty"))
-    return rows, skipped
+        raise DataError(f"{path.name} has no usable questions" + (f" ({reasons})" if reasons else ": it is empty"))
+    return entries, skipped
 
 
 def _detected(path: Path, record: Record) -> Format:
     form = detect(record)
     if form is None:
-        hint = "; it looks like a corpus: give it as corpus=" if is_corpus(record) else ""
+        hint = "; it looks like a corpus: pass it as corpus=" if is_corpus(record) else ""
         known = ", ".join(form.name for form in FORMATS)
         members = ", ".join(sorted(map(str, record)))[:200]
-        raise DataError(f"{path.name}: its records have the members {members}, which fits no known format ({known}){hint}")
+        raise DataError(f"{path.name}: its records have the members {members}, which match none of the known formats ({known}){hint}")
     return form
 
 
-def _read(form: Format, record: Record, path: Path, index: int) -> Row:
+def _read(form: Format, record: Record, path: Path, index: int) -> QuestionRecord:
     try:
         return form.read(record)
     except Skipped:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, SyntaxError) as error:
         raise DataError(
-            f"{path.name}, record {index + 1} is damaged: it is not of the format {form.name} ({type(error).__name__})"
+            f"{path.name}, record {index + 1} is damaged: it does not match the format {form.name} ({type(error).__name__})"
         ) from None
 
 
-def _labelled(row: Row, form: Format, path: Path, index: int, *, dataset: str, split: str, domain: Domain | None) -> Loaded:
+def _labelled(record: QuestionRecord, form: Format, path: Path, index: int, *, dataset: str, split: str, domain: Domain | None) -> Loaded:
     words = _WORDS.findall(f"{path.parent.name} {path.name}".lower())
-    name = set_name(dataset or row.dataset or form.dataset or next((word for word in words if word in _SET_NAMES), path.name.split(".")[0]))
+    name = set_name(
+        dataset or record.dataset or form.dataset or next((word for word in words if word in _SET_NAMES), path.name.split(".")[0])
+    )
     own_words = _WORDS.findall(path.name.lower())
-    said = split or row.split or next((word for word in (word.rstrip("0123456789") for word in reversed(own_words)) if word in _SPLITS), "")
+    said = (
+        split or record.split or next((word for word in (word.rstrip("0123456789") for word in reversed(own_words)) if word in _SPLITS), "")
+    )
     label: Split = _SPLITS.get(said.lower(), "")
     if not label and name in _HELD_OUT_SETS:
         label = "test"
-    given: Domain = "out_of_domain" if row.domain == "out_of_domain" else "in_domain"
+    given: Domain = "out_of_domain" if record.domain == "out_of_domain" else "in_domain"
     question = Question(
-        id=row.id or f"{label or 'row'}_{index}",
-        text=row.question,
-        golden_answers=row.answers,
+        id=record.id or f"{label or 'row'}_{index}",
+        text=record.question,
+        golden_answers=record.answers,
         dataset=name,
         split=label,
         domain=domain or given,
-        kind=row.kind,
-        support=row.support,
-        support_titles=row.support_titles,
-        pattern=row.pattern,
+        kind=record.kind,
+        support=record.support,
+        support_titles=record.support_titles,
+        pattern=record.pattern,
     )
-    return Loaded(question, row.contexts)
+    return Loaded(question, record.contexts)
 
 
 def load_folder(folder: Path) -> tuple[list[Loaded], Counter[str]]:
-    """Read every question file below a folder, corpora aside; ids are preceded by the set's name.
+    """Read every question file below a folder, except corpora; ids are prefixed with the set's name.
 
     Raises:
-        DataError: there is no question file, or one that can't be read.
+        DataError: there are no question files, or one can't be read.
     """
-    rows: list[Loaded] = []
+    entries: list[Loaded] = []
     skipped: Counter[str] = Counter()
     for path in question_files(folder):
         more, left_out = load_file(path)
-        rows += [prefixed(row) for row in more]
+        entries += [prefixed(entry) for entry in more]
         skipped += left_out
-    if not rows:
-        raise DataError(f"the folder {folder.name!r} holds no question files; expected .jsonl, .json, .csv, .tsv or .parquet")
-    return rows, skipped
+    if not entries:
+        raise DataError(f"the folder {folder.name!r} has no question files; expected .jsonl, .json, .csv, .tsv or .parquet")
+    return entries, skipped
 
 
 def question_files(folder: Path) -> list[Path]:
-    """Return the files below a folder that may hold questions, in the order of their paths; corpora are left out."""
+    """Return the files below a folder that may contain questions, sorted by path, without corpora."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and kind_of(path))
     return [path for path in files if not is_corpus(next(iter(read_records(path)), {}))]
 
 
-def prefixed(row: Loaded) -> Loaded:
-    """Return the row with the set's name before its id."""
-    return replace(row, question=replace(row.question, id=f"{row.question.dataset}/{row.question.id}"))
+def prefixed(entry: Loaded) -> Loaded:
+    """Return the question with the set's name before its id."""
+    return replace(entry, question=replace(entry.question, id=f"{entry.question.dataset}/{entry.question.id}"))
 
 
-def collect(rows: Iterable[Loaded], skipped: Counter[str]) -> QuestionSet:
-    """Check ids, keep train and held-out questions apart, and freeze.
+def collect(entries: Iterable[Loaded], skipped: Counter[str]) -> QuestionSet:
+    """Check that ids are unique, drop train questions that are also held out, and return an immutable set.
 
     Raises:
         DataError: an id occurs twice.
     """
-    rows = list(rows)
+    entries = list(entries)
     skipped = Counter(skipped)
-    held_out = {normalize_answer(row.question.text) for row in rows if row.question.split == "test"}
+    held_out = {normalize_answer(entry.question.text) for entry in entries if entry.question.split == "test"}
     kept: list[Loaded] = []
     seen: set[str] = set()
-    for row in rows:
-        question = row.question
+    for entry in entries:
+        question = entry.question
         if question.split == "train" and normalize_answer(question.text) in held_out:
             skipped["a train question that is also held out"] += 1
             continue
         if question.id in seen:
-            raise DataError(f"the question id {question.id[:80]!r} occurs twice; ids name tasks and must differ")
+            raise DataError(f"the question id {question.id[:80]!r} occurs twice; ids must be unique, since they name tasks")
         seen.add(question.id)
-        kept.append(row)
+        kept.append(entry)
     return QuestionSet(tuple(kept), tuple(sorted(skipped.items())), _fingerprint(kept))
 
 
-def _fingerprint(rows: Sequence[Loaded]) -> str:
+def _fingerprint(entries: Sequence[Loaded]) -> str:
     digest = hashlib.sha256()
-    for row in rows:
-        question = row.question
+    for entry in entries:
+        question = entry.question
         parts = (question.id, question.text, *question.golden_answers, question.dataset, question.split, question.domain)
         digest.update("\x1f".join(parts).encode("utf-8", "surrogatepass") + b"\x1e")
     return digest.hexdigest()[:16]

@@ -1,8 +1,8 @@
-"""Mixes: several sets drawn from by weight, with a label that tells in-domain from out-of-domain for reports.
+"""Mixes: several question sets, sampled by weight, each labelled as in or out of domain for reports.
 
 Rules:
-    - A weight says how often the set is drawn, whatever its size: 2 is drawn twice as often as 1. It has no say where a task is named.
-    - A mix is a TOML file, or the preset "paper" over a folder. Paths in the file are relative to it.
+    - A set is drawn in proportion to its weight, regardless of its size. Weights don't matter when a task is selected by name.
+    - A mix is a TOML file, or the preset "paper" over a folder. Paths in the file are relative to the file.
 
 Example of a mix file:
     [[source]]
@@ -28,7 +28,7 @@ from empg_gym.envs.deepsearch.sources.records import kind_of
 from empg_gym.errors import ConfigError, DataError, nearest
 
 PAPER_IN_DOMAIN = ("webwalkerqa", "hotpotqa", "2wikimultihopqa", "nq", "triviaqa")
-"""Sets that the EMPG paper is reported to train and test on."""
+"""Sets on which the EMPG paper reportedly trains and tests."""
 PAPER_OUT_OF_DOMAIN = ("musique", "bamboogle", "popqa")
 MIXES = ("paper",)
 
@@ -40,7 +40,7 @@ class Source:
     path: Path
     weight: float = 1.0
     dataset: str = ""
-    """Name of the set; empty takes it from the file."""
+    """Name of the set; empty = from the file."""
     split: str = ""
     domain: Domain = "in_domain"
 
@@ -51,7 +51,7 @@ class Data:
 
     questions: QuestionSet
     weights: tuple[tuple[str, float], ...] = ()
-    """Set to weight; empty draws every question equally often."""
+    """Weight of each set; empty = every question is equally likely."""
 
 
 def load_data(path: Path, mix: str | None = None) -> Data:
@@ -59,11 +59,11 @@ def load_data(path: Path, mix: str | None = None) -> Data:
 
     Args:
         path: file or folder; a `.toml` file is a mix.
-        mix: "paper" takes from a folder the sets of the paper's mix, equally often, and labels them.
+        mix: "paper" selects the sets of the paper's mix from a folder, with equal weights, and labels them.
 
     Raises:
-        DataError: nothing there, or nothing usable.
-        ConfigError: an unknown mix, or one over something that is no folder.
+        DataError: the path is missing or has no usable questions.
+        ConfigError: the mix is unknown, or `path` is not a folder.
     """
     if mix is not None and mix not in MIXES:
         raise ConfigError(f"unknown mix {mix!r}; {nearest(mix, MIXES)}")
@@ -72,60 +72,60 @@ def load_data(path: Path, mix: str | None = None) -> Data:
     if not path.exists():
         raise DataError(f"there is no file or folder {path.name!r} where data points to; check the path")
     if path.is_dir():
-        rows, skipped = load_folder(path)
-        return _paper(rows, skipped, path) if mix == "paper" else Data(collect(rows, skipped))
+        entries, skipped = load_folder(path)
+        return _paper(entries, skipped, path) if mix == "paper" else Data(collect(entries, skipped))
     if path.suffix == ".toml":
         return _mixed(_sources(path))
-    rows, skipped = load_file(path)
-    return Data(collect(rows, skipped))
+    entries, skipped = load_file(path)
+    return Data(collect(entries, skipped))
 
 
 def data_files(path: Path) -> list[Path]:
-    """Return the files that `load_data` reads, as far as they are there."""
+    """Return the existing files that `load_data` reads."""
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file))
     named = [source.path for source in _sources(path)] if path.suffix == ".toml" and path.is_file() else []
     return [file for file in (path, *named) if file.is_file()]
 
 
-def _paper(rows: list[Loaded], skipped: Counter[str], folder: Path) -> Data:
+def _paper(entries: list[Loaded], skipped: Counter[str], folder: Path) -> Data:
     kept = []
-    for row in rows:
-        name = row.question.dataset
+    for entry in entries:
+        name = entry.question.dataset
         if name in PAPER_IN_DOMAIN:
-            kept.append(row)
+            kept.append(entry)
         elif name in PAPER_OUT_OF_DOMAIN:
-            kept.append(replace(row, question=replace(row.question, domain="out_of_domain")))
+            kept.append(replace(entry, question=replace(entry.question, domain="out_of_domain")))
         else:
             skipped[f"a set that is not in the mix ({name})"] += 1
     if not kept:
         wanted = ", ".join((*PAPER_IN_DOMAIN, *PAPER_OUT_OF_DOMAIN))
-        raise DataError(f"the folder {folder.name!r} holds none of the sets of the paper's mix: {wanted}")
-    names = dict.fromkeys(row.question.dataset for row in kept)
+        raise DataError(f"the folder {folder.name!r} has none of the sets of the paper's mix: {wanted}")
+    names = dict.fromkeys(entry.question.dataset for entry in kept)
     return Data(collect(kept, skipped), tuple((name, 1.0) for name in names))
 
 
 def _mixed(sources: list[Source]) -> Data:
-    rows: list[Loaded] = []
+    entries: list[Loaded] = []
     skipped: Counter[str] = Counter()
     weights: dict[str, float] = {}
     for source in sources:
         more, left_out = load_file(source.path, dataset=source.dataset, split=source.split, domain=source.domain)
-        rows += [prefixed(row) for row in more]
+        entries += [prefixed(entry) for entry in more]
         skipped += left_out
-        for name in dict.fromkeys(row.question.dataset for row in more):
+        for name in dict.fromkeys(entry.question.dataset for entry in more):
             weights[name] = max(weights.get(name, 0.0), source.weight)
-    return Data(collect(rows, skipped), tuple(weights.items()))
+    return Data(collect(entries, skipped), tuple(weights.items()))
 
 
 def _sources(path: Path) -> list[Source]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path.name} is no mix: {error}") from None
+        raise DataError(f"{path.name} is not a mix: {error}") from None
     entries = content.get("source")
     if not isinstance(entries, list) or not entries or set(content) != {"source"}:
-        raise DataError(f"{path.name} is no mix: expected tables [[source]] with path, weight, dataset, split and domain")
+        raise DataError(f"{path.name} is not a mix: expected tables [[source]] with path, weight, dataset, split and domain")
     return [_source(path, entry) for entry in entries]
 
 
@@ -138,9 +138,9 @@ def _source(path: Path, entry: dict[str, Any]) -> Source:
     if not isinstance(entry.get("path"), str):
         raise DataError(f"{path.name}: a source needs a path")
     if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight > 0:
-        raise DataError(f"{path.name}: a weight is a number above 0, not {weight!r}")
+        raise DataError(f"{path.name}: a weight must be a number above 0, not {weight!r}")
     if domain not in ("in_domain", "out_of_domain"):
-        raise DataError(f"{path.name}: domain is 'in_domain' or 'out_of_domain', not {domain!r}")
+        raise DataError(f"{path.name}: domain must be 'in_domain' or 'out_of_domain', not {domain!r}")
     return Source(
         path=path.parent / entry["path"],
         weight=float(weight),

@@ -1,9 +1,9 @@
-"""Records of a question file, whatever its container: JSON lines, JSON, CSV, TSV, Parquet; plain or gzip.
+"""Read the records of a question file: JSON lines, JSON, CSV, TSV or Parquet, plain or gzip.
 
 Rules:
-    - A record is a dictionary; what its members mean is decided in `formats`.
-    - JSON files hold a list, or a dictionary with the list under "data" or "Data".
-    - A file that can't be read is named, with the line where there is one.
+    - A record is a dictionary; `formats` interprets its members.
+    - JSON files contain a list, or a dictionary with the list under "data" or "Data".
+    - Errors name the file, and the line where there is one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 from empg_gym.errors import DataError, require
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
-"""Endings of question files; `.gz` may follow all but the last."""
+"""Suffixes of question files; `.gz` may follow all but the last."""
 Record = dict[str, Any]
 
 
 def kind_of(path: Path) -> str:
-    """Return the ending that tells the container, or "" if it is none of ours."""
+    """Return the suffix that determines the file type, or "" if it is not supported."""
     suffixes = path.suffixes[-2:] if path.suffix == ".gz" else path.suffixes[-1:]
     return suffixes[0] if suffixes and suffixes[0] in SUFFIXES else ""
 
@@ -33,17 +33,17 @@ def read_records(path: Path) -> Iterator[Record]:
     """Yield the records of a file.
 
     Raises:
-        DataError: the file is missing, of another kind, or damaged.
-        MissingDependencyError: it is a Parquet file and pyarrow is not installed.
+        DataError: the file is missing, damaged, or of an unsupported type.
+        MissingDependencyError: the file is in Parquet format and pyarrow is not installed.
     """
     if not path.is_file():
-        raise DataError(f"there is no question file {path.name!r} where data points to; give the path of a file or folder that exists")
+        raise DataError(f"the question file {path.name!r} that data points to does not exist; pass the path of an existing file or folder")
     kind = kind_of(path)
     if kind == ".parquet":
         yield from _parquet(path)
         return
     if not kind:
-        raise DataError(f"{path.name}: question files end in {', '.join(SUFFIXES)} (or one of the first four and .gz)")
+        raise DataError(f"{path.name}: the name of a question file must end in {', '.join(SUFFIXES)} (or one of the first four and .gz)")
     try:
         with (
             gzip.open(path, "rt", encoding="utf-8", newline="")
@@ -58,7 +58,7 @@ def read_records(path: Path) -> Iterator[Record]:
                 csv.field_size_limit(10_000_000)
                 yield from csv.DictReader(handle, delimiter="\t" if kind == ".tsv" else ",")
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path.name} can't be read ({error}); fetch the file again") from error
+        raise DataError(f"{path.name} can't be read ({error}); download the file again") from error
 
 
 def _lines(path: Path, handle: Any) -> Iterator[Record]:
@@ -76,7 +76,7 @@ def _json(path: Path, text: str) -> Iterator[Record]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        # Some sets ship JSON lines under the ending .json.
+        # Some sets ship JSON lines under the suffix .json.
         if "\n{" in text.strip():
             yield from _lines(path, io.StringIO(text))
             return
@@ -102,4 +102,4 @@ def _parquet(path: Path) -> Iterator[Record]:
             for batch in file.iter_batches(batch_size=4096):
                 yield from batch.to_pylist()
     except (OSError, ValueError) as error:
-        raise DataError(f"{path.name} is not a Parquet file, or damaged; fetch it again") from error
+        raise DataError(f"{path.name} is damaged or not a Parquet file; download it again") from error

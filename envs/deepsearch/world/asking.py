@@ -1,11 +1,11 @@
-"""Makes questions from things and patterns.
+"""Generate questions from things and patterns.
 
 Rules:
-    - Every thing whose passage is needed to answer belongs to the split's group, so that no passage supports a question of `train` and
-      one of `test` or `ood`.
-    - Passages are listed in the order of reasoning. The first thing is named in the question, each further one in an earlier passage.
-    - No chain comes back to a thing it has passed, and no answer stands in its own question (comparisons of two named things aside).
-    - Yes and no are equally frequent; two things are compared only if they differ.
+    - Every thing whose passage is needed for the answer belongs to the split's group, so no passage supports both a question of `train`
+      and one of `test` or `ood`.
+    - Passages are listed in the order of reasoning. The question names the first thing; each further thing is named in an earlier passage.
+    - A chain never returns to an earlier thing, and a question never contains its own answer (except comparisons of two named things).
+    - Yes and no are equally frequent; only different things are compared.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _MIX = {
     "yes_no": 0.07,
     "bridge_yes_no": 0.07,
 }
-"""Shares of the kinds of questions; in `ood`, which has no single hops, the others take their place in proportion."""
+"""Shares of the kinds of questions; in `ood`, which has no single hops, their share is distributed over the others."""
 _TRIES = 400
-"""Draws after which a split is left short: in a small world there may be no further question."""
+"""Draws after which a split is left incomplete: a small world may run out of questions."""
 
 _PARTNERS = 20
-"""Draws of a second thing for a yes-no question."""
+"""Maximum number of draws of a second thing for a yes-no question."""
 
 
 class _Draft(NamedTuple):
@@ -45,7 +45,7 @@ class _Draft(NamedTuple):
 
 
 class Asker:
-    """Asks questions about `things` in one split, drawn from `rng`."""
+    """Generator of questions about `things` in one split, drawn from `rng`."""
 
     def __init__(self, things: Sequence[Thing], split: WorldSplit, rng: random.Random) -> None:
         self.things = things
@@ -54,7 +54,7 @@ class Asker:
         self.group = "train" if split == "train" else "test"
         self._shared: dict[Pattern, dict[str, list[Thing]]] = {}
         self._yes = 0
-        """How many more yes than no there have been."""
+        """Number of yes answers so far minus the number of no answers."""
         self._of_kind: dict[Kind, list[Thing]] = defaultdict(list)
         for thing in things:
             if thing.group == self.group:
@@ -102,7 +102,7 @@ class Asker:
         return self.rng.choice(self._of_kind[kind])
 
     def _walk(self, start: Thing, relations: Sequence[str]) -> list[Thing] | None:
-        """Follow relations from thing to thing inside the group, without coming back."""
+        """Follow relations from thing to thing within the group, without returning to one."""
         path = [start]
         for relation in relations:
             number = path[-1].things.get(relation)
@@ -157,7 +157,7 @@ class Asker:
         return None
 
     def _sharing(self, pattern: Pattern) -> dict[str, list[Thing]]:
-        """Group the things that the pattern can start at by the value that it leads to."""
+        """Group the possible first things of the pattern by the value to which it leads."""
         if pattern not in self._shared:
             groups: dict[str, list[Thing]] = defaultdict(list)
             for thing in self._of_kind[pattern.start]:
@@ -170,7 +170,7 @@ class Asker:
 
 
 def _phrase(path: Sequence[Thing], relations: Sequence[str]) -> str:
-    """Name the last thing of a path by the first one and the relations that lead to it."""
+    """Describe the last thing of a path by the first one and the relations that lead to it."""
     phrase = f"the {path[0].name}" if path[0].kind == "event" else path[0].name
     for thing, relation in zip(path[:-1], relations[: len(path) - 1], strict=True):
         phrase = PHRASES[thing.kind, relation].format(x=phrase)

@@ -1,4 +1,4 @@
-"""Opens the embedded encyclopedia, building it into the cache the first time (about a second for 2,000 passages)."""
+"""Open the embedded encyclopedia, building it into the cache the first time (about a second for 2,000 passages)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from empg_gym.retrieval.folders import build_once
 
 
 def open_world(size: int, seed: int) -> tuple[QuestionSet, Corpus]:
-    """Return questions and passages of the encyclopedia of this size and seed.
+    """Return the questions and passages of the encyclopedia with this size and seed.
 
     Raises:
-        ConfigError: size or seed are no numbers in their range.
+        ConfigError: size or seed is not an integer in its range.
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < build.MIN_SIZE:
         raise ConfigError(f"world_size must be a whole number of at least {build.MIN_SIZE}, not {size!r}")
@@ -38,5 +38,5 @@ def _open(folder: Path, size: int, seed: int) -> tuple[QuestionSet, Corpus]:
 
     if not folder.exists():
         build_once(folder, write)
-    rows, skipped = load_file(folder / "questions.jsonl")
-    return collect(rows, skipped), Corpus(folder / "corpus")
+    entries, skipped = load_file(folder / "questions.jsonl")
+    return collect(entries, skipped), Corpus(folder / "corpus")

@@ -1,9 +1,9 @@
-"""What there is in the encyclopedia: kinds of things, relations between them, and the record of one thing.
+"""The contents of the encyclopedia: kinds of things, and relations between them.
 
 Rules:
-    - A relation is a function: a thing has at most one value for it, another thing or a plain value.
-    - Things fall into two groups, "train" and "test"; questions of a split are asked about things of one group only.
-    - A fact that would break the order of time (a work before its creator's birth) is left out, not bent.
+    - A relation is a function: a thing has at most one value for it, either another thing or a plain value.
+    - Things are divided into two groups, "train" and "test"; the questions of a split concern things of one group only.
+    - A fact that would violate chronology (a work before its creator's birth) is omitted, not adjusted.
 """
 
 # ruff: noqa: SIM905 (lists of words read better as text)
@@ -29,13 +29,13 @@ RELATIONS: dict[Kind, dict[str, Kind | None]] = {
     "company": {"founder": "person", "headquarters": "city", "owner": "company", "product": None, "founded": None},
     "event": {"location": "city", "winner": "person", "sponsor": "company", "held": None},
 }
-"""Relations of each kind and the kind of thing that they lead to; None for a plain value."""
+"""Relations of each kind, with the kind of thing to which they lead; None for a plain value."""
 
 _SHARES: dict[Kind, float] = {"country": 0.02, "city": 0.16, "person": 0.40, "work": 0.20, "company": 0.12, "event": 0.10}
 _SAME_GROUP = 0.85
-"""Share of relations that stay in a thing's group, so that long chains inside one group exist."""
+"""Share of relations that stay within a thing's group, so that long chains within one group exist."""
 _TEST_PLACES = (1, 4, 7)
-"""Places in each ten of a kind that go to the group "test": three tenths, and at least one of every kind."""
+"""Positions, modulo ten, of the things of a kind in the group "test": three tenths, and at least one of every kind."""
 OCCUPATIONS = tuple(
     (
         "architect astronomer baker botanist cartographer cellist chemist clockmaker composer diplomat engineer engraver explorer "
@@ -57,17 +57,17 @@ class Thing:
     """One entry of the encyclopedia."""
 
     number: int
-    """Place in the encyclopedia and id of its passage."""
+    """Position in the encyclopedia, and id of its passage."""
     kind: Kind
     name: str
     group: Literal["train", "test"]
     things: dict[str, int] = field(default_factory=dict)
-    """Relation to the number of another thing."""
+    """Number of the related thing, by relation."""
     values: dict[str, str] = field(default_factory=dict)
-    """Relation to a plain value."""
+    """Plain value, by relation."""
 
     def year(self) -> int:
-        """The year that orders things of this kind: of birth, foundation, appearance, holding."""
+        """The year by which things of this kind are ordered: birth, foundation, publication or event."""
         return int(self.values[ORDER[self.kind]])
 
 
@@ -79,7 +79,7 @@ ORDER: dict[Kind, str] = {
     "company": "founded",
     "event": "held",
 }
-"""The relation by which things of a kind are compared."""
+"""The relation by which things of each kind are compared."""
 _YEARS: dict[Kind, tuple[int, int]] = {
     "country": (1100, 1750),
     "city": (700, 1650),
@@ -91,7 +91,7 @@ _YEARS: dict[Kind, tuple[int, int]] = {
 
 
 def populate(rng: random.Random, size: int) -> list[Thing]:
-    """Return `size` things with their relations, the same for the same generator state."""
+    """Return `size` things with their relations, determined by the state of `rng`."""
     things = _create(rng, size)
     by_kind = {kind: [thing for thing in things if thing.kind == kind] for kind in KINDS}
     namer_words = Namer(random.Random(rng.getrandbits(64)))
@@ -148,7 +148,7 @@ def _give_values(rng: random.Random, thing: Thing, namer: Namer) -> None:
 
 
 _AFTER_PERSON = {"creator": 20, "founder": 20, "winner": 16, "teacher": 18}
-"""Least age of a person, in years, at what the relation tells."""
+"""Minimum age of the person in a relation, in years."""
 
 
 def _fits(thing: Thing, relation: str) -> Callable[[Thing], bool]:

@@ -1,4 +1,4 @@
-"""Invented names. Each is used once, so that a title names one passage."""
+"""Invented names. Each is used once, so that a title identifies one passage."""
 
 # ruff: noqa: SIM905 (lists of words read better as text)
 
@@ -18,7 +18,7 @@ _NUMBERS = "First Second Third Fourth Fifth Sixth Seventh Eighth Ninth Tenth".sp
 
 
 class Namer:
-    """Draws names from `rng`; no word and no full name comes twice."""
+    """Generator of names, drawn from `rng`; words and full names never repeat."""
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
@@ -27,7 +27,7 @@ class Namer:
         self._family: list[str] = []
 
     def word(self) -> str:
-        """Return a new invented word, capitalised."""
+        """Return a new, capitalised word."""
         while True:
             syllables = self.rng.choice((2, 2, 3))
             parts = [self.rng.choice(_ONSETS) + self.rng.choice(_VOWELS) + self.rng.choice(_CODAS) for _ in range(syllables)]
@@ -37,7 +37,7 @@ class Namer:
                 return word
 
     def person(self) -> str:
-        """Return a given and a family name; both parts are shared by several people."""
+        """Return a given name and a family name; each of them is shared by several people."""
         while True:
             if len(self._given) < 40 or self.rng.random() < 0.12:
                 self._given.append(self.word() + self.rng.choice(_GIVEN_ENDINGS))

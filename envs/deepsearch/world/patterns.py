@@ -1,11 +1,11 @@
-"""Patterns of questions: which relations a question goes along, and how it is worded.
+"""Patterns of questions: the relations that a question follows, and its wording.
 
 Rules:
-    - A chain "work.creator.birthplace" starts at a work, goes to its creator and asks for the creator's birthplace: one hop a relation.
-    - A comparison asks which of two things comes earlier; a yes-no question asks whether two things agree. Their bridge forms go one
-      relation further first.
-    - A pattern is held out ("ood") or not by a hash of its name alone. Chains of one hop are never held out, so that every relation is
-      known from training; what is new in `ood` is how relations are put together.
+    - A chain "work.creator.birthplace" starts at a work, goes to its creator and asks for the creator's birthplace: one hop per relation.
+    - A comparison asks which of two things is earlier; a yes-no question asks whether two things agree. Their bridge forms first follow
+      one more relation.
+    - A hash of its name alone decides whether a pattern is held out ("ood"). One-hop chains are never held out, so every relation
+      occurs in training; `ood` tests new combinations of relations.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ PHRASES: dict[tuple[Kind, str], str] = {
     ("event", "winner"): "the winner of {x}",
     ("event", "sponsor"): "the sponsor of {x}",
 }
-"""A thing named by a relation, inside a longer question."""
+"""Description of a thing by a relation, within a longer question."""
 
 QUESTIONS: dict[tuple[Kind, str], tuple[str, ...]] = {
     ("country", "capital"): ("What is the capital of {x}?", "Which city is the capital of {x}?"),
@@ -73,7 +73,7 @@ QUESTIONS: dict[tuple[Kind, str], tuple[str, ...]] = {
     ("event", "sponsor"): ("Which company was the sponsor of {x}?",),
     ("event", "held"): ("In which year was {x} held?",),
 }
-"""The last relation of a chain, as a question."""
+"""Question for the last relation of a chain."""
 
 EARLIER: dict[Kind, str] = {
     "country": "was founded earlier",
@@ -101,18 +101,18 @@ SHARED: dict[str, str] = {
     "winner": "winner",
     "sponsor": "sponsor",
 }
-"""Relations in which two things can agree, so that "do they have the same …" has both answers."""
+"""Relations in which two things can agree, so that "do they have the same …" can be answered by yes or no."""
 _MAX_HOPS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """One pattern."""
+    """A pattern of questions."""
 
     shape: Shape
     start: Kind
     relations: tuple[str, ...]
-    """Chain: the relations. Comparison: those before the year. Yes-no: those to the value that is compared."""
+    """The relations of a chain; those before the year in a comparison; those up to the compared value in a yes-no question."""
 
     @property
     def name(self) -> str:
@@ -129,7 +129,7 @@ class Pattern:
 
     @property
     def held_out(self) -> bool:
-        """Whether only `ood` asks it."""
+        """Whether the pattern occurs only in `ood`."""
         return self.kind != "1hop" and hashlib.sha256(self.name.encode()).digest()[0] % 4 == 0
 
 

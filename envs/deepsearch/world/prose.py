@@ -1,8 +1,8 @@
-"""The passages: a few plain sentences a thing, one for each of its facts, and some that say nothing that is ever asked.
+"""The passages: one plain sentence for each fact about a thing, plus filler sentences without relevant facts.
 
 Rules:
-    - A fact is worded in one of several ways and names its value as the thing's title does.
-    - Filler sentences mention other things by name, so that a name alone does not tell which passage is about it.
+    - A fact has several wordings; each contains its value exactly as the title of that thing.
+    - Filler sentences mention other things by name, so that a name alone does not identify the passage about it.
 """
 
 from __future__ import annotations
