@@ -6,7 +6,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from empg_gym.env import State, TextEnv
@@ -15,21 +15,23 @@ Probes = Callable[[dict[str, Any]], list[str]]
 """Given the `info` of a state, return the actions to try there."""
 
 
-def future(env: TextEnv, state: State, probes: Probes, depth: int) -> list[Any]:
-    """Return what every sequence of probes from `state` shows, without step counts."""
-    info = _without_step(env.restore(state)[1])
+def future(env: TextEnv, state: State, probes: Probes, depth: int, history: Collection[str] = ("step",)) -> list[Any]:
+    """Return what every sequence of probes from `state` shows, without the entries of `info` that describe the past (`history`)."""
+    info = _without(env.restore(state)[1], history)
     if depth == 0:
         return [info]
     found: list[Any] = [info]
     for action in probes(info):
         env.restore(state)
         observation, reward, terminated, _, after = env.step(action)
-        found.append((action, observation, reward, terminated, _without_step(after)))
-        found.append(future(env, env.snapshot(), probes, depth - 1))
+        found.append((action, observation, reward, terminated, _without(after, history)))
+        found.append(future(env, env.snapshot(), probes, depth - 1, history))
     return found
 
 
-def revisits(env: TextEnv, probes: Probes, rng: random.Random, *, walks: int, steps: int, depth: int) -> int:
+def revisits(
+    env: TextEnv, probes: Probes, rng: random.Random, *, walks: int, steps: int, depth: int, history: Collection[str] = ("step",)
+) -> int:
     """Walk at random and compare the futures wherever a key comes back after another path; return how often that was.
 
     The walks start from a random earlier state, and the task has been started.
@@ -43,7 +45,7 @@ def revisits(env: TextEnv, probes: Probes, rng: random.Random, *, walks: int, st
             state, key = env.snapshot(), env.state_key()
             if first.setdefault(key, state) != state:
                 count += 1
-                assert future(env, state, probes, depth) == future(env, first[key], probes, depth)
+                assert future(env, state, probes, depth, history) == future(env, first[key], probes, depth, history)
                 env.restore(state)
                 assert env.state_key() == key
     return count
@@ -56,5 +58,5 @@ def keys_of_process(script: str, hash_seed: int) -> list[str]:
     return done.stdout.split()
 
 
-def _without_step(info: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in info.items() if name != "step"}
+def _without(info: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in info.items() if name not in names}

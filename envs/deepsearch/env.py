@@ -27,6 +27,7 @@ from empg_gym.envs.deepsearch.protocols.tools import tool_list
 from empg_gym.envs.deepsearch.questions import Question
 from empg_gym.envs.deepsearch.scoring import Reward, StepRecord, Transcript, get_reward
 from empg_gym.envs.deepsearch.setup import open_tasks
+from empg_gym.envs.deepsearch.state_key import canonical_state
 from empg_gym.errors import ConfigError
 from empg_gym.retrieval.backends import Passage, Retriever, Visitor
 
@@ -240,17 +241,17 @@ class DeepSearchEnv(TextEnv):
         reward = 0.0 if valid else 0.0 - self.invalid_penalty
         answered = isinstance(parsed.action, Answer)
         if answered or self._step + 1 >= self.max_steps:
-            verdict = self.reward.settle(self._transcript(parsed.action))
+            verdict = self.reward.settle(self._transcript(parsed.action.text if isinstance(parsed.action, Answer) else None))
             self._episode = replace(self._episode, verdict=verdict)
             reward += verdict.reward
         return Outcome(observation, reward, answered, valid)
 
-    def _transcript(self, action: Action) -> Transcript:
+    def _transcript(self, answer: str | None) -> Transcript:
         return Transcript(
             question=self._question.text,
             golden_answers=self._question.golden_answers,
             steps=self._episode.steps,
-            answer=action.text if isinstance(action, Answer) else None,
+            answer=answer,
         )
 
     def _execute(self, action: Action, kept: str) -> tuple[str, StepRecord]:
@@ -346,12 +347,10 @@ class DeepSearchEnv(TextEnv):
         self._episode = payload
 
     def _state_key(self) -> KeyPart:
-        """Return the queries that were answered, the verdict, and, where the reward reads the transcript, the turns."""
-        episode = self._episode
-        turns = tuple((t.response, t.kind, t.carried_out, t.retrieved) for t in episode.turns) if self.reward.protocols else ()
-        verdict = episode.verdict
-        settled = None if verdict is None else (verdict.reward, verdict.score, verdict.success, verdict.scored_by)
-        return tuple(sorted(episode.asked)), settled, turns
+        """Return the settings that shape observations and rewards, and the state of the episode (see `deepsearch.state_key`)."""
+        settings = (self.top_k, self.passage_chars, self.observation_tokens, self.reward.name, float(self.invalid_penalty))
+        progress = self.reward.progress(self._transcript(None))
+        return settings, canonical_state(self._episode, max_searches=self.max_searches, progress=progress)
 
     @property
     def library(self) -> Library:

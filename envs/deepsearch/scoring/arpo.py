@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+from empg_gym.env import KeyPart
 from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.text import exact_match, f1_score
 
@@ -26,10 +27,23 @@ class ArpoReward(Reward):
         if answer is None or not well_formed(transcript):
             return Verdict(reward=MALFORMED, score=0.0, success=False, scored_by=self.name)
         value = f1_score(answer, transcript.golden_answers)
-        tools = {step.kind for step in transcript.steps if step.carried_out} & {"search", "visit"}
-        bonus = SEVERAL_TOOLS if value > 0 and len(tools) > 1 else 0.0
+        bonus = SEVERAL_TOOLS if value > 0 and len(_tools(transcript)) > 1 else 0.0
         success = exact_match(answer, transcript.golden_answers) == 1.0
         return Verdict(reward=value + bonus, score=value, success=success, scored_by=self.name)
+
+    def progress(self, transcript: Transcript) -> KeyPart:
+        """Return the unpaired thought tags, whether there was a thought, and the tools that ran; None once the episode is malformed."""
+        text = "\n".join(step.response for step in transcript.steps)
+        # The answer brings its own pair of tags: earlier ones can't be made up for.
+        if "<answer>" in text or "</answer>" in text:
+            return None
+        thoughts = text.count("<think>")
+        unpaired = thoughts - text.count("</think>")
+        return unpaired, unpaired == 0 and thoughts > 0, tuple(sorted(_tools(transcript)))
+
+
+def _tools(transcript: Transcript) -> set[str]:
+    return {step.kind for step in transcript.steps if step.carried_out} & {"search", "visit"}
 
 
 def well_formed(transcript: Transcript) -> bool:

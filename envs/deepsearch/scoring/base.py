@@ -13,6 +13,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from empg_gym.env import KeyPart
+
 Kind = Literal["search", "visit", "answer", "invalid"]
 
 
@@ -63,3 +65,21 @@ class Reward(ABC):
     @abstractmethod
     def settle(self, transcript: Transcript) -> Verdict:
         """Return reward, score and success of the episode."""
+
+    def progress(self, transcript: Transcript) -> KeyPart:
+        """Return what the steps so far contribute to `settle`, whatever follows; for state keys.
+
+        Equal values must imply equal verdicts after any equal continuation. The default is all steps, which is always right; a reward
+        that needs less of them returns less, so that more states are recognised as equal.
+
+        Args:
+            transcript: the steps so far, without an answer.
+        """
+        return tuple((step.response, step.kind, step.carried_out, step.retrieved) for step in transcript.steps)
+
+
+class AnswerReward(Reward):
+    """Base class of the rewards that depend on the answer alone."""
+
+    def progress(self, transcript: Transcript) -> KeyPart:
+        return None

@@ -25,7 +25,7 @@ from pathlib import Path
 import httpx
 
 from empg_gym.cache import cache_root
-from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Verdict
+from empg_gym.envs.deepsearch.scoring.base import AnswerReward, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.text import exact_match
 from empg_gym.envs.deepsearch.web.keys import optional_key
 from empg_gym.errors import ConfigError
@@ -60,7 +60,7 @@ class JudgeConfig:
     """SQLite file of cached verdicts; None = in the package's cache folder, "" disables the cache."""
 
 
-class LLMJudge(Reward):
+class LLMJudge(AnswerReward):
     """1 if the judge accepts the answer, else 0."""
 
     name = "llm_judge"

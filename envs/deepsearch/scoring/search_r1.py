@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 
+from empg_gym.env import KeyPart
 from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.text import exact_match, normalize_answer
 
@@ -51,6 +52,11 @@ class SearchR1Format(Reward):
         else:
             reward = FINAL_FORMAT if transcript.answer is not None else 0.0
         return Verdict(reward=reward, score=float(right), success=right, scored_by=self.name)
+
+    def progress(self, transcript: Transcript) -> KeyPart:
+        """Return whether an accepted answer was retrieved; None once a step is not well formed."""
+        formed = all(_step_end(step.response) == "called" for step in transcript.steps)
+        return retrieved_answer(transcript) if formed else None
 
 
 def well_formed(transcript: Transcript) -> bool:
