@@ -314,7 +314,7 @@ def test_snapshot_and_restore() -> None:
     assert runs[0] == runs[1] == runs[2]
     with pytest.raises(TaskError):
         small_env(split="ood").restore(state)
-    with pytest.raises(TaskError, match="of other data"):
+    with pytest.raises(TaskError, match="belongs to other data"):
         small_env(protocol="search-r1", world_seed=1).restore(state)
     with pytest.raises(TaskError, match="of the variant 'search-r1', this environment of 'plain'"):
         small_env().restore(state)
