@@ -1,7 +1,7 @@
-"""The command line, `empg-gym`. One module a command; nothing here or there imports torch before it is needed.
+"""The command line, `empg-gym`: one module per command. Torch is imported only by commands that need it.
 
-Exit codes: 0 done, 1 done with failures that the command was asked to report or with nothing but failures, 2 wrong use or wrong input
-(one sentence says what and what to do, never a traceback), 130 interrupted.
+Exit codes: 0 done; 1 done, but with failures that the command was asked to report, or only failures; 2 wrong use or wrong input (one
+sentence says what is wrong and what to do, never a traceback); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _print_version(wanted: bool) -> None:
 def _options(
     version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")] = False,
 ) -> None:
-    """Options that stand before the command."""
+    """Options before the command."""
 
 
 def _mount() -> None:
@@ -44,7 +44,7 @@ def _mount() -> None:
 
     app.command()(envs.envs)
     app.command()(play.play)
-    app.command("eval")(eval.evaluate)
+    app.command("eval", cls=eval.EvalCommand)(eval.evaluate)
     app.command()(compare.compare)
     app.command()(train.train)
     app.command()(view.view)
@@ -70,7 +70,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
-        # Wrong use: typer's own exceptions show themselves. They are known by that, since typer brings its own copy of click.
+        # Wrong use: typer's exceptions print themselves. Their attributes identify them, since typer bundles a copy of click.
         if not hasattr(error, "show") or not hasattr(error, "exit_code"):
             raise
         error.show()

@@ -2,6 +2,7 @@
 
 from empg_gym.evaluation.api import evaluate
 from empg_gym.evaluation.comparison import Comparison, compare
+from empg_gym.evaluation.config import EvalConfig
 from empg_gym.evaluation.environments import find_recipe
 from empg_gym.evaluation.rescoring import rescore
 from empg_gym.evaluation.run import Watcher
@@ -12,6 +13,7 @@ from empg_gym.scoring.record import EpisodeRecord
 __all__ = [
     "Comparison",
     "EpisodeRecord",
+    "EvalConfig",
     "Prices",
     "Summary",
     "Watcher",

@@ -32,7 +32,7 @@ from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 FAILURES = "failures.jsonl"
 MAY_DIFFER = (
-    *("versions", "concurrency", "retries", "prices"),
+    *("versions", "concurrency", "retries", "backend", "prices"),
     # These only name the origin of other entries; folders of earlier versions lack them.
     *("environments.*.data", "environments.*.as_trained", "agent.as_trained"),
 )

@@ -1,9 +1,9 @@
-"""The episodes of one evaluation, over all its environments: run once each, kept, counted.
+"""The episodes of one evaluation, in all its environments: run, written down and summarised.
 
 Rules:
-    - One pool of episodes serves all environments, so that a server is kept busy until the very last of them.
-    - An episode that fails is run again in a fresh environment; if it fails again it is recorded as an error and the rest goes on.
-    - What the user has to mend ends the run; what is done so far is on disk, and the summary says that it is not complete.
+    - One pool of episodes serves all environments, so that a server is busy until the last of them.
+    - A failed episode is retried in a fresh environment; if its retries fail too, it is recorded as an error and the others continue.
+    - User errors abort the run; finished episodes are on disk, and the summary says that it is incomplete.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from empg_gym.agents import BaseAgent
 from empg_gym.errors import ConfigError
+from empg_gym.evaluation.config import EvalConfig
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.evaluation.settings import is_secret
 from empg_gym.evaluation.summary import Summary, entry_key, merge, versions
 from empg_gym.recipe import EnvRecipe
-from empg_gym.rollout import EnvBackend, EpisodeSpec, Limits, Rollout
+from empg_gym.rollout import EpisodeSpec, Rollout
 from empg_gym.rollout.plan import choose_tasks, episode_specs
 from empg_gym.scoring.aggregate import aggregate
-from empg_gym.scoring.prices import Prices
 from empg_gym.scoring.record import EpisodeRecord, record_of
 from empg_gym.trajectory import StopReason, Trajectory
 
@@ -33,13 +33,10 @@ FORMAT = "empg-gym/evaluation"
 
 
 class Watcher(Protocol):
-    """Is told how an evaluation goes, as the live table of the command line is.
-
-    One that has `note(text)` is told before the start what was decided on the user's behalf: which options a training run decided.
-    """
+    """Is notified of the progress of an evaluation, like the live table of the command line."""
 
     def begin(self, totals: Mapping[str, int], done: Sequence[EpisodeRecord]) -> None:
-        """Called once, with the episodes of each environment and those that an earlier run has done."""
+        """Called once, with the number of episodes of each environment and the records of the run that is resumed."""
         ...
 
     def episode(self, record: EpisodeRecord) -> None:
@@ -48,6 +45,15 @@ class Watcher(Protocol):
 
     def end(self) -> None:
         """Called once, also after a failure."""
+        ...
+
+
+@runtime_checkable
+class TakesNotes(Protocol):
+    """The optional part of a watcher."""
+
+    def note(self, text: str) -> None:
+        """Called before the start with the options that a training run decided."""
         ...
 
 
@@ -61,57 +67,56 @@ class _Work:
     rollout: Rollout
 
 
-class Run:
-    """The work of one call of `evaluate`; see there for the meaning of its parts."""
+class EvaluationRun:
+    """One call of `evaluate`.
 
-    def __init__(
-        self,
-        *,
-        player: BaseAgent,
-        label: str,
-        options: dict[str, Any],
-        repeats: int,
-        seed: int,
-        concurrency: int,
-        retries: int,
-        backend: EnvBackend,
-        limits: Limits,
-        prices: Prices | None,
-    ) -> None:
-        self.player, self.label, self.options = player, label, options
-        self.repeats, self.seed, self.concurrency, self.retries = repeats, seed, concurrency, retries
-        self.limits, self.prices, self.backend = limits, prices, backend
+    Args:
+        config: what to run.
+        agent: the agent; the caller closes it.
+    """
+
+    def __init__(self, config: EvalConfig, agent: BaseAgent) -> None:
+        self.config, self.agent = config, agent
+        self.concurrency = config.concurrency or agent.info.concurrency
+        self.limits = config.episode_limits(agent.info)
         self.works: dict[str, _Work] = {}
         self.records: dict[tuple[str, str, int], EpisodeRecord] = {}
 
-    def add(self, recipe: EnvRecipe, tasks: Sequence[str | int] | None, episodes: int | None) -> None:
-        """Take an environment into the run."""
-        env = self.backend.make(recipe)
-        try:
-            chosen = choose_tasks(env.text_env, tasks=tasks, episodes=episodes, seed=self.seed)
+    def add(self, recipe: EnvRecipe) -> None:
+        """Add an environment to the run.
+
+        Raises:
+            ConfigError, TaskError, DataError, MissingDependencyError: it can't be made, lacks a task, or is in the run already.
+        """
+        with contextlib.closing(self.config.backend.make(recipe)) as env:
+            config = self.config
+            chosen = choose_tasks(env.text_env, tasks=config.tasks, episodes=config.episodes, seed=config.seed)
             facts = recipe.describe(env)
-        finally:
-            env.close()
         key = f"{recipe.env_id}@{facts['split']}"
         if key in self.works:
             raise ConfigError(f"{key} is named twice; use repeats to run tasks more than once")
-        rollout = Rollout(recipe, self.player, limits=self.limits, retries=self.retries, backend=self.backend)
+        rollout = Rollout(recipe, self.agent, limits=self.limits, retries=self.config.retries, backend=self.config.backend)
         self.works[key] = _Work(recipe, chosen, facts, rollout)
 
-    def close(self, *, made_here: bool) -> None:
+    def close(self) -> None:
+        """Close the environments."""
         for work in self.works.values():
             work.rollout.close()
-        if made_here:
-            self.player.close()
 
-    async def play(self, out: Path | None, watch: Watcher | None) -> Summary:
+    async def play(self, watch: Watcher | None) -> Summary:
+        """Run the episodes that are not done yet and return the summary of all.
+
+        Raises:
+            OutputExistsError: the run folder holds something else.
+            EMPGGymError: an error for the user to fix; finished episodes are on disk.
+        """
         self._shorten_keys()
         try:
-            await self.player.check()
-            with self._folder(out) as folder:
+            await self.agent.check()
+            with self._folder(self.config.out) as folder:
                 began = time.monotonic()
                 if watch is not None:
-                    watch.begin({key: len(work.tasks) * self.repeats for key, work in self.works.items()}, list(self.records.values()))
+                    watch.begin(self._totals(), list(self.records.values()))
                 try:
                     await self._workers(folder, watch)
                 finally:
@@ -122,7 +127,11 @@ class Run:
                         folder.write_summary(summary.data)
                 return summary
         finally:
-            await self.player.aclose()
+            await self.agent.aclose()
+
+    def _totals(self) -> dict[str, int]:
+        """Return the number of episodes of each environment."""
+        return {key: len(work.tasks) * self.config.repeats for key, work in self.works.items()}
 
     def _shorten_keys(self) -> None:
         """Name an environment that occurs once by its id alone."""
@@ -135,7 +144,7 @@ class Run:
             yield None
             return
         folder = RunFolder(out)
-        folder.open(self._config(), self._take_over)
+        folder.open(self._config(), self._keep_earlier)
         try:
             yield folder
         finally:
@@ -162,7 +171,7 @@ class Run:
 
     def _waiting(self) -> Iterator[tuple[str, EpisodeSpec]]:
         for key, work in self.works.items():
-            for spec in episode_specs(work.tasks, repeats=self.repeats, seed=self.seed):
+            for spec in episode_specs(work.tasks, repeats=self.config.repeats, seed=self.config.seed):
                 if (key, str(spec.task), spec.repeat) not in self.records:
                     yield key, spec
 
@@ -171,12 +180,12 @@ class Run:
         ((_, trajectory),) = [outcome async for outcome in work.rollout.stream([spec])]
         trajectory.agent = self._name()
         if trajectory.stop_reason == StopReason.ERROR:
-            # An environment that was not made or did not start could not say what it is.
+            # An environment that could not be made or reset has not described itself.
             trajectory.env_id, trajectory.env_version = work.recipe.env_id, work.facts["env_version"]
             trajectory.data_fingerprint, trajectory.split = work.facts["data_fingerprint"], work.facts["split"]
         return trajectory
 
-    def _take_over(self, trajectory: Trajectory) -> None:
+    def _keep_earlier(self, trajectory: Trajectory) -> None:
         """Keep an episode of an earlier run."""
         self._keep(trajectory, entry_key(trajectory, self.works))
 
@@ -186,18 +195,18 @@ class Run:
         return record
 
     def _name(self) -> str:
-        return self.player.info.name or self.label
+        return self.agent.info.name or self.config.agent_name or self.config.agent
 
     def _config(self) -> dict[str, Any]:
-        settings = self.player.info.settings
-        agent = {"options": _without_secrets(self.options)} if settings is None else settings
+        settings = self.agent.info.settings
+        agent = {"options": _without_secrets(self.config.agent_options)} if settings is None else settings
         return {
             "format": FORMAT,
             "version": 1,
             "agent": {"name": self._name(), **agent},
             "environments": {key: {**work.facts, "tasks": work.tasks} for key, work in self.works.items()},
-            "repeats": self.repeats,
-            "seed": self.seed,
+            "repeats": self.config.repeats,
+            "seed": self.config.seed,
             "limits": {
                 "max_turns": self.limits.max_turns,
                 "end_on_cut_response": self.limits.end_on_cut_response,
@@ -205,22 +214,23 @@ class Run:
                 "max_seconds": self.limits.max_seconds,
             },
             "concurrency": self.concurrency,
-            "retries": self.retries,
-            "prices": None if self.prices is None else asdict(self.prices),
+            "retries": self.config.retries,
+            "backend": self.config.backend.name,
+            "prices": None if self.config.prices is None else asdict(self.config.prices),
             "versions": versions(),
         }
 
     def _summary(self, seconds: float) -> Summary:
-        results = {}
+        results, config = {}, self.config
         for key, work in self.works.items():
             records = [record for record in self.records.values() if record.env == key]
-            results[key] = merge({**work.facts, "seed": self.seed, "repeats": self.repeats}, aggregate(records, prices=self.prices))
-        planned = sum(len(work.tasks) * self.repeats for work in self.works.values())
+            results[key] = merge({**work.facts, "seed": config.seed, "repeats": config.repeats}, aggregate(records, prices=config.prices))
+        planned = sum(self._totals().values())
         data = {
             "format": FORMAT,
             "version": 1,
             "agent": self._name(),
-            "seed": self.seed,
+            "seed": self.config.seed,
             "complete": planned == len(self.records),
             "planned": planned,
             "wall_seconds": seconds,
@@ -231,7 +241,7 @@ class Run:
 
 
 def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a configuration may tell of an agent's options."""
+    """Return an agent's options as the configuration file may hold them."""
     return {
         name: value if value is None or isinstance(value, str | int | float | bool) else repr(value)
         for name, value in options.items()

@@ -1,4 +1,4 @@
-"""What a command line says of an evaluation, read: `--set`, `--tasks`, `--prices`."""
+"""Options of the evaluation's command line that have a grammar: `--set`, `--tasks`, `--prices`."""
 
 from __future__ import annotations
 
@@ -9,66 +9,53 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.errors import ConfigError, DataError, nearest
-from empg_gym.rollout import Limits
 from empg_gym.runs.overrides import apply_overrides, parse_override
 from empg_gym.scoring.prices import PRICES_EXPECTED, Prices
 
-_GROUPS = ("env", "agent", "limits")
+_SECTIONS = ("env", "agent", "limits", "backend")
 _SECRET = re.compile(r"key(?!_env$)|secret|password|header|token$|^env$", re.IGNORECASE)
 """A name that ends in `key_env` says in which variable the key is; `tokens` are counted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Settings:
-    """The `--set` options, sorted by what they are for."""
+    """The `--set` options by section."""
 
     env: dict[str, Any]
     agent: dict[str, Any]
     limits: dict[str, Any]
+    backend: dict[str, Any]
 
 
 def read_settings(texts: Iterable[str]) -> Settings:
-    """Read `env.KEY=VALUE`, `env.NAME.KEY=VALUE` (one environment only), `agent.KEY=VALUE` and `limits.KEY=VALUE`.
+    """Read `env.KEY=VALUE`, `env.NAME.KEY=VALUE` (one environment only), `agent.KEY=VALUE`, `limits.KEY=VALUE` and `backend.KEY=VALUE`.
 
     Values are read as `empg_gym.runs.overrides` describes.
 
     Raises:
-        ConfigError: none of these forms.
+        ConfigError: the text has another form.
     """
     texts = list(texts)
-    groups: dict[str, dict[str, Any]] = {group: {} for group in _GROUPS}
+    sections: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     for text in texts:
         path, _ = parse_override(text)
-        if path[0] not in groups:
-            raise ConfigError(f"--set {text}: unknown section {path[0]!r}; {nearest(path[0], groups)}")
+        if path[0] not in sections:
+            raise ConfigError(f"--set {text}: unknown section {path[0]!r}; {nearest(path[0], sections)}")
         if len(path) == 1:
             raise ConfigError(f"--set {text}: {path[0]} is a section, expected {path[0]}.KEY=VALUE")
-    apply_overrides(groups, texts)
-    return Settings(**groups)
+    apply_overrides(sections, texts)
+    return Settings(**sections)
 
 
 def is_secret(option: str) -> bool:
-    """Whether the value of an option ("api_key", "agent.env") may hold a secret, by the last part of its name: no output repeats it."""
+    """Whether an option ("api_key", "agent.env") may hold a secret, by the last part of its name. No output repeats its value."""
     return _SECRET.search(option.rpartition(".")[2].strip()) is not None
 
 
-def read_limits(values: dict[str, Any], *, end_on_cut_response: bool) -> Limits:
-    """Return the limits with these values.
-
-    Raises:
-        ConfigError: a limit that does not exist, or a value that is none.
-    """
-    known = [item.name for item in dataclasses.fields(Limits)]
-    for name in values:
-        if name not in known:
-            raise ConfigError(f"there is no limit {name!r}; {nearest(name, known)}")
-    return Limits(**{"end_on_cut_response": end_on_cut_response, **values})
-
-
 def read_tasks(texts: Sequence[str]) -> list[str | int]:
-    """Read task names: ids, indices, ranges of indices `0:20`, several of them behind commas, or `@FILE` with one a line.
+    """Read task names: ids, indices, ranges of indices `0:20`, several of them separated by commas, or `@FILE` with one per line.
 
-    Which of them are ids only the environment knows: `TextEnv.find_task`.
+    `TextEnv.find_task` decides which of them are ids.
 
     Raises:
         ConfigError: an empty or backward range.
@@ -95,7 +82,7 @@ def read_tasks(texts: Sequence[str]) -> list[str | int]:
 
 
 def read_prices(text: str) -> Prices:
-    """Read "PROMPT,COMPLETION", the prices of a million tokens.
+    """Read "PROMPT,COMPLETION", prices per million tokens.
 
     Raises:
         ConfigError: not two numbers of at least 0.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError, EMPGGymError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -42,6 +42,9 @@ def _sentence(model: type[BaseModel], error: ValidationError, what: str) -> str:
         return f"unknown key {'.'.join(place)!r} in {what}; {nearest(place[-1], _keys(model, place[:-1]))}{more}"
     if first["type"] == "missing":
         return f"{what} lacks {'.'.join(place)!r}{more}"
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, EMPGGymError):
+        return f"{cause}{more}"
     message = first["msg"].removeprefix("Value error, ")
     came = "" if first["type"] == "value_error" else f", not {first['input']!r}"
     return f"{'.'.join(place) or what}: {message[0].lower() + message[1:]}{came}{more}"

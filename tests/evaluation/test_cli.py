@@ -20,8 +20,7 @@ from empg_gym import __version__
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.evaluation import evaluate
 from empg_gym.evaluation.live import LiveTable, results_table
-from empg_gym.evaluation.settings import is_secret, read_limits, read_prices, read_settings, read_tasks
-from empg_gym.rollout import Limits
+from empg_gym.evaluation.settings import is_secret, read_prices, read_settings, read_tasks
 from empg_gym.scoring.format import compact, with_interval
 from empg_gym.scoring.prices import Prices
 from empg_gym.trajectory import read_trajectories
@@ -80,7 +79,7 @@ def test_the_three_benchmarks_in_one_command_and_compared(tmp_path):
 
 
 def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
-    """The way of somebody with an API: key and address in the environment, one command, all three benchmarks."""
+    """A user with an API: key and address in the environment, one command, all three benchmarks."""
     with serving(ChatServer(key="sk-of-the-test")) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
@@ -128,11 +127,11 @@ def test_the_version():
     assert empg_gym("--version") == (0, f"empg-gym {__version__}\n", "")
 
 
-def test_errors_say_why_and_how_to_go_on(tmp_path):
-    """The command that is printed goes on in the same folder."""
+def test_errors_say_why_and_how_to_resume(tmp_path):
+    """The printed command resumes in the same folder."""
     marker, folder = tmp_path / "marker", tmp_path / "run with a space"
     marker.touch()
-    agent = ["-a", "python:tests.evaluation.player:SlowPlayer", "--set", f"agent.marker={marker}"]
+    agent = ["-a", "python:tests.evaluation.agents:SlowAgent", "--set", f"agent.marker={marker}"]
     code, out, err = empg_gym("eval", TOY_ID, *agent, "--tasks", "0,1", "--retries", "0", "--no-report", "--out", folder)
     assert (code, err) == (0, "") and f"{TOY_ID}: 1 episode failed:\n  1 × RuntimeError: the marker is there\n" in out
     (again,) = re.findall(r"to run only what failed again: empg-gym (.*)", out)
@@ -141,7 +140,7 @@ def test_errors_say_why_and_how_to_go_on(tmp_path):
     assert code == 0 and "resuming: 1 of 2 episodes are done" in out and "failed" not in out
 
 
-def test_nothing_but_errors_is_an_exit_code(tmp_path):
+def test_only_errors_give_exit_code_1(tmp_path):
     (tmp_path / "broken.py").write_text("def act(messages):\n    raise KeyError(messages[0]['role'])\n")
     code, out, err = run_in(tmp_path, "eval", "tests.toy:" + TOY_ID, "-a", "python:broken:act", "-n", "3", "--no-report")
     assert (code, err) == (1, "") and "3 episodes failed:\n  3 × KeyError: 'system'" in out
@@ -154,10 +153,10 @@ def test_nothing_but_errors_is_an_exit_code(tmp_path):
     assert trace[1].endswith('broken.py", line 2, in act') and trace[-1] == "KeyError: 'system'"
 
 
-def test_a_key_on_the_command_line_is_not_repeated_and_the_rest_is(tmp_path):
+def test_the_printed_command_masks_keys_and_keeps_the_rest(tmp_path):
     secret = ["--set", "agent.api_key=sk-of-mine", "--set=agent.Token=sk-of-mine", "--set", "agent.env={A='sk-of-mine\n'}"]
     kept = ["--set", "agent.max_tokens=5", "--set=agent.max_row_tokens=9", "--set", "agent.api_key_env=MINE", "--set", "env.doors=2"]
-    agent = ["-a", "python:tests.evaluation.player:Broken", *secret, *kept]
+    agent = ["-a", "python:tests.evaluation.agents:BrokenAgent", *secret, *kept]
     code, out, _ = empg_gym("eval", TOY_ID, *agent, "-n", "1", "--no-report", "--out", tmp_path / "run")
     (again,) = re.findall(r"to run only what failed again: empg-gym (.*)", out)
     masked = ["--set", "agent.api_key=…", "--set=agent.Token=…", "--set", "agent.env=…", *kept]
@@ -174,12 +173,12 @@ def test_options_that_may_hold_a_secret(name):
 
 
 @pytest.mark.parametrize("name", ["agent.max_tokens", "max_response_tokens", "token_ids", "api_key_env", "env.doors", "agent.environment"])
-def test_options_that_hold_none(name):
+def test_options_that_hold_no_secret(name):
     assert not is_secret(name)
 
 
 @pytest.mark.parametrize("given", ["", "Open doors."])
-def test_a_system_prompt_of_ones_own(tmp_path, given):
+def test_a_custom_system_prompt(tmp_path, given):
     code, _, err = empg_gym("eval", TOY_ID, "-a", "expert", "-n", "1", "--no-report", "--system-prompt", given, "--out", tmp_path / "run")
     (line,) = (tmp_path / "run" / "trajectories.jsonl").read_text().splitlines()
     assert (code, err, json.loads(line)["system_prompt"]) == (0, "", given)
@@ -203,7 +202,7 @@ def test_a_system_prompt_of_ones_own(tmp_path, given):
         (["eval", TOY_ID, "-a", "openai:m", "--base-url", "http://x", "--set", "agent.timeout=abc"], "can't use the timeout"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path, monkeypatch, arguments, said):
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, arguments, said):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "file").touch()
@@ -211,8 +210,8 @@ def test_what_is_wrong_is_one_sentence(tmp_path, monkeypatch, arguments, said):
     assert code == 2 and said in err and "Traceback" not in err + out and err.count("\n") == 1
 
 
-def test_an_interrupted_command_is_gone_on_with(tmp_path):
-    agent = "python:tests.evaluation.player:SlowPlayer"
+def test_an_interrupted_command_is_resumed(tmp_path):
+    agent = "python:tests.evaluation.agents:SlowAgent"
     command = ["eval", TOY_ID, "-a", agent, "-n", "40", "-c", "2", "--set", "agent.seconds=0.05", "--out", tmp_path / "run", "--no-report"]
     process = start(*command)
     lines = tmp_path / "run" / "trajectories.jsonl"
@@ -239,7 +238,7 @@ def test_the_live_table_at_a_terminal():
     assert "episodes/s" in text and TOY_ID in text
 
 
-def test_without_a_terminal_there_are_lines_now_and_then(monkeypatch):
+def test_without_a_terminal_lines_are_written_at_a_bounded_rate(monkeypatch):
     assert watched(Console(file=io.StringIO(), width=140)) == ""
     monkeypatch.setattr("empg_gym.evaluation.live.QUIET_SECONDS", 0.0)
     lines = watched(Console(file=io.StringIO(), width=140)).splitlines()
@@ -271,11 +270,10 @@ def test_numbers_for_people():
     assert [compact(number) for number in (0, 999, 12_345, 4_560_000, 7.1e9)] == ["0", "999", "12.3k", "4.56M", "7.1G"]
 
 
-def test_settings_tasks_prices_and_limits(tmp_path):
+def test_settings_tasks_and_prices(tmp_path):
     settings = read_settings(["env.data=a=b", "env.WebShop.size=3", "agent.seed=false", "limits.max_seconds=1.5", 'env.types=["x"]'])
     assert settings.env == {"data": "a=b", "WebShop": {"size": 3}, "types": ["x"]}
     assert settings.agent == {"seed": False} and settings.limits == {"max_seconds": 1.5}
-    assert read_limits(settings.limits, end_on_cut_response=False) == Limits(max_seconds=1.5, end_on_cut_response=False)
     (tmp_path / "tasks.txt").write_text("a,b\n\n c \n")
     assert read_tasks(["1,train-2", "5:8", f"@{tmp_path / 'tasks.txt'}"]) == ["1", "train-2", 5, 6, 7, "a,b", "c"]
     assert read_prices("0.15,0.6") == Prices(0.15, 0.6)
@@ -294,17 +292,6 @@ def test_settings_tasks_prices_and_limits(tmp_path):
         (lambda: read_prices("-1,1"), ConfigError),
         (lambda: read_prices("nan,1"), ConfigError),
         (lambda: read_prices("1,inf"), ConfigError),
-        (lambda: read_limits({"max_turn": 1}, end_on_cut_response=True), ConfigError),
-        *(
-            (lambda name=name, value=value: read_limits({name: value}, end_on_cut_response=True), ConfigError)
-            for name, values in {
-                "max_turns": ["abc", -1, 0, 1.5, True],
-                "max_row_tokens": ["x", 0],
-                "max_seconds": ["x", 0, float("nan"), True],
-                "end_on_cut_response": [1, "no"],
-            }.items()
-            for value in values
-        ),
     ],
 )
 def test_unreadable_options(call, error):

@@ -55,7 +55,7 @@ def test_tasks_are_drawn_without_replacement_from_the_held_out_split():
     assert len(tasks_of(evaluate(TOY_ID, "expert"))) == 50
 
 
-def test_a_split_of_thousands_is_not_run_whole_unasked(monkeypatch):
+def test_a_split_of_thousands_is_run_whole_only_on_request(monkeypatch):
     monkeypatch.setattr(plan, "DEFAULT_EPISODES", 20)
     assert len(tasks_of(evaluate(TOY_ID, "expert"))) == 20
     assert len(tasks_of(evaluate(TOY_ID, "expert", episodes=50))) == 50
@@ -65,13 +65,20 @@ def test_a_split_of_thousands_is_not_run_whole_unasked(monkeypatch):
     "options, error, sign",
     [
         ({"episodes": 51}, ConfigError, "50 tasks, fewer than"),
-        ({"episodes": 0}, ConfigError, "at least 1"),
+        ({"episodes": 0}, ConfigError, "episodes: input should be greater than or equal to 1, not 0"),
         ({"episodes": None, "tasks": [50]}, TaskError, "0..49"),
         ({"episodes": None, "tasks": ["train-1"]}, TaskError, "no task 'train-1'"),
         ({"episodes": None, "tasks": [3, "test-3"]}, ConfigError, "named 2 times"),
         ({"episodes": None, "tasks": []}, ConfigError, "empty"),
         ({"tasks": [1]}, ConfigError, "not both"),
-        ({"repeats": 0}, ConfigError, "at least 1"),
+        ({"repeats": 0}, ConfigError, "repeats: input should be greater than or equal to 1, not 0"),
+        ({"retries": 1.5}, ConfigError, "retries: expected a whole number, not 1.5"),
+        ({"seed": True}, ConfigError, "seed: expected a whole number, not True"),
+        ({"concurency": 3}, ConfigError, "unknown key 'concurency' in the evaluation; did you mean 'concurrency'"),
+        ({"limits": {"max_turn": 1}}, ConfigError, "unknown key 'limits.max_turn' in the evaluation; did you mean 'max_turns'"),
+        ({"backend": {"name": "proceses"}}, ConfigError, "did you mean 'processes'"),
+        ({"backend": {"step_second": 1}}, ConfigError, "did you mean 'step_seconds'"),
+        ({"episodes": None, "tasks": "test-3"}, ConfigError, "tasks is a list of ids and indices, not 'test-3'"),
         ({"split": "tets"}, ConfigError, "did you mean 'test'"),
         ({"dialogue": "raect"}, ConfigError, "did you mean 'react'"),
         ({"env_kwargs": {"lenght": 3}}, ConfigError, "did you mean 'length'"),
@@ -79,7 +86,7 @@ def test_a_split_of_thousands_is_not_run_whole_unasked(monkeypatch):
         ({"env_kwargs": {"split": 5}}, ConfigError, "split|arguments"),
     ],
 )
-def test_wrong_calls_are_told_in_a_sentence(options, error, sign):
+def test_wrong_calls_raise_one_sentence(options, error, sign):
     with pytest.raises(error, match=sign):
         run("expert", **options)
 
@@ -87,7 +94,7 @@ def test_wrong_calls_are_told_in_a_sentence(options, error, sign):
 @pytest.mark.parametrize(
     "name, sign", [("alfwold", "did you mean 'alfworld'"), ("no_module:X-v0", "no module"), ("CartPole-v1", "only EMPG")]
 )
-def test_wrong_environments_are_told_in_a_sentence(name, sign):
+def test_wrong_environments_raise_one_sentence(name, sign):
     with pytest.raises(ConfigError, match=sign):
         evaluate(name, "expert", episodes=1)
 
@@ -130,7 +137,7 @@ def test_the_data_has_a_name():
 
 
 class Counted:
-    """Answers with one action and known token counts; fails where told to."""
+    """Answers with one action and known token counts; fails on request."""
 
     def __init__(self, action="open door 9", fails=lambda task: False):
         self.action, self.fails, self.calls = action, fails, 0
@@ -162,7 +169,7 @@ def test_malformed_responses_are_counted():
     assert entry["invalid_actions"] == {"count": 24, "rate": 1.0, "malformed": 24}
 
 
-def test_errors_are_no_failures_and_are_told(tmp_path):
+def test_errors_are_reported_beside_the_scores(tmp_path):
     agent = Counted("open door 1", fails=lambda task: int(task.partition("-")[2]) % 2 == 1)
     summary = evaluate(TOY_ID, agent, tasks=range(10), retries=2, out=tmp_path / "run", env_kwargs={"max_steps": 2})
     entry = summary.results[TOY_ID]
@@ -188,7 +195,7 @@ def test_an_environment_that_cannot_be_made_again_is_an_error(monkeypatch, tmp_p
         return original(self)
 
     monkeypatch.setattr(EnvRecipe, "make", make)
-    entry = run("python:tests.evaluation.player:SlowPlayer", concurrency=4, out=tmp_path / "run").results[TOY_ID]
+    entry = run("python:tests.evaluation.agents:SlowAgent", concurrency=4, out=tmp_path / "run").results[TOY_ID]
     assert entry["errors_by_kind"] == {"EnvironmentFailure": entry["errors"]} and 0 < entry["errors"] < 12
     assert entry["scored"] == 12 - entry["errors"]
     monkeypatch.undo()
@@ -215,24 +222,37 @@ class CallsTools:
         return Session()
 
 
-def test_tool_calls_have_a_dialogue_of_their_own():
+def test_tool_calls_have_their_own_dialogue():
     entry = run(CallsTools()).results[TOY_ID]
     assert (entry["dialogue"], entry["success_rate"], entry["invalid_actions"]["rate"]) == ("tool-calls", 1.0, 0.0)
     assert run(CallsTools(), dialogue="react").results[TOY_ID]["dialogue"] == "react"
 
 
 @pytest.mark.parametrize("own", [None, ToolDialogue()])
-def test_a_protocol_of_the_environments_own_comes_before_that_of_the_agent(own):
+def test_a_native_protocol_comes_before_the_agents_dialogue(own):
     agent = Counted("no protocol")
     agent.dialogue = own
     entry = evaluate("deepsearch", agent, episodes=1, limits=Limits(max_turns=1)).results["EMPG/DeepSearch-v0"]
     assert entry["dialogue"] == "native"
 
 
-@pytest.mark.parametrize("values", [{"max_turns": 0}, {"max_turns": 1.5}, {"max_seconds": float("nan")}, {"end_on_cut_response": "no"}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {name: value}
+        for name, values in {
+            "max_turns": ["abc", -1, 0, 1.5, True],
+            "max_row_tokens": ["x", 0],
+            "max_seconds": ["x", 0, float("nan"), True],
+            "end_on_cut_response": [1, "no"],
+        }.items()
+        for value in values
+    ],
+)
 def test_limits_are_checked_where_they_are_made(values):
-    with pytest.raises(ConfigError, match=f"the limit {next(iter(values))} is"):
-        run("random", limits=Limits(**values))
+    for limits in (lambda: Limits(**values), lambda: values):
+        with pytest.raises(ConfigError, match=f"the limit {next(iter(values))} is"):
+            run("random", limits=limits())
 
 
 @pytest.mark.parametrize("prices", [(-1.0, 1.0), (1.0, float("nan")), (1.0,), (1, 2, 3), "12", ("a", "b"), (True, 1.0), 3.0])

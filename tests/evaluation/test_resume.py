@@ -18,14 +18,14 @@ from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.evaluation import evaluate
 from empg_gym.evaluation.folder import RunFolder
 from empg_gym.trajectory import read_trajectories
-from tests.evaluation.player import Watcher
+from tests.evaluation.agents import Watcher
 from tests.toy import TOY_ID
 
 SCRIPT = """
 import sys
 import tests.toy
 from empg_gym.evaluation import evaluate
-evaluate("Test/Doors-v0", "python:tests.evaluation.player:SlowPlayer", agent_options={"seconds": 0.05},
+evaluate("Test/Doors-v0", "python:tests.evaluation.agents:SlowAgent", agent_options={"seconds": 0.05},
          episodes=40, repeats=2, concurrency=4, out=sys.argv[1])
 """
 
@@ -63,8 +63,8 @@ def test_killed_twice_and_resumed(tmp_path):
         kept = [line for line in now if line.endswith("}")]
         assert not (folder / "summary.json").exists()
     options = {"agent_options": {"seconds": 0.05}, "episodes": 40, "repeats": 2}
-    summary = evaluate(TOY_ID, "python:tests.evaluation.player:SlowPlayer", concurrency=8, out=folder, **options)
-    whole = evaluate(TOY_ID, "python:tests.evaluation.player:SlowPlayer", concurrency=40, out=tmp_path / "whole", **options)
+    summary = evaluate(TOY_ID, "python:tests.evaluation.agents:SlowAgent", concurrency=8, out=folder, **options)
+    whole = evaluate(TOY_ID, "python:tests.evaluation.agents:SlowAgent", concurrency=40, out=tmp_path / "whole", **options)
     assert without_times(summary.data) == without_times(whole.data)
     keys = [(one.task, one.repeat) for one in read_trajectories(folder / "trajectories.jsonl")]
     assert len(keys) == len(set(keys)) == 80
@@ -103,12 +103,12 @@ def test_only_what_failed_is_run_again(tmp_path):
     marker = tmp_path / "marker"
     marker.touch()
     options = {"agent_options": {"marker": str(marker)}, "episodes": 30, "repeats": 1}
-    first = run(tmp_path / "run", "python:tests.evaluation.player:SlowPlayer", retries=0, **options)
+    first = run(tmp_path / "run", "python:tests.evaluation.agents:SlowAgent", retries=0, **options)
     failed = first.errors
     assert 0 < failed < 30
     good = [line for line in (tmp_path / "run" / "trajectories.jsonl").read_text().splitlines() if '"stop_reason":"error"' not in line]
     marker.unlink()
-    second = run(tmp_path / "run", "python:tests.evaluation.player:SlowPlayer", retries=3, **options)
+    second = run(tmp_path / "run", "python:tests.evaluation.agents:SlowAgent", retries=3, **options)
     assert second.errors == 0 and second.results[TOY_ID]["success_rate"] == 1.0
     now = (tmp_path / "run" / "trajectories.jsonl").read_text().splitlines()
     assert now[: len(good)] == good and len(now) == 30
@@ -121,7 +121,7 @@ class _Killed(BaseException):
 
 @pytest.mark.parametrize("writes", range(7))
 def test_failures_are_moved_once_however_a_move_is_cut_off(tmp_path, monkeypatch, writes):
-    folder, path = tmp_path / "run", "python:tests.evaluation.player:SlowPlayer"
+    folder, path = tmp_path / "run", "python:tests.evaluation.agents:SlowAgent"
     marker = tmp_path / "marker"
     marker.touch()
     options = {"agent_options": {"marker": str(marker)}, "episodes": 20, "repeats": 1}

@@ -21,7 +21,7 @@ from empg_gym.trainers.generate.checkpoint_agent import latest
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.policy.models import FromScratch, load_model
 from empg_gym.trajectory import read_trajectories
-from tests.evaluation.player import Watcher
+from tests.evaluation.agents import Watcher
 from tests.trainers.generate.worlds import assert_equals_forward, play, texts, tokens_of
 
 

@@ -1,4 +1,4 @@
-"""Agents for the tests of killed and failing runs, and who watches them."""
+"""Agents for the tests of killed and failing runs, and a watcher."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 
 
-class SlowPlayer:
-    """Plays well, slowly, and fails in some tasks while a marker file exists."""
+class SlowAgent:
+    """Solves tasks slowly, and fails in some tasks while a marker file exists."""
 
     def __init__(self, seconds: float = 0.0, marker: str = "") -> None:
         self.seconds, self.marker = seconds, marker
@@ -21,7 +21,7 @@ class SlowPlayer:
         return f"<think></think><action>open door {[door for found in doors for door in found][-1]}</action>"
 
 
-class Broken:
+class BrokenAgent:
     """Never answers."""
 
     def __init__(self, **options) -> None:
@@ -32,7 +32,7 @@ class Broken:
 
 
 class Watcher:
-    """Counts the episodes that it is told of; it has no `note`."""
+    """Counts episodes; it lacks the optional `note`."""
 
     seen = 0
 
