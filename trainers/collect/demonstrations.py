@@ -20,6 +20,7 @@ from torch import Tensor
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError
+from empg_gym.rng import Stream, stream
 from empg_gym.trainers.config.sections import WarmStartConfig
 from empg_gym.trainers.data.rows import TokenRow, rows_of
 from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
@@ -36,7 +37,7 @@ def demonstrate(
     env: LLMAgentEnv, index: int, *, seed: int, detours: float, tokenizer: PreTrainedTokenizerBase | ChatCodec | None = None
 ) -> Trajectory:
     """Play expert episode `index`; with a tokenizer its steps have token ids."""
-    rng = np.random.default_rng([seed, 3, index])
+    rng = stream(seed, Stream.DEMONSTRATIONS, index)
     _, info = env.reset(seed=int(rng.integers(2**31)), options={"task": int(rng.integers(env.text_env.num_tasks))})
     row = None if tokenizer is None else ChatRow(tokenizer)
     known: dict[str, None] = {}

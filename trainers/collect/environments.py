@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from empg_gym.errors import MissingSplitError
 from empg_gym.recipe import EnvRecipe
-from empg_gym.rollout import EpisodeSpec
 from empg_gym.trainers.config.sections import TrainConfig
 
 
@@ -38,16 +35,3 @@ def check_environments(config: TrainConfig) -> None:
     """
     config.env.recipe().make().close()
     evaluation_environments(config)
-
-
-def training_specs(seed: int, step: int, tasks: int, repeats: int, num_tasks: int) -> list[EpisodeSpec]:
-    """Return the episodes of a reinforcement step: `tasks` groups of `repeats`. A function of its arguments alone, so that a resumed
-    run draws what it would have drawn."""
-    rng = np.random.default_rng([seed, 1, step])
-    chosen = rng.choice(num_tasks, size=tasks, replace=num_tasks < tasks)
-    seeds = rng.integers(2**31, size=tasks)
-    return [
-        EpisodeSpec(seed=int(seeds[group]), task=int(chosen[group]), group=group, repeat=repeat)
-        for group in range(tasks)
-        for repeat in range(repeats)
-    ]

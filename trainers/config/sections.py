@@ -79,6 +79,8 @@ class RunConfig(Section):
     """Reinforcement steps between those whose episodes are written to trajectories.jsonl."""
     samples: NonNegativeInt = 4
     """Episodes written each time."""
+    keep_rollouts: bool = False
+    """Keep the journal of all rollouts (rollouts/), not only of the steps since the last checkpoint."""
 
 
 class EnvConfig(Section):
@@ -133,13 +135,20 @@ class ModelConfig(Section):
 
 
 class RolloutConfig(Section):
-    """How episodes are generated, in training."""
+    """How episodes are generated."""
 
+    backend: str = "hf"
+    """Generator backend: a name in `empg_gym.trainers.generate.backends`, or your own as `module:function`."""
+    backend_options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the backend."""
     temperature: PositiveFloat = 1.0
+    """Sampling temperature in training; evaluations have their own (`eval.temperature`)."""
     max_response_tokens: PositiveInt = 512
+    """Maximum response length, in tokens."""
     max_row_tokens: PositiveInt = 4096
+    """Maximum row length (prompts and responses), in tokens."""
     concurrency: PositiveInt = 128
-    """Episodes under way at once."""
+    """Episodes that run at the same time."""
     retries: NonNegativeInt = 1
     """Retries per failed episode."""
     env_backend: str = "inline"
@@ -155,7 +164,7 @@ class RolloutConfig(Section):
         EnvBackend(name=name)
         return name
 
-    def backend(self) -> EnvBackend:
+    def environments(self) -> EnvBackend:
         """Return where environments run."""
         return EnvBackend(name=self.env_backend, step_seconds=self.step_seconds, reset_seconds=self.reset_seconds)
 
@@ -204,21 +213,24 @@ class RLConfig(Section):
     repeats: PositiveInt = 8
     """Episodes of a group: same task, same seed of the environment."""
     reward: str = "success"
-    """"success" (0 or 1), "score" (0..1) or "return" (sum of the environment's rewards)."""
+    """The outcome of a trajectory: "success" (0 or 1), "score" (0..1), "return" (sum of the environment's rewards), or your own function of
+    the trajectory as `module:function`."""
     reward_scale: PositiveFloat = 1.0
     """Factor of the reward (10 in verl-agent); without influence where advantages are divided by their deviation."""
     invalid_action_penalty: NonNegativeFloat = 0.0
-    """Taken from the trajectory's reward, after scaling, for each step with an action that can't be carried out."""
+    """Subtracted from the advantage of each step whose action could not be carried out, after normalisation."""
     minibatches: PositiveInt = 1
     """Updates that a batch is cut into, by trajectories."""
     epochs: PositiveInt = 1
     """Passes over a batch."""
     aggregation: str = "token-mean"
+    entropy_coef: NonNegativeFloat = 0.0
+    """Weight of the entropy bonus in the loss; its gradient is computed only where this is above 0."""
     kl_coef: NonNegativeFloat = 0.0
     """Weight of the k3 estimate of the KL divergence to the policy that reinforcement began with."""
     old_logprobs: Literal["recompute", "rollout"] = "recompute"
-    """Where old log-probabilities and entropies come from: a forward pass of the trainer, or the generator. A batch in which the generator
-    left values out is scored by the trainer, and the run says so."""
+    """The scorer, the source of old log-probabilities and entropies: a forward pass of the trainer, or the generator. A batch in which the
+    generator left values out is scored by the trainer, and the run says so."""
     token_budget: PositiveInt = 16384
     """Places (padding included) of a forward pass."""
     logit_chunk: PositiveInt = 4096
@@ -226,9 +238,33 @@ class RLConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
-class AlgorithmConfig(Section):
-    """Names in the registries of `empg_gym.trainers.algorithms`, or functions of one's own as `module:function`, and their options."""
+class StageConfig(Section):
+    """One filter or shaper: a name alone, or a table with the name and its options."""
 
+    name: str
+    options: Options = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class AlgorithmConfig(Section):
+    """The stages of a training step, in their order: registered names, or your own functions as `module:function`, and their options."""
+
+    task_source: str = "uniform"
+    """Which tasks a step plays (`empg_gym.trainers.collect.tasks`)."""
+    task_source_options: Options = Field(default_factory=dict)
+    plan: str = "groups"
+    """Which episodes are played for them: "groups", "dynamic" or "branching" (`empg_gym.trainers.collect.plans`)."""
+    plan_options: Options = Field(default_factory=dict)
+    filters: tuple[StageConfig, ...] = ()
+    """Which groups are trained on, by their outcomes; before every statistic (`empg_gym.trainers.data.rewards`)."""
+    shapers: tuple[StageConfig, ...] = ()
+    """What is added to the reward of a trajectory."""
+    state_key: Literal["state", "observation"] = "state"
+    """What makes two states equal for step-level methods: the environment's exact key, or the observation text."""
     advantage: str = "empg"
     advantage_options: Options = Field(default_factory=dict)
     policy_loss: str = "ppo_clip"

@@ -1,25 +1,31 @@
 """From trajectories to what algorithms and losses need: rows, the axis N of generated tokens and the axis S of steps.
 
 Rules:
-    - Failed episodes (`StopReason.ERROR`) are no part of a batch, nor is a group that they reduced to one trajectory.
+    - Failed episodes (`StopReason.ERROR`) are excluded from a batch, and so is a group that they reduced to one trajectory.
     - A step that generated nothing stays on the axis S with entropy NaN.
     - The entropy of a step is the mean over its generated tokens: thought, action and end of turn.
+    - States are numbered within a group, so that equal numbers mean equal states of the same group.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, TrainingError, nearest
+from empg_gym.errors import TrainingError
 from empg_gym.trainers.algorithms import RolloutSteps
+from empg_gym.trainers.data.rewards import success
 from empg_gym.trainers.data.rows import TokenRow, rows_of
 from empg_gym.trajectory import StopReason, Trajectory
+
+StateKey = Literal["state", "observation"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +48,12 @@ class RolloutBatch:
     """[N] as the generator gave them; NaN where it gave none."""
     rollout_entropies: Tensor
     """[N] likewise, in nats."""
+    rewards: Tensor
+    """[T] float64, scaled and shaped."""
+    penalties: Tensor
+    """[S] float64, penalty of each step."""
+    reward_scale: float = 1.0
+    """Factor of the environment's step rewards."""
 
     def step_entropies(self, entropies: Tensor) -> Tensor:
         """Return [S] the mean of [N] token entropies over each step; NaN where the step generated nothing."""
@@ -49,30 +61,57 @@ class RolloutBatch:
         total = torch.zeros(len(self.step), dtype=torch.float64).index_add_(0, self.step_of_token, entropies.double())
         return total / count
 
-    def steps(self, rewards: Tensor, entropies: Tensor) -> RolloutSteps:
+    def steps(self, entropies: Tensor, *, state_key: StateKey = "state") -> RolloutSteps:
         """Return what advantage functions see.
 
         Args:
-            rewards: [T] reward of each trajectory.
-            entropies: [N] entropy of each generated token under the old policy.
+            entropies: [N] entropy of each generated token under the old policy, in nats.
+            state_key: what makes two states equal: the environment's exact key, or its observation text.
         """
         steps = [step for trajectory in self.trajectories for step in trajectory.steps]
+        states = _state_ids(self.trajectories, state_key)
         return RolloutSteps(
-            rewards=rewards,
+            rewards=self.rewards,
             groups=torch.tensor([trajectory.group for trajectory in self.trajectories]),
             trajectory=self.trajectory_of_step,
             step=self.step,
             entropies=self.step_entropies(entropies),
-            step_rewards=torch.tensor([step.reward for step in steps], dtype=torch.float64),
+            step_rewards=self.reward_scale * torch.tensor([step.reward for step in steps], dtype=torch.float64),
+            success=torch.tensor([trajectory.success for trajectory in self.trajectories]),
+            truncated=torch.tensor([trajectory.stop_reason is not StopReason.TERMINATED for trajectory in self.trajectories]),
+            penalties=self.penalties,
+            valid=torch.tensor([step.valid_action for step in steps]),
+            state=None if states is None else states[0],
+            next_state=None if states is None else states[1],
+            actions=tuple(step.action for step in steps),
         )
 
 
-def make_batch(trajectories: Sequence[Trajectory]) -> RolloutBatch:
-    """Turn the episodes of a rollout into a batch."""
+def make_batch(
+    trajectories: Sequence[Trajectory],
+    outcome: Callable[[Trajectory], float] = success,
+    *,
+    shapers: Sequence[Callable[[Trajectory], float]] = (),
+    reward_scale: float = 1.0,
+    invalid_action_penalty: float = 0.0,
+) -> RolloutBatch:
+    """Turn the usable episodes of a rollout into a batch.
+
+    Args:
+        trajectories: episodes with token ids; unusable ones (`usable`) are left out.
+        outcome: of a trajectory.
+        shapers: what they return is added to the scaled outcome.
+        reward_scale: factor of outcomes and step rewards.
+        invalid_action_penalty: penalty of a step whose action could not be carried out.
+
+    Raises:
+        TrainingError: a reward is not finite.
+    """
     kept = usable(trajectories)
     rows = [row for position, trajectory in enumerate(kept) for row in rows_of(trajectory, position)]
     lengths = torch.tensor([len(trajectory.steps) for trajectory in kept], dtype=torch.long)
     first_step = lengths.cumsum(0) - lengths
+    invalid = [not step.valid_action for trajectory in kept for step in trajectory.steps]
     return RolloutBatch(
         trajectories=kept,
         rows=rows,
@@ -82,6 +121,9 @@ def make_batch(trajectories: Sequence[Trajectory]) -> RolloutBatch:
         step=_cat([torch.arange(int(length)) for length in lengths]),
         rollout_logprobs=_tokens(kept, "logprobs"),
         rollout_entropies=_tokens(kept, "entropies"),
+        rewards=torch.tensor([_reward(item, outcome, shapers, reward_scale) for item in kept], dtype=torch.float64),
+        penalties=invalid_action_penalty * torch.tensor(invalid, dtype=torch.float64),
+        reward_scale=reward_scale,
     )
 
 
@@ -107,30 +149,38 @@ def require_episodes(trajectories: Sequence[Trajectory], place: str) -> None:
         reason = failed[0].error or f"it ended before its first response ({failed[0].stop_reason})"
         raise TrainingError(
             f"all {len(failed)} episodes of {place} failed, so there is nothing to learn from; the first: {reason}. "
-            "Mend the cause, then go on from the latest checkpoint with --resume"
+            "Fix the cause, then resume from the latest checkpoint with --resume"
         )
 
 
-REWARDS: dict[str, Callable[[Trajectory], float]] = {
-    "success": lambda trajectory: float(trajectory.success),
-    "score": lambda trajectory: trajectory.score,
-    "return": lambda trajectory: trajectory.total_reward,
-}
-"""What a trajectory is rewarded for, by name."""
+def _reward(
+    trajectory: Trajectory, outcome: Callable[[Trajectory], float], shapers: Sequence[Callable[[Trajectory], float]], scale: float
+) -> float:
+    reward = scale * outcome(trajectory) + sum(shape(trajectory) for shape in shapers)
+    if not math.isfinite(reward):
+        raise TrainingError(
+            f"the reward of task {trajectory.task!r} (group {trajectory.group}, repeat {trajectory.repeat}) is {reward}; "
+            "expected a finite number: check rl.reward and the reward shapers"
+        )
+    return reward
 
 
-def trajectory_rewards(trajectories: Sequence[Trajectory], reward: str, scale: float = 1.0, invalid_action_penalty: float = 0.0) -> Tensor:
-    """Return [T] the scaled reward of each trajectory, less a penalty for each step whose action could not be carried out.
-
-    Raises:
-        ConfigError: no reward of that name.
-    """
-    if reward not in REWARDS:
-        raise ConfigError(f"unknown reward {reward!r}; {nearest(reward, REWARDS)}")
-    values = [
-        scale * REWARDS[reward](item) - invalid_action_penalty * sum(not step.valid_action for step in item.steps) for item in trajectories
-    ]
-    return torch.tensor(values, dtype=torch.float64)
+def _state_ids(trajectories: Sequence[Trajectory], state_key: StateKey) -> tuple[Tensor, Tensor] | None:
+    """Return [S] the numbers of the states before and after each step; None where the episodes have no keys."""
+    numbers: dict[tuple[int, str], int] = {}
+    before: list[int] = []
+    after: list[int] = []
+    for trajectory in trajectories:
+        if state_key == "observation":
+            keys = [*(step.observation for step in trajectory.steps), trajectory.final_observation]
+        else:
+            keys = [*(step.state_key for step in trajectory.steps), trajectory.final_state_key]
+        if not all(keys[:-1]):
+            return None
+        ids = [numbers.setdefault((trajectory.group, key), len(numbers)) for key in keys]
+        before += ids[:-1]
+        after += ids[1:]
+    return torch.tensor(before), torch.tensor(after)
 
 
 def _cat(parts: list[Tensor]) -> Tensor:

@@ -1,16 +1,18 @@
-"""The protocol between the training loop and what generates its responses.
+"""The protocol between the training run and the backend that generates its responses.
 
-The loop knows no more of a backend than this page: it hands the generator to `empg_gym.rollout.Rollout`, which opens one session an
-episode, and after an update it says that the weights changed. A backend is in-process (`HFGenerator`), an engine or a server.
+The run knows no more of a backend than this page: it hands the generator to `empg_gym.rollout.Rollout`, which opens one session per
+episode, and after an update it publishes the new weights. A backend runs in this process (`hf`), as an engine or as a server; it is
+named in the configuration (`rollout.backend`) and built by `empg_gym.trainers.generate.backends`.
 
 Rules for a backend:
     - Token in, token out: a `Completion` holds the ids that the model read and wrote, with the log-probability and the entropy of the
       sampling distribution at each of them.
-    - The tokens of an episode are a function of its seed and the weights, not of the episodes beside it (up to rounding).
+    - The tokens of an episode are a function of its seed and the weights, not of the episodes that run at the same time (up to rounding).
     - Every response names the `policy_version` that began it.
-    - A failure reaches the sessions that wait as an exception; nothing hangs.
+    - A failure reaches the waiting sessions as an exception; nothing hangs.
+    - Weights arrive by name. A backend may share storage with the model that is trained, and then copies nothing.
 
-Branching (AEPO) fits in here: a session's `fork(seed)` gives a session with the same row that goes on with its own random numbers.
+Branching (AEPO): a session's `fork(seed)` returns a session with the same row that continues with its own random numbers.
 """
 
 from __future__ import annotations
@@ -19,21 +21,40 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    import torch
 
     from empg_gym.agent_env import LLMAgentEnv
     from empg_gym.agents.base import Message
+    from empg_gym.trainers.generate.sampling import Sampling
     from empg_gym.trajectory import Completion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationSettings:
+    """What every backend is built with."""
+
+    sampling: Sampling
+    """How tokens are drawn unless a session says otherwise."""
+    max_response_tokens: int
+    """Maximum response length, in tokens."""
+    max_row_tokens: int | None
+    """Maximum row length (prompts and responses), in tokens; None takes the model's number of positions."""
+    max_batch: int
+    """Sessions that generate at the same time; others wait."""
+    dtype: torch.dtype | None = None
+    """Number type of the weights that generate; None takes the model's."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Usage:
-    """What a generator has done since it was made; the difference of two readings gives a rollout's share."""
+    """What a generator has done since it was built; the difference of two readings is a rollout's share."""
 
     forwards: int = 0
     """Calls of the model."""
     prompt_tokens: int = 0
-    """Tokens that were read into the cache, those of re-reading included."""
+    """Tokens that were read into the cache, including those read again."""
     response_tokens: int = 0
     """Tokens that were generated."""
     responses: int = 0
@@ -49,17 +70,17 @@ class GeneratorSession(Protocol):
         ...
 
     def fork(self, seed: int) -> GeneratorSession:
-        """Return a session that has the same row so far and draws from `seed` from here on."""
+        """Return a session with the same row so far that draws from `seed` from here on."""
         ...
 
     def close(self) -> None:
-        """Give back what the session holds (its place in the cache)."""
+        """Release what the session holds (its place in the cache)."""
         ...
 
 
 @runtime_checkable
 class Generator(Protocol):
-    """A `SessionAgent` whose weights the trainer changes."""
+    """A session agent whose weights the trainer publishes."""
 
     policy_version: int
     """Reinforcement steps that the weights in use have seen."""
@@ -70,13 +91,22 @@ class Generator(Protocol):
         ...
 
     def session(self, env: LLMAgentEnv | None, seed: int) -> GeneratorSession:
-        """Return what plays one episode; all its randomness comes from `seed`."""
+        """Return a session for one episode; all its randomness comes from `seed`."""
         ...
 
-    def weights_changed(self, policy_version: int) -> None:
-        """Take the new weights into use: what was computed with the old ones is forgotten."""
+    def with_sampling(self, sampling: Sampling) -> Generator:
+        """Return a generator with the same weights, now and after every update, that draws tokens with other settings."""
+        ...
+
+    def update_weights(self, named_tensors: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        """Use new weights from the next token on; what was computed with the old ones is forgotten.
+
+        Args:
+            named_tensors: parameters by the names of `model.named_parameters()`.
+            version: the new `policy_version`.
+        """
         ...
 
     def close(self) -> None:
-        """Give back memory and processes."""
+        """Release memory and processes."""
         ...

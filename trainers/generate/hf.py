@@ -8,14 +8,15 @@ Rules:
     - The chat template gets no list of tools: a dialogue format describes the actions.
     - A session that failed or was cancelled begins its next turn with a new row.
 
-When the weights change: call `weights_changed(version)`. Keys and values of the old weights are forgotten; an episode that goes on is
-read again with the new ones, and a response under way goes on from its tokens so far (it keeps the version that began it).
+When the weights change: call `update_weights(named_tensors, version)`. Keys and values of the old weights are forgotten; a running
+episode is read again with the new ones, and a response in progress continues from its tokens so far (it keeps the version that began it).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from empg_gym.trainers.generate.base import Usage
 from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
 from empg_gym.trainers.generate.engine import Engine, Request, Response, Row
 from empg_gym.trainers.generate.sampling import Sampling
+from empg_gym.trainers.generate.weights import cast_weights
 from empg_gym.trajectory import Completion
 
 if TYPE_CHECKING:
@@ -50,7 +52,9 @@ class HFGenerator:
         max_row_tokens: prompt and responses of a row; None takes the model's number of positions.
         max_batch: sessions that hold a place in the cache at once; others wait.
         max_read_tokens: prompt tokens, padding included, in one forward pass.
-        policy_version: of the weights as they are.
+        policy_version: of the current weights.
+        dtype: number type that generates; where it differs from the model's, the generator plays with a copy in that type, which
+            `update_weights` fills.
 
     Raises:
         ConfigError: a model whose layers don't all attend to the whole row or whose positions depend on the row's length, another attention
@@ -74,6 +78,7 @@ class HFGenerator:
         max_batch: int = 256,
         max_read_tokens: int = 16_384,
         policy_version: int = 0,
+        dtype: torch.dtype | None = None,
     ) -> None:
         for name, value in (
             ("max_response_tokens", max_response_tokens),
@@ -86,22 +91,18 @@ class HFGenerator:
         config = model.config.get_text_config()
         positions = getattr(config, "max_position_embeddings", None)
         limits = [limit for limit in (max_row_tokens, positions) if limit is not None]
-        self.model = model
+        own_copy = dtype is not None and dtype != model.dtype
+        self.model = cast_weights(copy.deepcopy(model), dtype) if own_copy and dtype is not None else model
         self.codec = ChatCodec(tokenizer)
         self.max_row_tokens: int | None = min(limits) if limits else None
         self.max_response_tokens = min([max_response_tokens, *limits])
         self.policy_version = policy_version
         _check(config, self.max_row_tokens)
         self._stop_ids = _stop_ids(model, tokenizer, self.codec)
-        self._engine = Engine(
-            model,
-            sampling=Sampling(temperature=temperature, top_p=top_p, top_k=top_k),
-            stop_ids=sorted(self._stop_ids),
-            max_response_tokens=self.max_response_tokens,
-            max_batch=max_batch,
-            max_row_tokens=self.max_row_tokens,
-            max_read_tokens=max_read_tokens,
-        )
+        self._max_batch, self._max_read_tokens = max_batch, max_read_tokens
+        self._engine = self._new_engine(Sampling(temperature=temperature, top_p=top_p, top_k=top_k))
+        self._siblings = [self]
+        """This generator and those of `with_sampling`: they share the weights."""
         self._driver: asyncio.Task[None] | None = None
 
     @property
@@ -118,10 +119,29 @@ class HFGenerator:
         """Return what plays one episode."""
         return HFSession(self, np.random.Generator(np.random.Philox(seed)))
 
-    def weights_changed(self, policy_version: int) -> None:
-        """Forget keys and values of the old weights; see the module docstring."""
-        self.policy_version = policy_version
-        self._engine.forget()
+    def with_sampling(self, sampling: Sampling) -> HFGenerator:
+        """Return a generator with the same weights and limits that draws tokens with `sampling`."""
+        sibling = copy.copy(self)
+        sibling._engine, sibling._driver = self._new_engine(sampling), None
+        self._siblings.append(sibling)
+        return sibling
+
+    @torch.no_grad()
+    def update_weights(self, named_tensors: Iterable[tuple[str, torch.Tensor]], version: int) -> None:
+        """Use new weights; see the module docstring.
+
+        Raises:
+            ConfigError: a name that the model lacks.
+        """
+        own = dict(self.model.named_parameters())
+        for name, tensor in named_tensors:
+            if name not in own:
+                raise ConfigError(f"update_weights got {name!r}, a parameter that the generator's model lacks")
+            if own[name].data_ptr() != tensor.data_ptr():
+                own[name].copy_(tensor)
+        for sibling in self._siblings:
+            sibling.policy_version = version
+            sibling._engine.forget()
 
     def close(self) -> None:
         """Nothing outlives the sessions."""
@@ -149,6 +169,17 @@ class HFGenerator:
     def release(self, row: Row) -> None:
         """Give back the row's place in the cache; a request that it waits for is dropped."""
         self._engine.release(row)
+
+    def _new_engine(self, sampling: Sampling) -> Engine:
+        return Engine(
+            self.model,
+            sampling=sampling,
+            stop_ids=sorted(self._stop_ids),
+            max_response_tokens=self.max_response_tokens,
+            max_batch=self._max_batch,
+            max_row_tokens=self.max_row_tokens,
+            max_read_tokens=self._max_read_tokens,
+        )
 
     async def _drive(self) -> None:
         """Run the engine until no session waits. In between the event loop runs on, so that answered episodes take their step."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
 
 from empg_gym.errors import ConfigError
+from empg_gym.trainers.generate.weights import cast_weights
 
 if TYPE_CHECKING:
     import torch
@@ -149,17 +150,6 @@ def _make(
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
     return _ready(cast_weights(model, dtype or torch.float32), device), tokenizer
-
-
-def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """Give the weights of a model another number type, in place, and return it.
-
-    Buffers keep theirs, which `model.to(dtype)` would not let them: rotary frequencies in bfloat16 put the tokens of a long row at
-    places that are radians off, so that the copy would be another policy than the model.
-    """
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(dtype)
-    return model
 
 
 def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

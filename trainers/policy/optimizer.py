@@ -24,7 +24,7 @@ class Optimizer:
     """
 
     MAX_SKIPPED = 5
-    """Updates running whose gradient is not finite, at which training has collapsed. One bad batch makes one or a few of them."""
+    """Consecutive updates with a non-finite gradient at which training has collapsed. One bad batch causes one or a few of them."""
 
     def __init__(self, policy: Policy, config: OptimizerConfig, total_steps: int) -> None:
         self.policy = policy
@@ -32,7 +32,7 @@ class Optimizer:
         self.total_steps = total_steps
         self.updates = 0
         self.skipped = 0
-        """Updates thrown away since the last that was carried out."""
+        """Updates discarded since the last one that was applied."""
         self.adamw = torch.optim.AdamW(
             policy.model.parameters(),
             lr=config.lr,
@@ -41,21 +41,28 @@ class Optimizer:
             fused=policy.device.type == "cuda" or None,  # without it the step holds copies of all weights
         )
 
-    def update(self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor]) -> tuple[float, float]:
+    def update(
+        self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor], *, entropy_gradient: bool = False
+    ) -> tuple[float, float]:
         """Take one step down the sum of the micro-batches' losses.
 
-        A gradient that is not finite is thrown away: the weights stay as they are.
+        A gradient that is not finite is discarded: the weights stay as they are.
+
+        Args:
+            batches: the micro-batches.
+            loss: of a micro-batch, from its scores.
+            entropy_gradient: whether the loss differentiates the entropies.
 
         Returns:
             (loss, norm of the gradient before it was clipped).
 
         Raises:
-            TrainingError: this is the `MAX_SKIPPED`-th update running that is thrown away.
+            TrainingError: this is the `MAX_SKIPPED`-th consecutive update that is discarded.
         """
-        self.adamw.zero_grad(set_to_none=True)  # of an update that was broken off
+        self.adamw.zero_grad(set_to_none=True)  # of an interrupted update
         total = 0.0
         for batch in batches:
-            part = loss(batch, self.policy.score(batch))
+            part = loss(batch, self.policy.score(batch, entropy_gradient=entropy_gradient))
             part.backward()
             total += float(part.detach())
         norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.config.max_grad_norm)
@@ -68,19 +75,19 @@ class Optimizer:
             self.skipped += 1
             if self.skipped >= self.MAX_SKIPPED:
                 raise TrainingError(
-                    f"training has collapsed: the gradients of {self.skipped} updates running were not finite (inf or nan); "
-                    "lower the learning rate (optimizer.lr) or max_grad_norm, and go on from the last checkpoint's weights or start anew"
+                    f"training has collapsed: the gradients of {self.skipped} consecutive updates were not finite (inf or nan); "
+                    "lower the learning rate (optimizer.lr) or max_grad_norm, and resume from the last checkpoint or start again"
                 )
         self.adamw.zero_grad(set_to_none=True)  # the next rollout needs the memory
         self.updates += 1
         return total, float(norm)
 
     def state_dict(self) -> dict[str, object]:
-        """Return what `load_state_dict` needs to go on exactly here."""
+        """Return what `load_state_dict` needs to continue exactly here."""
         return {"adamw": self.adamw.state_dict(), "updates": self.updates, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.adamw.load_state_dict(state["adamw"])  # type: ignore[arg-type]
         self.updates = int(state["updates"])  # type: ignore[call-overload]
         self.skipped = int(state.get("skipped", 0))  # type: ignore[call-overload]

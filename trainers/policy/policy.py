@@ -1,12 +1,12 @@
 """The policy as the trainer sees it: log-probability and entropy of generated tokens, in one pass.
 
 Rules:
-    - Logits exist only at places that predict a generated token, and only `chunk` of them at a time; a chunk is computed again in the
+    - Logits exist only at positions that predict a generated token, and only `chunk` of them at a time; a chunk is recomputed in the
       backward pass. The chunk size changes memory, not results.
     - Log-probabilities and entropies are those of softmax(logits / temperature), over the whole vocabulary; softmax and sums are float32,
       the logits come out of the head in the number type of the forward pass.
     - Dropout, where a model has any, is off in every pass: the policy that is trained is the one that played.
-    - Entropies carry no gradient: they weigh advantages (EMPG) or fill the metrics.
+    - Entropies carry a gradient only when a loss asks for it (an entropy bonus); elsewhere they weigh advantages or fill the metrics.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TokenScores:
     logprobs: Tensor
     """[n] float32, with gradient where it is on."""
     entropies: Tensor
-    """[n] float32, nats, without gradient."""
+    """[n] float32, nats; with gradient only where it was asked for."""
 
 
 class Policy:
@@ -45,10 +45,10 @@ class Policy:
     Args:
         model: any Hugging Face causal language model; its weights are the master weights.
         temperature: of the sampling distribution.
-        chunk: places whose logits are in memory at once.
-        token_budget: places of a micro-batch in `score_rows`.
-        compute_dtype: number type of the forward pass; another one than the weights' runs under autocast.
-        recompute_layers: compute each layer again in the backward pass, which saves memory.
+        chunk: positions whose logits are in memory at the same time.
+        token_budget: positions (padding included) of a micro-batch in `score_rows`.
+        compute_dtype: number type of the forward pass; one that differs from the weights' runs under autocast.
+        recompute_layers: recompute each layer in the backward pass, which saves memory.
 
     Raises:
         ConfigError: the model does more between its last hidden state and its logits than a linear layer and a soft cap.
@@ -83,8 +83,13 @@ class Policy:
         model.eval()
         self._check_head()
 
-    def score(self, batch: MicroBatch) -> TokenScores:
-        """Return log-probabilities and entropies of the generated tokens of a micro-batch."""
+    def score(self, batch: MicroBatch, *, entropy_gradient: bool = False) -> TokenScores:
+        """Return log-probabilities and entropies of the generated tokens of a micro-batch.
+
+        Args:
+            batch: the micro-batch.
+            entropy_gradient: whether the entropies carry a gradient, for an entropy bonus.
+        """
         batch = batch.to(self.device)
         self.model.eval()
         for layer in self._recomputed:  # they are computed again only in training mode; `_in_evaluation_mode` ends it when they run
@@ -94,14 +99,14 @@ class Policy:
             hidden_n = hidden[batch.row, batch.position - 1]
             targets = batch.ids[batch.row, batch.position]
             parts = [
-                self._chunk(hidden_n[start : start + self.chunk], targets[start : start + self.chunk])
+                self._chunk(hidden_n[start : start + self.chunk], targets[start : start + self.chunk], entropy_gradient)
                 for start in range(0, len(targets), self.chunk)
             ]
         return TokenScores(torch.cat([logprobs for logprobs, _ in parts]), torch.cat([entropies for _, entropies in parts]))
 
     @torch.no_grad()
     def score_rows(self, rows: Sequence[TokenRow]) -> TokenScores:
-        """Return [N] log-probabilities and entropies of all generated tokens of `rows`, on the processor, without gradient."""
+        """Return [N] log-probabilities and entropies of all generated tokens of `rows`, on the CPU, without gradient."""
         count = sum(int(row.generated.sum()) for row in rows)
         logprobs, entropies = torch.zeros(count), torch.zeros(count)
         for batch in micro_batches(rows, self.token_budget):
@@ -109,16 +114,16 @@ class Policy:
             logprobs[batch.flat], entropies[batch.flat] = scores.logprobs.cpu(), scores.entropies.cpu()
         return TokenScores(logprobs, entropies)
 
-    def _chunk(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _chunk(self, hidden: Tensor, targets: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         if torch.is_grad_enabled() and len(targets) == self.chunk:
-            return checkpoint(self._score_places, hidden, targets, use_reentrant=False)
-        return self._score_places(hidden, targets)
+            return checkpoint(self._score_positions, hidden, targets, entropy_gradient, use_reentrant=False)
+        return self._score_positions(hidden, targets, entropy_gradient)
 
-    def _score_places(self, hidden: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _score_positions(self, hidden: Tensor, targets: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
         logits = self._logits(hidden).float() / self.temperature
         normaliser = logits.logsumexp(dim=-1)
         logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
-        with torch.no_grad():
+        with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
             entropies = normaliser - (torch.exp(logits - normaliser[:, None]) * logits).sum(dim=-1)
         return logprobs, entropies
 

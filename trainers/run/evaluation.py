@@ -129,7 +129,7 @@ class Evaluator:
                 limits=limits,
                 concurrency=settings.concurrency,
                 retries=settings.retries,
-                backend=settings.backend(),
+                backend=settings.environments(),
             )
 
         self._rollouts = {split: (rollout(recipe), ids) for split, (recipe, ids) in found.items()}

@@ -18,6 +18,7 @@ from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, check_writable, 
 from empg_gym.runs.json_file import read_json, write_json
 from empg_gym.runs.lock import FolderLock
 from empg_gym.runs.resume import require_same
+from empg_gym.trainers.collect.journal import ROLLOUTS
 from empg_gym.trainers.config.sections import RunConfig, TrainConfig
 from empg_gym.trainers.run.checkpoint import TrainerState, latest_checkpoint, load_state
 from empg_gym.trainers.run.metrics import BOARD, METRICS, keep_until
@@ -104,8 +105,9 @@ def reset_run_files(config: TrainConfig, state: TrainerState | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / CONFIG, config.model_dump(mode="json"))
         (folder / SUMMARY).unlink(missing_ok=True)
-        if state is None and (folder / BOARD).exists():
-            shutil.rmtree(folder / BOARD)
+        for name in (BOARD, ROLLOUTS) if state is None else ():
+            if (folder / name).exists():
+                shutil.rmtree(folder / name)
         for name in (METRICS, TRAJECTORIES):
             if state is None:
                 (folder / name).unlink(missing_ok=True)

@@ -1,13 +1,16 @@
-"""The training run: warm start, evaluation, reinforcement, evaluation; resumable at every checkpoint.
+"""The training run: warm start, evaluation, reinforcement, evaluation; resumable after a kill at any moment.
 
 Order of a run:
     1. warm start: `warmstart.steps` supervised steps on expert episodes;
     2. evaluation "before", checkpoint `rl-000000`;
-    3. reinforcement: `rl.steps` times roll out, update, give the generators the new weights; evaluation every `eval.every` steps;
+    3. reinforcement: `rl.steps` times an iteration (collect, batch, score, advantage, update), then publish the weights to the
+       generators; evaluation every `eval.every` steps;
     4. evaluation "after" with the last step, last checkpoint, `summary.json`.
 
-A resumed run does what the run would have done, bit for bit on the processor (on a GPU sums have no fixed order): everything random is a
-function of (seed, step), and files are cut back to the checkpoint's step (`empg_gym.trainers.run.folder`).
+A resumed run does what the uninterrupted run would have done, bit for bit on the CPU (on a GPU sums have no fixed order): everything
+random is a function of (seed, step), and files are cut back to the checkpoint's step (`empg_gym.trainers.run.folder`). Episodes that were
+finished before the kill come from the journal (`empg_gym.trainers.collect.journal`); those of the interrupted step that were not are
+generated in a smaller batch, which may round differently.
 """
 
 from __future__ import annotations
@@ -21,22 +24,27 @@ from typing import Any
 import torch
 
 from empg_gym.errors import TrainingError
-from empg_gym.rollout import Limits, Rollout
 from empg_gym.runs.folder import SUMMARY, TRAJECTORIES
 from empg_gym.runs.json_file import write_json
 from empg_gym.trainers.collect.demonstrations import demonstrations
-from empg_gym.trainers.collect.environments import training_specs
+from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
 from empg_gym.trainers.policy.optimizer import Optimizer
-from empg_gym.trainers.run.bundle import Workshop
+from empg_gym.trainers.policy.policy import Policy
+from empg_gym.trainers.policy.update import NONFINITE, Updater
+from empg_gym.trainers.run.bundle import ModelBundle
 from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint
+from empg_gym.trainers.run.collecting import build_collector
 from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator
 from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, reset_run_files
+from empg_gym.trainers.run.iteration import UNSCORED, Iteration
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView, before_and_after
-from empg_gym.trainers.run.reinforce import UNSCORED, Reinforcement
 from empg_gym.trainers.run.warmstart import WarmStart
 from empg_gym.trajectory import Trajectory, write_trajectories
+
+NONFINITE_BATCHES = "nonfinite"
+"""Folder of the batches whose loss or gradient was not finite."""
 
 
 class Trainer:
@@ -44,13 +52,13 @@ class Trainer:
 
     Args:
         config: the configuration.
-        view: what the run shows.
-        resume: go on from the folder's latest checkpoint, from the beginning where there is none.
+        view: shows the run's progress.
+        resume: continue from the folder's latest checkpoint, or from the beginning where there is none.
 
     Raises:
-        OutputExistsError: the folder is in use: by a run that goes on, by one before and `resume` is not set, or by something else.
-        ConfigError: another configuration than that of the run, or a configuration that can't be used.
-        DataError: the run that is to be resumed is damaged, or data is missing.
+        OutputExistsError: the folder is in use: by a running run, by an earlier one and `resume` is not set, or by something else.
+        ConfigError: the configuration can't be used, or differs from that of the run to resume.
+        DataError: the run to resume is damaged, or data is missing.
     """
 
     def __init__(self, config: TrainConfig, view: ProgressView, *, resume: bool = False) -> None:
@@ -59,13 +67,14 @@ class Trainer:
         self.folder = Path(config.run.out)
         checkpoint = find_checkpoint(config, resume=resume)
         self.state = TrainerState(phase="warmstart", step=0, seconds=0.0) if checkpoint is None else load_state(checkpoint)
-        self.workshop = Workshop(config, checkpoint)
-        self.evaluator = Evaluator(config, self.workshop.examinee)
+        self.models = ModelBundle(config, checkpoint)
+        self.evaluator = Evaluator(config, self.models.eval_generator)
         for split, reason in self.evaluator.missing.items():
             view.message(f"Evaluations leave out the split {split}: {reason}")
-        self._rollout = self._make_rollout()
+        self.journal = Journal(self.folder, keep=config.run.keep_rollouts)
+        self.collector = build_collector(config, self.models.train_generator, self.journal)
         # Names and options are checked before anything is written.
-        Reinforcement(Optimizer(self.workshop.policy, config.rl.optimizer, 1), config)
+        self._iteration(Optimizer(self.models.policy, config.rl.optimizer, 1))
         self._began = time.monotonic() - self.state.seconds
         self._lock = lock_run_folder(config, checkpoint)
         reset_run_files(config, None if checkpoint is None else self.state)
@@ -80,14 +89,14 @@ class Trainer:
         with contextlib.ExitStack() as held:
             held.enter_context(_memory_errors())
             held.callback(self._lock.close)
-            for part in (self.workshop, self.evaluator, self._rollout[0]):
+            for part in (self.models, self.evaluator, self.collector):
                 held.callback(part.close)
             held.enter_context(self._metrics)
             held.enter_context(self.view)
             if self.state.phase == "warmstart":
                 self._warm_start()
                 self.state.phase = "rl"
-                self.workshop.sync(0)
+                self.models.publish(0)
                 self.state.evaluations["before"] = self._evaluate("Before reinforcement", self.config.eval.tasks, 0)
                 self._begin_reinforcement()
             if self.config.rl.steps:
@@ -97,41 +106,48 @@ class Trainer:
     # Phases
 
     def _warm_start(self) -> None:
-        config, workshop = self.config.warmstart, self.workshop
+        config, models = self.config.warmstart, self.models
         if not config.steps:
             return
         self.view.phase("warmstart", config.steps, self.state.step)
         with contextlib.closing(self.config.env.recipe().make()) as env:
-            episodes = list(demonstrations(env, workshop.tokenizer, config, self.config.run.seed))
+            episodes = list(demonstrations(env, models.tokenizer, config, self.config.run.seed))
         optimizer = self._optimizer(config.optimizer, config.steps)
         learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
         self._steps(config.steps, optimizer, learner.step)
 
     def _reinforce(self) -> None:
-        rl, workshop = self.config.rl, self.workshop
+        rl, models = self.config.rl, self.models
         self.view.phase("rl", rl.steps, self.state.step)
         optimizer = self._optimizer(rl.optimizer, rl.steps * rl.minibatches * rl.epochs)
-        reference = workshop.reference(self.folder / CHECKPOINTS / "rl-000000") if rl.kl_coef else None
-        learner = Reinforcement(optimizer, self.config, reference)
-        rollout, num_tasks = self._rollout
-        workshop.sync(self.state.step)
+        reference = models.reference(self.folder / CHECKPOINTS / "rl-000000") if rl.kl_coef else None
+        iteration = self._iteration(optimizer, reference)
+        models.publish(self.state.step)
 
         def step(index: int) -> dict[str, float]:
             began = time.perf_counter()
-            specs = training_specs(self.config.run.seed, index, rl.tasks_per_step, rl.repeats, num_tasks)
-            trajectories = rollout.run(specs)
-            metrics = _rollout_speed(trajectories, time.perf_counter() - began)
-            metrics |= learner.step(index, trajectories)
-            if metrics.get(UNSCORED):
-                self.view.once('rl.old_logprobs is "rollout", but the generator left values out: the trainer scores such batches itself')
-            workshop.sync(index + 1)
+            collection, metrics = iteration.run(index, self.collector)
+            models.publish(index + 1)
             seconds = time.perf_counter() - began
             metrics |= {"speed/step_s": seconds, "speed/tokens_per_s": metrics["rollout/tokens"] / seconds}
+            self._report_problems(metrics)
             if index % self.config.run.sample_every == 0:
-                self._sample(trajectories, index + 1, "training")
+                self._sample(collection.trajectories, index + 1, "training")
             return metrics | _flat(self._evaluate_after(index + 1))
 
         self._steps(rl.steps, optimizer, step)
+
+    def _iteration(self, optimizer: Optimizer, reference: Policy | None = None) -> Iteration:
+        config = self.config
+        updater = Updater(
+            optimizer,
+            config.rl,
+            config.algorithm,
+            seed=config.run.seed,
+            row_budget=config.rollout.max_row_tokens,
+            reference=reference,
+        )
+        return Iteration(config.rl, config.algorithm, updater, dump=self.folder / NONFINITE_BATCHES)
 
     def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
         """Run the rest of a phase."""
@@ -151,15 +167,24 @@ class Trainer:
         self._save()
 
     def _optimizer(self, config: OptimizerConfig, updates: int) -> Optimizer:
-        optimizer = Optimizer(self.workshop.policy, config, updates)
+        optimizer = Optimizer(self.models.policy, config, updates)
         if self.state.optimizer is not None:
             optimizer.load_state_dict(self.state.optimizer)
         return optimizer
 
+    def _report_problems(self, metrics: dict[str, float]) -> None:
+        if metrics.get(UNSCORED):
+            self.view.once('rl.old_logprobs is "rollout", but the generator left values out: the trainer scores such batches itself')
+        if metrics.get(NONFINITE):
+            self.view.once(
+                f"A loss or gradient was not finite, and its update was discarded; the batch is in {self.folder / NONFINITE_BATCHES}: "
+                "empg-gym train CONFIG --replay FILE runs its update again"
+            )
+
     # Evaluation and records
 
     def _evaluate_after(self, step: int) -> list[dict[str, Any]]:
-        """Evaluate where a reinforcement step is the last one, or one of those that the learning curve shows."""
+        """Evaluate after the last reinforcement step, and after those that the learning curve shows."""
         every, tasks = self.config.eval.every, self.config.eval.tasks
         if step == self.config.rl.steps:
             self.state.evaluations["after"] = self._evaluate("After reinforcement", tasks, step)
@@ -187,8 +212,8 @@ class Trainer:
         summary = {
             "environment": self.config.env.id,
             "seed": self.config.run.seed,
-            "parameters": sum(item.numel() for item in self.workshop.model.parameters()),
-            "device": self.workshop.device.type,
+            "parameters": sum(item.numel() for item in self.models.model.parameters()),
+            "device": self.models.device.type,
             "seconds": round(time.monotonic() - self._began, 1),
             "algorithm": self.config.algorithm.model_dump(mode="json"),
             **({"splits_left_out": list(self.evaluator.missing)} if self.evaluator.missing else {}),
@@ -200,29 +225,14 @@ class Trainer:
             self.view.table(before_and_after(*pairs))
         return summary
 
-    # The folder
-
-    def _make_rollout(self) -> tuple[Rollout, int]:
-        recipe = self.config.env.recipe()
-        num_tasks = recipe.num_tasks()
-        settings = self.config.rollout
-        limits = Limits(max_row_tokens=settings.max_row_tokens)
-        rollout = Rollout(
-            recipe,
-            self.workshop.player,
-            limits=limits,
-            concurrency=settings.concurrency,
-            retries=settings.retries,
-            backend=settings.backend(),
-        )
-        return rollout, num_tasks
-
     def _save(self) -> None:
         self.state.seconds = time.monotonic() - self._began
         folder = self.folder / CHECKPOINTS
-        save_checkpoint(folder, self.state, self.workshop.model, self.workshop.tokenizer)
+        save_checkpoint(folder, self.state, self.models.model, self.models.tokenizer)
         pinned = {"rl-000000", f"warmstart-{self.config.warmstart.steps:06d}"}
         prune(folder, self.config.run.keep_checkpoints, pinned)
+        if self.state.phase == "rl":
+            self.journal.drop_until(self.state.step)
 
 
 @contextlib.contextmanager
@@ -233,25 +243,9 @@ def _memory_errors() -> Iterator[None]:
         reason = str(error).split(". ", 1)[0]
         raise TrainingError(
             f"the device's memory is full ({reason}): set rl.token_budget (warmstart.token_budget) or rl.logit_chunk lower, or "
-            "run.gradient_checkpointing = true, and go on from the last checkpoint with --resume"
+            "run.gradient_checkpointing = true, and resume from the last checkpoint with --resume"
         ) from error
 
 
 def _flat(results: Sequence[dict[str, Any]]) -> dict[str, float]:
     return {name: value for item in results for name, value in EvaluationResult.from_json(item).metrics().items()}
-
-
-def _rollout_speed(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float]:
-    """Return tokens and seconds of a rollout; `env_s` adds up over episodes, which share the rollout's time."""
-    steps = [step for trajectory in trajectories for step in trajectory.steps]
-    env_seconds = sum(step.env_seconds for step in steps)
-    read = sum(len(ids) for step in steps for ids in (step.prompt_token_ids, step.response_token_ids) if ids is not None)
-    generated = sum(trajectory.num_tokens for trajectory in trajectories)
-    return {
-        "rollout/tokens": float(read),
-        "rollout/generated_tokens": float(generated),
-        "speed/rollout_s": seconds,
-        "speed/rollout_tokens_per_s": read / seconds,
-        "speed/env_s": env_seconds,
-        "speed/env_steps_per_s": len(steps) / env_seconds if env_seconds else 0.0,
-    }

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
+from empg_gym.rng import Stream, stream
 from empg_gym.trainers.collect.demonstrations import supervised_rows
 from empg_gym.trainers.config.sections import WarmStartConfig
 from empg_gym.trainers.data.rows import micro_batches
@@ -53,5 +52,7 @@ class WarmStart:
         """Return the episodes of a step: epoch after epoch, each in an order of its own."""
         count, size = len(self.trajectories), self.config.episodes_per_step
         places = range(step * size, (step + 1) * size)
-        orders = {epoch: np.random.default_rng([self.seed, 4, epoch]).permutation(count) for epoch in {place // count for place in places}}
+        orders = {
+            epoch: stream(self.seed, Stream.WARMSTART_ORDER, epoch).permutation(count) for epoch in {place // count for place in places}
+        }
         return [int(orders[place // count][place % count]) for place in places]

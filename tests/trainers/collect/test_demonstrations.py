@@ -6,7 +6,6 @@ import torch
 
 from empg_gym.errors import DataError
 from empg_gym.trainers.collect.demonstrations import DETOUR, demonstrate, demonstrations, supervised_rows, tokenizer_texts
-from empg_gym.trainers.collect.environments import training_specs
 from empg_gym.trainers.generate.chat import ChatCodec
 from empg_gym.trainers.policy.models import FromScratch, load_model
 from tests.trainers.corridor import Corridor, corridor_config
@@ -66,14 +65,3 @@ def test_an_expert_that_knows_no_way_is_no_teacher(env, codec, monkeypatch):
     solved_only = CONFIG.warmstart.model_copy(update={"only_solved": True, "episodes": 3})
     with pytest.raises(DataError, match="solved none of 3 episodes of Corridor"):
         list(demonstrations(env, codec.tokenizer, solved_only, seed=0))
-
-
-def test_tasks_of_a_step_are_a_function_of_seed_and_step():
-    specs = training_specs(3, 7, 4, 2, 100)
-    assert specs == training_specs(3, 7, 4, 2, 100)
-    assert specs != training_specs(3, 8, 4, 2, 100)
-    assert [(item.group, item.repeat) for item in specs] == [(group, repeat) for group in range(4) for repeat in range(2)]
-    for group in range(4):
-        first, second = specs[2 * group : 2 * group + 2]
-        assert (first.task, first.seed) == (second.task, second.seed)
-        assert first.agent_seed != second.agent_seed

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.trainers.data.aggregation import token_weights
-from empg_gym.trainers.data.batch import make_batch, trajectory_rewards, usable
+from empg_gym.trainers.data.batch import make_batch, usable
 from empg_gym.trainers.data.rows import micro_batches, rows_of
 from empg_gym.trajectory import Step, StopReason, Trajectory
 
@@ -99,15 +99,6 @@ def test_failed_episodes_and_what_they_leave_alone_are_no_part_of_a_batch():
     whole = [make_trajectory([([5], [6], 0)], group=group, task=f"{group}") for group in (0, 0, 1, 1, 2)]
     whole[0].stop_reason = StopReason.ERROR
     assert [item.task for item in usable(whole)] == ["1", "1", "2"]
-
-
-def test_rewards_and_penalty():
-    won = make_trajectory([([5], [6], 0), ([7], [8], 0)], success=True, score=0.5, total_reward=2.0)
-    assert trajectory_rewards([won], "success").tolist() == [1.0]
-    assert trajectory_rewards([won], "score").tolist() == [0.5]
-    assert trajectory_rewards([won], "return", 10.0, 0.1).tolist() == [pytest.approx(19.9)]
-    with pytest.raises(ConfigError, match="did you mean 'success'"):
-        trajectory_rewards([won], "succes")
 
 
 def test_aggregations():

@@ -196,7 +196,7 @@ def test_new_weights_are_used_from_the_next_token_on(tiny):
         model.load_state_dict(other.state_dict())
         model.lm_head.bias.data.copy_(old["lm_head.bias"])
         changed_at.append(generator.usage.response_tokens)
-        generator.weights_changed(1)
+        generator.update_weights(model.named_parameters(), 1)
         first = await task
         talk = [*prompt("apple bench"), {"role": "assistant", "content": first.text}, *prompt("candle")]
         return old, first, await session.act(talk)

@@ -53,19 +53,19 @@ def trainer(config, shown=None):
 @pytest.mark.parametrize(("splits", "place"), [([], "reinforcement step 1"), (["test"], "the evaluation on test")])
 def test_a_batch_of_failed_episodes_ends_the_run(tmp_path, monkeypatch, splits, place):
     run = trainer(corridor_config(str(tmp_path / "run"), env={"id": "EMPGTest/Failing-v0"}, eval={"splits": splits}, **SHORT))
-    sync = run.workshop.sync
+    sync = run.models.publish
 
     def sync_then_break(version):
         sync(version)
         monkeypatch.setattr(Failing, "broken", True)
 
-    monkeypatch.setattr(run.workshop, "sync", sync_then_break)
+    monkeypatch.setattr(run.models, "publish", sync_then_break)
     closed = []
-    for part in (run.workshop, run.evaluator, run._rollout[0]):
+    for part in (run.models, run.evaluator, run.collector):
         monkeypatch.setattr(part, "close", lambda part=part, close=part.close: closed.append(part) or close())
     with pytest.raises(TrainingError, match=rf"all \d+ episodes of {place} failed.*OSError: the game is gone"):
         run.run()
-    assert closed == [run._rollout[0], run.evaluator, run.workshop]
+    assert closed == [run.collector, run.evaluator, run.models]
     assert not (tmp_path / "run" / "summary.json").exists()
 
 
@@ -77,12 +77,12 @@ def test_rows_too_short_for_a_response_end_the_run(tmp_path):
 
 def test_gradients_that_stay_not_finite_end_the_run(tmp_path):
     run = trainer(corridor_config(str(tmp_path / "run"), **SHORT))
-    optimizer = Optimizer(run.workshop.policy, run.config.rl.optimizer, 100)
-    parameter = next(run.workshop.model.parameters())
+    optimizer = Optimizer(run.models.policy, run.config.rl.optimizer, 100)
+    parameter = next(run.models.model.parameters())
     weights = parameter.detach().clone()
 
     def update(factor):
-        Policy.score = lambda *_: TokenScores((parameter * factor).sum()[None], torch.zeros(1))
+        Policy.score = lambda *_, **__: TokenScores((parameter * factor).sum()[None], torch.zeros(1))
         return optimizer.update([None], lambda _, scores: scores.logprobs.sum())
 
     score = Policy.score
@@ -93,10 +93,10 @@ def test_gradients_that_stay_not_finite_end_the_run(tmp_path):
         update(1.0)
         for _ in range(Optimizer.MAX_SKIPPED - 1):
             update(float("inf"))
-        resumed = Optimizer(run.workshop.policy, run.config.rl.optimizer, 100)
+        resumed = Optimizer(run.models.policy, run.config.rl.optimizer, 100)
         resumed.load_state_dict(optimizer.state_dict())
         optimizer = resumed
-        with pytest.raises(TrainingError, match="gradients of 5 updates running were not finite"):
+        with pytest.raises(TrainingError, match="gradients of 5 consecutive updates were not finite"):
             update(float("nan"))
     finally:
         Policy.score = score
@@ -132,7 +132,7 @@ def test_released_games_say_which_split_they_lack(tmp_path):
 def test_full_memory_ends_an_update_with_what_to_set(tmp_path, monkeypatch):
     run = trainer(corridor_config(str(tmp_path / "run"), eval={"splits": []}, **SHORT))
 
-    def full(self, batch):
+    def full(self, batch, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. More")
 
     monkeypatch.setattr(Policy, "score", full)

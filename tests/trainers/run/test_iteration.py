@@ -10,7 +10,8 @@ import torch
 from rich.console import Console
 
 from empg_gym.trainers.algorithms import PolicyLoss, PolicyTokens
-from empg_gym.trainers.run import reinforce
+from empg_gym.trainers.policy import update
+from empg_gym.trainers.run import iteration
 from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.trainer import Trainer
 from tests.trainers.corridor import corridor_config
@@ -38,8 +39,8 @@ def test_the_policy_loss_is_told_without_the_kl_term(tmp_path, monkeypatch):
 
         return call
 
-    get = reinforce.get_policy_loss
-    monkeypatch.setattr(reinforce, "get_policy_loss", recorded)
+    get = update.get_policy_loss
+    monkeypatch.setattr(update, "get_policy_loss", recorded)
     lines, _ = train(tmp_path / "run", kl_coef=0.5, epochs=2)
     first, second = made[-4:-2], made[-2:]
     told = [line["loss/policy"] for line in lines]
@@ -56,10 +57,11 @@ def test_kl_old_is_the_divergence_of_the_old_policy_from_the_new():
     tokens = PolicyTokens(
         logprobs=new, old_logprobs=old, advantages=torch.zeros(2), weights=torch.ones(2), row=torch.zeros(2), entropies=torch.zeros(2)
     )
-    tally = reinforce._Tally()
+    tally = update._Tally()
     tally.add(tokens, PolicyLoss(loss=torch.tensor(0.0), clipped=torch.tensor([True, False])))
     expected = 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.8)
-    assert tally.metrics(1, False) == {"loss/policy": 0.0, "loss/clip_share": 0.5, "loss/kl_old": pytest.approx(expected, abs=1e-6)}
+    told = tally.metrics(1, with_reference=False, with_entropy=False)
+    assert told == {"loss/policy": 0.0, "loss/clip_share": 0.5, "loss/kl_old": pytest.approx(expected, abs=1e-6)}
 
 
 def test_values_that_the_generator_leaves_out_are_counted_and_told_once(tmp_path, monkeypatch):
@@ -67,15 +69,15 @@ def test_values_that_the_generator_leaves_out_are_counted_and_told_once(tmp_path
     assert [line["rollout/unscored_tokens"] for line in whole] == [0, 0]
     assert "left values out" not in shown
 
-    def holes(trajectories):
-        batch = make_batch(trajectories)
+    def holes(*given, **options):
+        batch = make_batch(*given, **options)
         batch.rollout_logprobs[0] = math.nan
         entropies = batch.rollout_entropies.clone()
         entropies[:2] = math.nan
         return dataclasses.replace(batch, rollout_entropies=entropies)
 
-    make_batch = reinforce.make_batch
-    monkeypatch.setattr(reinforce, "make_batch", holes)
+    make_batch = iteration.make_batch
+    monkeypatch.setattr(iteration, "make_batch", holes)
     lines, shown = train(tmp_path / "holes", old_logprobs="rollout")
     assert [line["rollout/unscored_tokens"] for line in lines] == [2, 2]
     assert shown.count("the generator left values out") == 1

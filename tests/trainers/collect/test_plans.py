@@ -1,0 +1,113 @@
+"""Task sources and rollout plans: what is played, in which order, and what it costs."""
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from empg_gym.errors import ConfigError
+from empg_gym.trainers.collect.plans import PLANS, PlanRequest
+from empg_gym.trainers.collect.tasks import TASK_SOURCES, GroupSpec, TaskRequest, uniform
+from empg_gym.trajectory import StopReason, Trajectory
+
+
+def request(step=7, round=0, tasks=4, num_tasks=100, seed=3):
+    return TaskRequest(seed=seed, step=step, round=round, tasks=tasks, num_tasks=num_tasks)
+
+
+def test_tasks_of_a_step_are_a_function_of_seed_step_and_round():
+    assert uniform(request()) == TASK_SOURCES.bind("uniform", {})(request())
+    drawn = [uniform(request(**change)) for change in ({}, {"step": 8}, {"round": 1}, {"seed": 4})]
+    assert len({tuple((group.task, group.seed) for group in groups) for groups in drawn}) == 4
+    first, second = drawn[0][0].episode(0), drawn[0][0].episode(1)
+    assert (first.task, first.seed, first.group) == (second.task, second.seed, second.group)
+    assert first.agent_seed != second.agent_seed
+    assert [group.group for group in drawn[2]] == [4, 5, 6, 7], "a further round has groups of its own"
+
+
+@given(st.integers(1, 20), st.integers(1, 20))
+def test_tasks_repeat_only_where_the_split_is_too_small(tasks, num_tasks):
+    drawn = [group.task for group in uniform(request(tasks=tasks, num_tasks=num_tasks))]
+    assert len(drawn) == tasks and set(drawn) <= set(range(num_tasks))
+    assert num_tasks < tasks or len(set(drawn)) == tasks
+
+
+class World:
+    """Plays without an environment: the outcome of a task is a rule of (task, repeat)."""
+
+    def __init__(self, rule, tasks=3, repeats=4):
+        self.rule, self.tasks, self.repeats = rule, tasks, repeats
+        self.played = []
+
+    def draw(self, round):
+        return [GroupSpec(group=round * self.tasks + index, task=round * self.tasks + index, seed=0) for index in range(self.tasks)]
+
+    async def play(self, specs):
+        self.played += specs
+        return [self.episode(spec) for spec in specs]
+
+    def episode(self, spec):
+        outcome = self.rule(spec.task, spec.repeat)
+        return Trajectory(
+            env_id="", env_version="", data_fingerprint="", split="", task=str(spec.task), instruction="", group=spec.group,
+            repeat=spec.repeat, success=bool(outcome), stop_reason=StopReason.ERROR if outcome is None else StopReason.TERMINATED,
+        )  # fmt: skip
+
+    def collect(self, plan, **options):
+        given = PlanRequest(
+            repeats=self.repeats, draw=self.draw, play=self.play, outcome=lambda item: float(item.success), rng=np.random.default_rng
+        )
+        return asyncio.run(PLANS.bind(plan, options)(given))
+
+
+def test_groups_plays_every_group_once():
+    world = World(lambda task, repeat: True)
+    found = world.collect("groups")
+    assert [(item.group, item.repeat) for item in found.trajectories] == [(group, repeat) for group in range(3) for repeat in range(4)]
+    assert not found.discarded and len(world.played) == 12
+
+
+def mixed_every_third(task, repeat):
+    return repeat == 0 if task % 3 == 0 else task % 3 == 1
+
+
+def test_dynamic_samples_until_enough_groups_are_informative():
+    world = World(mixed_every_third)
+    found = world.collect("dynamic")
+    assert sorted({item.group for item in found.trajectories}) == [0, 3, 6]
+    assert found.metrics == {
+        "collect/rounds": 3.0, "collect/informative_groups": 3.0, "collect/discarded_groups": 6.0, "collect/discarded_tokens": 0.0,
+    }  # fmt: skip
+    assert len(found.trajectories) + len(found.discarded) == len(world.played) == 36
+
+
+def test_dynamic_stops_at_its_bound_and_keeps_or_fills():
+    kept = World(mixed_every_third).collect("dynamic", max_rounds=2)
+    assert sorted({item.group for item in kept.trajectories}) == [0, 3]
+    filled = World(mixed_every_third).collect("dynamic", max_rounds=2, on_shortfall="fill")
+    assert sorted({item.group for item in filled.trajectories}) == [0, 1, 3]
+    assert len(filled.discarded) == 12
+    nothing = World(lambda task, repeat: False).collect("dynamic", max_rounds=2)
+    assert nothing.trajectories == [] and len(nothing.discarded) == 24
+
+
+def test_dynamic_cuts_a_surplus_and_ignores_failed_episodes():
+    found = World(lambda task, repeat: repeat % 2 == 0, tasks=2).collect("dynamic", max_rounds=3)
+    assert len(found.trajectories) == 8 and found.metrics["collect/rounds"] == 1.0
+    errors = World(lambda task, repeat: None if repeat == 0 else True).collect("dynamic", max_rounds=1)
+    assert errors.metrics["collect/informative_groups"] == 0.0
+
+
+@pytest.mark.parametrize("options", [{"max_rounds": 0}, {"on_shortfall": "drop"}])
+def test_dynamic_refuses_what_it_cannot_do(options):
+    with pytest.raises(ConfigError, match="dynamic expects"):
+        World(mixed_every_third).collect("dynamic", **options)
+
+
+def test_unknown_plans_and_options_name_the_nearest():
+    with pytest.raises(ConfigError, match="unknown rollout plan 'group'; did you mean 'groups'"):
+        PLANS.find("group")
+    with pytest.raises(ConfigError, match="has no option 'max_round'; did you mean 'max_rounds'"):
+        PLANS.bind("dynamic", {"max_round": 3})

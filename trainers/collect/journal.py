@@ -1,0 +1,86 @@
+"""The journal of a run's rollouts: every finished trajectory of the training steps since the last checkpoint.
+
+    rollouts/step-000012.jsonl      the trajectories of reinforcement step 12 (counted from 1), one per line, in the order they ended
+
+Rules:
+    - A trajectory is written and flushed when its episode ends. A killed step resumes without playing it again, also where playing it
+      again would not give the same episode (live web, a judge).
+    - Steps between the last checkpoint and the kill are updated again from their journal, without playing anything.
+    - Failed episodes are not journalled: a resumed step tries them again.
+    - A file is dropped once a checkpoint holds its step, unless the run keeps its rollouts. It is an ordinary file of trajectories: the
+      evaluator, the report and `empg-gym train --replay` read it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TextIO
+
+from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
+
+ROLLOUTS = "rollouts"
+
+Key = tuple[int, int]
+"""(group, repeat): names an episode within its step."""
+
+
+class Journal:
+    """The journal in a run folder.
+
+    Args:
+        folder: of the run.
+        keep: whether files stay after their step is in a checkpoint.
+    """
+
+    def __init__(self, folder: Path, *, keep: bool = False) -> None:
+        self.folder = folder / ROLLOUTS
+        self.keep = keep
+        self._lines: TextIO | None = None
+
+    def open(self, step: int) -> dict[Key, Trajectory]:
+        """Begin to journal a step, counted from 1, and return the trajectories that an interrupted run left of it.
+
+        Raises:
+            DataError: the step's file is damaged.
+        """
+        self.close()
+        path = self.path(step)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        done = list(read_trajectories(path)) if path.exists() else []
+        _cut_torn_line(path)
+        self._lines = path.open("a", encoding="utf-8")
+        return {(item.group, item.repeat): item for item in done}
+
+    def append(self, trajectory: Trajectory) -> None:
+        """Write a finished trajectory."""
+        if self._lines is not None and trajectory.stop_reason is not StopReason.ERROR:
+            self._lines.write(trajectory.to_json() + "\n")
+            self._lines.flush()
+
+    def drop_until(self, step: int) -> None:
+        """Delete the files of the steps up to `step`: a checkpoint holds what was learned from them."""
+        if self.keep:
+            return
+        for path in self.folder.glob("step-*.jsonl"):
+            number = path.stem.removeprefix("step-")
+            if number.isdecimal() and int(number) <= step:
+                path.unlink()
+
+    def close(self) -> None:
+        """Close the file of the current step."""
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
+
+    def path(self, step: int) -> Path:
+        """Return the file of a step, counted from 1."""
+        return self.folder / f"step-{step:06d}.jsonl"
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Remove a last line without its line break, which a killed writer left."""
+    if not path.exists():
+        return
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)

@@ -1,0 +1,68 @@
+"""Generator backends by name: `hf`, or a user's own as `module:function`.
+
+A backend is a function `(model, tokenizer, settings, *, options) -> Generator`; its keyword-only parameters are the options that
+`rollout.backend_options` may set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from empg_gym.errors import ConfigError
+from empg_gym.trainers.generate.base import GenerationSettings, Generator
+from empg_gym.trainers.registry import Registry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BackendFunction = Callable[..., Generator]
+"""`(model, tokenizer, GenerationSettings, *, options) -> Generator`"""
+BACKENDS: Registry[BackendFunction] = Registry("generator backend")
+
+
+def build_generator(
+    name: str,
+    options: Mapping[str, Any],
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: GenerationSettings,
+) -> Generator:
+    """Build the generator that a configuration names.
+
+    Args:
+        name: a registered backend, or `module:function`.
+        options: its keyword-only parameters.
+        model: the model that is trained or played; the backend copies or shares its weights.
+        tokenizer: with a chat template.
+        settings: sampling and limits.
+
+    Raises:
+        ConfigError: there is no such backend or option, or the function does not return a generator.
+    """
+    generator = BACKENDS.bind(name, options)(model, tokenizer, settings)
+    if not isinstance(generator, Generator):
+        raise ConfigError(f"the generator backend {name!r} must return a Generator, not {type(generator).__name__}")
+    return generator
+
+
+@BACKENDS.register("hf")
+def hf(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: GenerationSettings, *, max_read_tokens: int = 16_384
+) -> Generator:
+    """Build the in-process engine on `transformers`, the exact reference of the other backends."""
+    from empg_gym.trainers.generate.hf import HFGenerator
+
+    sampling = settings.sampling
+    return HFGenerator(
+        model,
+        tokenizer,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        max_response_tokens=settings.max_response_tokens,
+        max_row_tokens=settings.max_row_tokens,
+        max_batch=settings.max_batch,
+        max_read_tokens=max_read_tokens,
+        dtype=settings.dtype,
+    )
