@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
+from empg_gym.trainers.config.sections import FromScratch
 from empg_gym.trainers.generate.hf import HFGenerator
-from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trainers.policy.models import load_model
 
 RESULT = Path(__file__).parent / "results" / "generation.json"
 MAX_RESPONSE, REPEATS = 24, 2

@@ -34,7 +34,7 @@ KINDS: dict[str, _Kind] = {
     "human": _Kind("empg_gym.agents.human:HumanAgent", None, "human", False),
     "openai": _Kind("empg_gym.agents.openai:OpenAIAgent", "model", "openai:gpt-4o-mini", False),
     "exec": _Kind("empg_gym.agents.process:ProcessAgent", "command", "exec:'python my_agent.py'"),
-    "checkpoint": _Kind("empg_gym.trainers.generate.checkpoint_agent:CheckpointAgent", "folder", "checkpoint:runs/demo"),
+    "checkpoint": _Kind("empg_gym.trainers.run.checkpoint_agent:CheckpointAgent", "folder", "checkpoint:runs/demo"),
 }
 """Name to entry point; `python` loads a user's own object."""
 

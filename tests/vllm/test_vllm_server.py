@@ -21,7 +21,8 @@ import pytest
 from empg_gym.agents.openai import OpenAIAgent
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation import evaluate
-from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trainers.config.sections import FromScratch
+from empg_gym.trainers.policy.models import load_model
 from empg_gym.trajectory import read_trajectories
 from tests.toy import TOY_ID, DoorsEnv
 

@@ -25,7 +25,6 @@ from pydantic import (
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout.backends import EnvBackend
-from empg_gym.trainers.policy.models import FromScratch
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -117,6 +116,30 @@ class EnvConfig(Section):
                 system_prompt=self.system_prompt,
             ),
         )
+
+
+class FromScratch(Section):
+    """Shape of a Qwen2-type model with random weights; the defaults give 0.3M parameters plus the embeddings."""
+
+    layers: PositiveInt = 2
+    width: PositiveInt = 128
+    """Features of a hidden state."""
+    heads: PositiveInt = 4
+    kv_heads: PositiveInt | None = None
+    """Heads of keys and values; None takes `heads`."""
+    mlp: PositiveInt | None = None
+    """Inner features of the gated feed-forward part; None takes twice the width."""
+    max_positions: PositiveInt = 8192
+    """Tokens of the longest row."""
+    tie_embeddings: bool = True
+    """Whether input and output share one embedding."""
+    init_std: PositiveFloat = 0.02
+    """Standard deviation of the initial weights."""
+    max_words: PositiveInt = 16_000
+    """Words that are one token, at most, the most frequent first; others are spelled from pieces. Few of them make the model practise
+    spelling, which it needs where held-out tasks bring new names."""
+    pieces: PositiveInt = 256
+    """Merges trained on all words, from which the others are spelled: with more of them a name has fewer pieces."""
 
 
 class ModelConfig(Section):

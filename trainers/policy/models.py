@@ -7,40 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, PositiveFloat, PositiveInt
-
 from empg_gym.errors import ConfigError
+from empg_gym.trainers.config.sections import FromScratch
 from empg_gym.trainers.generate.weights import cast_weights
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-
-class FromScratch(BaseModel):
-    """Shape of a Qwen2-type model with random weights; the defaults make 0.3M parameters and the embeddings besides."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    layers: PositiveInt = 2
-    width: PositiveInt = 128
-    """Features of a hidden state."""
-    heads: PositiveInt = 4
-    kv_heads: PositiveInt | None = None
-    """Heads of keys and values; None takes `heads`."""
-    mlp: PositiveInt | None = None
-    """Inner features of the gated feed-forward part; None takes twice the width."""
-    max_positions: PositiveInt = 8192
-    """Tokens of the longest row."""
-    tie_embeddings: bool = True
-    """Whether input and output share one embedding."""
-    init_std: PositiveFloat = 0.02
-    """Standard deviation of the initial weights."""
-    max_words: PositiveInt = 16_000
-    """Words that are one token, at most, the most frequent first; others are spelled from pieces. Few of them make the model practise
-    spelling, which it needs where held-out tasks bring new names."""
-    pieces: PositiveInt = 256
-    """Merges trained on all words, from which the others are spelled: with more of them a name has fewer pieces."""
 
 
 def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:

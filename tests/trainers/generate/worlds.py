@@ -11,8 +11,9 @@ import torch
 from empg_gym import LLMAgentEnv
 from empg_gym.env import KeyPart, Outcome, TextEnv
 from empg_gym.rollout import EpisodeSpec, Rollout
+from empg_gym.trainers.config.sections import FromScratch
 from empg_gym.trainers.generate.sampling import Sampling, log_probabilities
-from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trainers.policy.models import load_model
 from empg_gym.trajectory import Trajectory
 
 NOUNS = ("apple", "bench", "candle", "drawer", "envelope", "fork", "garden", "hammer", "inkwell", "jar")

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from empg_gym.errors import ConfigError
-from empg_gym.trainers.policy.models import FromScratch, cast_weights, load_model, resolve_device
+from empg_gym.trainers.config.sections import FromScratch
+from empg_gym.trainers.policy.models import cast_weights, load_model, resolve_device
 from tests.trainers.generate.worlds import texts
 
 SMALL = FromScratch(width=32, heads=4, kv_heads=2)

@@ -5,9 +5,9 @@ import torch
 from transformers import OPTConfig, OPTForCausalLM
 
 from empg_gym.errors import ConfigError
-from empg_gym.trainers.config.sections import OptimizerConfig
+from empg_gym.trainers.config.sections import FromScratch, OptimizerConfig
 from empg_gym.trainers.data.rows import TokenRow, micro_batches
-from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trainers.policy.models import load_model
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy
 

@@ -14,7 +14,8 @@ import torch
 from empg_gym.errors import DataError
 from empg_gym.trainers.collect.demonstrations import demonstrations, tokenizer_texts
 from empg_gym.trainers.config.file import parse_config
-from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trainers.config.sections import FromScratch
+from empg_gym.trainers.policy.models import load_model
 from empg_gym.trainers.run.checkpoint import TrainerState, latest_checkpoint, load_state, prune, save_checkpoint
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, TrainingOrigin
 from empg_gym.errors import ConfigError, require
-from empg_gym.trainers.generate.training_origin import settings_of_run
+from empg_gym.trainers.run.training_origin import settings_of_run
 
 if TYPE_CHECKING:
     from empg_gym.agent_env import LLMAgentEnv
@@ -60,7 +60,9 @@ class CheckpointAgent(BaseAgent):
     ) -> None:
         torch: Any = require("torch", "train", _PURPOSE)
         require("transformers", "train", _PURPOSE)
-        from empg_gym.trainers.generate.hf import HFGenerator
+        from empg_gym.trainers.generate.backends import build_generator
+        from empg_gym.trainers.generate.base import GenerationSettings
+        from empg_gym.trainers.generate.sampling import Sampling
         from empg_gym.trainers.policy.models import load_model, resolve_device
 
         chosen, natural = resolve_device(device)
@@ -88,7 +90,10 @@ class CheckpointAgent(BaseAgent):
             },
             training=None if run is None else TrainingOrigin(folder=run.folder, recipe=run.recipe, options=as_trained),
         )
-        self._generator = HFGenerator(model, tokenizer, top_p=top_p, top_k=top_k, max_batch=concurrency, **limits)
+        settings = GenerationSettings(
+            sampling=Sampling(temperature=limits.pop("temperature"), top_p=top_p, top_k=top_k), max_batch=concurrency, **limits
+        )
+        self._generator = build_generator("hf", {}, model, tokenizer, settings)
 
     @property
     def info(self) -> AgentInfo:

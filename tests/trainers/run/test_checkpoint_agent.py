@@ -16,10 +16,10 @@ from empg_gym.errors import ConfigError, DataError, MissingDependencyError
 from empg_gym.evaluation import evaluate
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import Limits
-from empg_gym.trainers.config.sections import TrainConfig
-from empg_gym.trainers.generate.checkpoint_agent import latest
+from empg_gym.trainers.config.sections import FromScratch, TrainConfig
 from empg_gym.trainers.generate.hf import HFGenerator
-from empg_gym.trainers.policy.models import FromScratch, load_model
+from empg_gym.trainers.policy.models import load_model
+from empg_gym.trainers.run.checkpoint_agent import latest
 from empg_gym.trajectory import read_trajectories
 from tests.evaluation.agents import Watcher
 from tests.trainers.generate.worlds import assert_equals_forward, play, texts, tokens_of
