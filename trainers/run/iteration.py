@@ -20,13 +20,13 @@ import torch
 from empg_gym.errors import TrainingError
 from empg_gym.trainers.algorithms import Advantages, get_advantage
 from empg_gym.trainers.collect.collector import Collector
-from empg_gym.trainers.collect.plans import PLANS, Collection
+from empg_gym.trainers.collect.plans import Collection
 from empg_gym.trainers.config.sections import AlgorithmConfig, RLConfig
 from empg_gym.trainers.data.batch import RolloutBatch, make_batch, require_episodes
 from empg_gym.trainers.data.rewards import FILTERS, OUTCOMES, SHAPERS
 from empg_gym.trainers.policy.policy import Policy, TokenScores
 from empg_gym.trainers.policy.update import NONFINITE, Updater
-from empg_gym.trainers.run.probe import PROBE_BATCH, probe
+from empg_gym.trainers.run.probe import PROBE_BATCH, PROBE_TOKENS, probe
 from empg_gym.trainers.run.step_metrics import advantage_metrics, collection_metrics, score_metrics
 from empg_gym.trajectory import Trajectory, write_trajectories
 
@@ -57,8 +57,8 @@ class Iteration:
         self.filters = [FILTERS.bind(stage.name, stage.options) for stage in algorithm.filters]
         self.shapers = [SHAPERS.bind(stage.name, stage.options) for stage in algorithm.shapers]
         self.advantage = get_advantage(algorithm.advantage, algorithm.advantage_options)
-        PLANS.bind(algorithm.plan, algorithm.plan_options)
         probe("algorithm.advantage_options", lambda: self.advantage(PROBE_BATCH).values)
+        probe("algorithm.policy_loss_options", lambda: updater.policy_loss(PROBE_TOKENS).loss)
         probe("algorithm.shapers", lambda: torch.tensor([shape(_EPISODE) for shape in self.shapers]))
 
     def run(self, step: int, collector: Collector) -> tuple[Collection, dict[str, float]]:

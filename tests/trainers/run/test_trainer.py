@@ -164,6 +164,13 @@ def test_nothing_is_written_where_the_configuration_cannot_be_used(tmp_path):
         {"eval": {"splits": ["tset"]}},
         {"rl": {"aggregation": "mean"}},
         {"rl": {"reward": "sucess"}},
+        {"algorithm": {"plan": "group"}},
+        {"algorithm": {"plan": "dynamic", "plan_options": {"rounds": 3}}},
+        {"algorithm": {"task_source": "uniformly"}},
+        {"algorithm": {"filters": ["informativ"]}},
+        {"algorithm": {"shapers": [{"name": "overlong", "options": {"max_tokens": 3, "buffer": 4}}]}},
+        {"rollout": {"backend": "vlm"}},
+        {"rollout": {"backend_options": {"max_reads": 3}}},
     ]
     for mistake in mistakes:
         with pytest.raises(ConfigError):
