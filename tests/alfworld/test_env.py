@@ -113,7 +113,7 @@ def test_a_restored_state_goes_on_as_the_first_time(seed, before, size):
 def test_a_state_of_the_other_wording_or_of_other_houses_is_refused():
     env = ALFWorldEnv(size="small", wording="old")
     env.reset(seed=0)
-    with pytest.raises(TaskError, match="belongs to the variant 'old wording, .* this environment is 'new wording, fast engine'"):
+    with pytest.raises(TaskError, match=r"belongs to the variant 'old wording, .* this environment is 'new wording, fast engine'"):
         ALFWorldEnv(size="small").restore(env.snapshot())
     with pytest.raises(TaskError, match="is not in split"):
         ALFWorldEnv(wording="old").restore(env.snapshot())
