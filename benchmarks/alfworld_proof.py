@@ -1,11 +1,11 @@
-"""Shows that our ALFWorld is upstream's: `python -m benchmarks.alfworld_proof [--data ../shared/data/alfworld]`.
+"""Shows that our ALFWorld equals upstream's: `python -m benchmarks.alfworld_proof [--data ../shared/data/alfworld]`.
 
-Writes `benchmarks/results/alfworld_proof.json` and ends with an error if anything differs:
+Writes `benchmarks/results/alfworld_proof.json` and exits with an error if anything differs:
     1. random walks on released games in both wordings against TextWorld with upstream's domain and grammar;
-    2. random walks on generated games, as TextWorld plays the files that we write, in both wordings;
+    2. random walks on generated games in both wordings against TextWorld with the game files that we write;
     3. the expert on all released games and on generated games of every split and size;
-    4. the real transcripts of ReAct and Reflexion.
-Needs the reference data and the packages `textworld[pddl]` and `alfworld` (installed with --no-deps).
+    4. the published transcripts of ReAct and Reflexion.
+Requires the reference data and the packages `textworld[pddl]` and `alfworld` (installed with --no-deps).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ OUT = Path(__file__).parent / "results" / "alfworld_proof.json"
 
 
 def walks(cases: list[Case], steps: int) -> dict[str, object]:
-    """Compare each case on a walk and sum up."""
+    """Compare each case on a walk and return the totals."""
     total = Walk()
     for seed, case in enumerate(cases):
         walk = compare(case, steps, seed)
@@ -62,7 +62,7 @@ def walks(cases: list[Case], steps: int) -> dict[str, object]:
 
 
 def experts(data: Path, per_world: int) -> dict[str, object]:
-    """Play the expert through the environment on all released games and on the first `per_world` of each embedded world."""
+    """Run the expert on all released games and on the first `per_world` games of each embedded world."""
     results: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
         for split in ("train", "valid_seen"):
@@ -101,7 +101,7 @@ def _play(env: ALFWorldEnv, count: int) -> dict[str, object]:
 
 
 def replays(data: Path) -> dict[str, object]:
-    """Replay every distinct transcript in the games with its intro and goal; the best match counts."""
+    """Replay every distinct transcript in the games with the same intro and goal, and keep the best match."""
     index = index_intros(data)
     unidentified, equal, deviating = [], [], []
     for transcript in transcripts(data):
@@ -111,13 +111,13 @@ def replays(data: Path) -> dict[str, object]:
             continue
         differing, game = min(((replay(transcript, game), game) for game in games), key=lambda pair: len(pair[0]))
         if not differing:
-            equal.append({"transcript": transcript.names[0], "game": game["id"], "turns": len(transcript.turns)})
+            equal.append({"transcript": transcript.names[0], "game": game["id"], "turns": len(transcript.steps)})
             continue
         deviating.append(
             {
                 "transcript": transcript.names[0],
                 "game": game["id"],
-                "turns": len(transcript.turns),
+                "turns": len(transcript.steps),
                 "textworld_answers_as_we_do": upstream_agrees(data, transcript, game),
                 "differing": [{"action": a, "recorded": seen, "ours": ours} for a, seen, ours in differing],
             }

@@ -1,7 +1,7 @@
-"""What the ALFWorld proof, its sample in the test suite and the benchmark share: upstream's engine, unchanged, beside ours.
+"""Shared by the ALFWorld proof, its sample in the test suite and the benchmark: upstream's unchanged engine next to ours.
 
-The reference is TextWorld's `PddlEnv` under upstream's `AlfredDemangler`, with upstream's domain and grammar: those of a released
-game for the old wording, those of the PyPI package `alfworld` for the new one. Reference data: `../shared/data/alfworld`.
+The reference is TextWorld's `PddlEnv` in upstream's `AlfredDemangler`, with upstream's domain and grammar: from a released game for
+the old wording, from the PyPI package `alfworld` for the new one. Reference data: `../shared/data/alfworld`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ ODD_ACTIONS = (
 
 
 def missing_packages() -> list[str]:
-    """Packages that the reference needs and that are not installed."""
+    """Return the packages required by the reference that are not installed."""
     return [name for name in ("textworld", "fast_downward", "alfworld") if find_spec(name) is None]
 
 
@@ -59,7 +59,7 @@ class Case:
     problem: str
     goal: str
     game: dict[str, Any]
-    """The contents of a `game.tw-pddl` for TextWorld."""
+    """The contents of a `game.tw-pddl` file for TextWorld."""
 
 
 def reference_games(data: Path, split: str) -> Iterator[dict[str, Any]]:
@@ -72,7 +72,7 @@ def reference_games(data: Path, split: str) -> Iterator[dict[str, Any]]:
 
 
 def pick_games(data: Path, split: str, per_type: int) -> list[dict[str, Any]]:
-    """Return games spread over the split, the same number of each task type."""
+    """Return evenly spaced games of the split, the same number for each task type."""
     by_type: dict[str, list[dict[str, Any]]] = {kind: [] for kind in SENTENCES}
     for game in reference_games(data, split):
         by_type[game["task_type"]].append(game)
@@ -81,7 +81,7 @@ def pick_games(data: Path, split: str, per_type: int) -> list[dict[str, Any]]:
 
 @lru_cache(maxsize=4)
 def upstream_logic(data: Path, wording: str) -> tuple[str, str]:
-    """Return upstream's domain and grammar, the goal standing as "UNKNOWN GOAL"."""
+    """Return upstream's domain and grammar, with "UNKNOWN GOAL" as the goal."""
     if wording == "new":
         folder = Path(find_spec("alfworld").submodule_search_locations[0]) / "data"  # type: ignore[union-attr,index]
         return (folder / "alfred.pddl").read_text(), (folder / "alfred.twl2").read_text()
@@ -92,20 +92,20 @@ def upstream_logic(data: Path, wording: str) -> tuple[str, str]:
 
 
 def official_case(data: Path, game: dict[str, Any], wording: str) -> Case:
-    """A released game under upstream's own domain and grammar."""
+    """Return a released game with upstream's own domain and grammar."""
     domain, grammar = upstream_logic(data, wording)
     contents = {"pddl_domain": domain, "grammar": grammar.replace("UNKNOWN GOAL", game["task"]), "pddl_problem": game["pddl_problem"]}
     return Case(game["id"], wording, game["pddl_problem"], game["task"], contents)
 
 
 def generated_case(household: Household, problem: str, wording: str) -> Case:
-    """A generated game as we write it for TextWorld, under our domain and grammar."""
+    """Return a generated game in the form that we write for TextWorld, with our domain and grammar."""
     text = game_file(problem, household.goal, WORDINGS[wording])
     return Case(household.folder, wording, problem, household.goal, json.loads(text))
 
 
 class Upstream:
-    """Upstream's engine on one game; the one before it ends, since all share one copy of the planner's library."""
+    """Upstream's engine on one game. A new instance ends the previous one: all share one copy of the planner's library."""
 
     def __init__(self, game: dict[str, Any]) -> None:
         self._env = _upstream_env()
@@ -130,7 +130,7 @@ def _upstream_env() -> Any:
 
 
 def _demangler() -> Any:
-    """Import upstream's wrapper; its import makes a data folder and sets a variable, which are kept out of the user's way."""
+    """Import upstream's wrapper, hiding from the user the data folder and the variable that its import creates."""
     before = os.environ.get("ALFWORLD_DATA")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["ALFWORLD_DATA"] = folder
@@ -145,19 +145,19 @@ def _demangler() -> Any:
 
 @dataclass
 class Walk:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     steps: int = 0
     odd: int = 0
-    """Steps with text that is no admissible command."""
+    """Number of steps with a text other than an admissible command."""
     won: int = 0
-    """States in which the goal held."""
+    """Number of states in which the goal held."""
     verbs: frozenset[str] = frozenset()
     differences: tuple[str, ...] = ()
 
 
 def compare(case: Case, steps: int, seed: int) -> Walk:
-    """Walk at random, biased to interactions, and compare feedback, admissible commands and `won` after every step."""
+    """Walk at random, preferring interactions, and compare feedback, admissible commands and `won` after every step."""
     rng = random.Random(seed)
     walk = Walk()
     engine = FastEngine(WORDINGS[case.wording])
@@ -205,9 +205,9 @@ class Transcript:
     """A recorded episode: first observation, goal, and (action, observation) pairs without thoughts."""
 
     names: tuple[str, ...]
-    """Where it stands; the same episode occurs several times."""
+    """Where it occurs; the same episode occurs several times."""
     intro: str
-    turns: tuple[tuple[str, str], ...]
+    steps: tuple[tuple[str, str], ...]
 
 
 def transcripts(data: Path) -> list[Transcript]:
@@ -223,18 +223,18 @@ def transcripts(data: Path) -> list[Transcript]:
     found: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
     for name, text in texts:
         head, *rest = re.split(r"\n> ?", text)
-        turns = []
-        for turn in rest:
-            action, _, observation = turn.partition("\n")
+        steps = []
+        for step in rest:
+            action, _, observation = step.partition("\n")
             if not action.startswith("think:"):
-                turns.append((action.strip(), observation.split("\nSTATUS")[0].rstrip("\n")))
+                steps.append((action.strip(), observation.split("\nSTATUS")[0].rstrip("\n")))
         intro = re.match(r".*?\nYour task is to: [^\n]*", head.strip(), re.DOTALL)
-        found.setdefault((intro[0] if intro else head, tuple(turns)), []).append(name)
-    return [Transcript(tuple(names), intro, turns) for (intro, turns), names in found.items()]
+        found.setdefault((intro[0] if intro else head, tuple(steps)), []).append(name)
+    return [Transcript(tuple(names), intro, steps) for (intro, steps), names in found.items()]
 
 
 def index_intros(data: Path) -> dict[str, list[dict[str, Any]]]:
-    """Return the playable games with the goal of some transcript, by their intro in the form of the transcripts."""
+    """Return the playable games that have a goal of the transcripts, keyed by intro in the format of the transcripts."""
     goals = {transcript.intro.rsplit("Your task is to: ", 1)[-1].rstrip(".") for transcript in transcripts(data)}
     index: dict[str, list[dict[str, Any]]] = {}
     engine = FastEngine(WORDINGS["old"])
@@ -248,25 +248,25 @@ def index_intros(data: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def _without_arrival(text: str) -> str:
-    """Return an answer to `go to` without its first sentence, as the transcripts show it."""
+    """Return the reply to `go to` without its first sentence, as in the transcripts."""
     return text.split(". ", 1)[1] if text.startswith("You arrive at ") and ". " in text else text
 
 
 def replay(transcript: Transcript, game: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (action, recorded, ours) wherever our observation differs from the recorded one."""
+    """Return (action, recorded, ours) for every observation that differs from the recorded one."""
     engine = FastEngine(WORDINGS["old"])
     engine.start(compile_game(parse_problem(game["pddl_problem"])), goal=game["task"])
-    answers = [(action, seen, _without_arrival(engine.step(action).text)) for action, seen in transcript.turns]
+    answers = [(action, seen, _without_arrival(engine.step(action).text)) for action, seen in transcript.steps]
     return [(action, seen, ours) for action, seen, ours in answers if seen != ours]
 
 
 def upstream_agrees(data: Path, transcript: Transcript, game: dict[str, Any]) -> bool:
-    """Whether upstream's engine answers every action of a transcript as ours does."""
+    """Return whether upstream's engine gives our replies to all actions of a transcript."""
     case = official_case(data, game, "old")
     engine = FastEngine(WORDINGS["old"])
     upstream = Upstream(case.game)
     same = engine.start(compile_game(parse_problem(case.problem)), goal=case.goal) == upstream.view[0]
-    for action, _ in transcript.turns:
+    for action, _ in transcript.steps:
         upstream.step(action)
         same = same and engine.step(action).text == upstream.view[0]
     return same

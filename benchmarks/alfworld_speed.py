@@ -1,8 +1,8 @@
 """Speed on released ALFWorld games: `python -m benchmarks.alfworld_speed [--data ../shared/data/alfworld]`.
 
-Through the environment (`env.unwrapped.step`, with `info` and its admissible actions), in processor seconds of one core, side by side
-with TextWorld as it comes (upstream's wrapper, domain and grammar) and with `engine="textworld"` of this project, on the same games
-and the same actions. Writes `benchmarks/results/alfworld_speed.json`.
+Measures the environment (`env.unwrapped.step`, with `info` and its admissible actions) in CPU seconds of one core, next to stock
+TextWorld (upstream's wrapper, domain and grammar) and `engine="textworld"` of this project, on the same games and the same
+actions. Writes `benchmarks/results/alfworld_speed.json`.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ T = TypeVar("T")
 
 
 def timed(function: Callable[..., T], *args: Any, **kwargs: Any) -> tuple[float, T]:
-    """Return the processor seconds of one call, and its value."""
+    """Return the CPU seconds of one call, and its value."""
     start = process_time()
     value = function(*args, **kwargs)
     return process_time() - start, value
 
 
 def seconds(function: Callable[..., object], *args: Any, **kwargs: Any) -> float:
-    """Return the processor seconds of one call."""
+    """Return the CPU seconds of one call."""
     return timed(function, *args, **kwargs)[0]
 
 
 def spread(samples: list[float]) -> dict[str, float]:
-    """Milliseconds."""
+    """Return mean, median and 99th percentile, in milliseconds."""
     ordered = sorted(samples)
     return {
         "mean_ms": round(mean(ordered) * 1e3, 4),
@@ -59,7 +59,7 @@ def spread(samples: list[float]) -> dict[str, float]:
 
 
 def random_walks(env: gym.Env[str, str], tasks: list[str], steps: int) -> tuple[list[float], list[list[str]]]:
-    """Return the time of each walk and the actions taken; choosing the action is part of the time."""
+    """Return the time of each walk, including the choice of actions, and the actions taken."""
     rng = random.Random(0)
     times, actions = [], []
     for task in tasks:
@@ -87,9 +87,9 @@ def build(problem: str) -> Game:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data" / "alfworld")
-    parser.add_argument("--steps", type=int, default=500, help="steps on each of the 140 games")
-    parser.add_argument("--textworld-games", type=int, default=6, help="games played on TextWorld")
-    parser.add_argument("--textworld-steps", type=int, default=25, help="steps on each of them")
+    parser.add_argument("--steps", type=int, default=500, help="steps per game, on 140 games")
+    parser.add_argument("--textworld-games", type=int, default=6, help="number of games on TextWorld")
+    parser.add_argument("--textworld-steps", type=int, default=25, help="steps per game on TextWorld")
     args = parser.parse_args()
 
     games = list(reference_games(args.data, "valid_seen"))

@@ -3,9 +3,9 @@
     python -m benchmarks.webshop_agents [DATA]
 
 The random agent clicks on anything admissible and searches for four words of the instruction; its seed is the goal's number. With
-DATA (a folder of official files) the official goals are played as well. Scores and success are over all goals; one without a way for
-the expert counts as 0, and why there is none is counted: "options" (upstream's reward reduces options to colour names, which makes some
-synthetic goals unmeetable), "reward" (the goal's own product is worth less than 1), "search" (no search by the product's texts shows it).
+DATA (a folder of official files) the official goals are included. Score and success are averages over all goals; a goal that the expert
+can't reach counts as 0, and the reasons are counted: "options" (upstream's reward reduces options to color names, which makes some
+synthetic goals impossible), "reward" (the goal's own product has a reward below 1), "search" (no search by the product's texts finds it).
 Writes `benchmarks/results/webshop_agents.json`.
 """
 
@@ -28,7 +28,7 @@ RESULT = Path(__file__).parent / "results" / "webshop_agents.json"
 
 
 def episode(env: WebShopEnv, task: int, agent: str) -> tuple[float, int] | None:
-    """Return (score, steps), or None where the expert sees no way."""
+    """Return (score, steps), or None if the expert has no action."""
     _, info = env.reset(options={"task": task})
     rng = random.Random(info["goal_index"])
     while True:
@@ -41,7 +41,7 @@ def episode(env: WebShopEnv, task: int, agent: str) -> tuple[float, int] | None:
 
 
 def obstacle(env: WebShopEnv, task: int) -> str:
-    """Return why the expert sees no way for a task."""
+    """Return why the expert has no action for a task."""
     goal = env.shop.goals[env.goals[task]]
     product = env.shop.goals.product(goal.index)
     options = choose_options(product, goal)

@@ -1,9 +1,9 @@
-"""Decides every pair of attributes and of options of the reference data twice: quickly, and by the full ratio of thefuzz 0.19.
+"""Compares the quick decision with the full ratio of thefuzz 0.19, on all pairs of attributes and options in the reference data.
 
     python -m benchmarks.webshop_ratio DATA [--thefuzz]
 
-DATA is a folder of official files. With `--thefuzz` the full ratio comes from the package itself (`pip install thefuzz==0.19.0`,
-without python-Levenshtein), else from `empg_gym.envs.webshop.fuzzy`. Options are normalised as the reward does; goals' options are
+DATA is a folder of official files. With `--thefuzz` the full ratio is that of the package itself (`pip install thefuzz==0.19.0`,
+without python-Levenshtein), otherwise that of `empg_gym.envs.webshop.fuzzy`. Options are normalized as in the reward; goals' options are
 values (human goals) and (name, value) pairs (synthetic goals). Writes `benchmarks/results/webshop_ratio.json`.
 """
 
@@ -26,7 +26,7 @@ RESULT = Path(__file__).parent / "results" / "webshop_ratio.json"
 
 
 def pairs(data: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield (kind, own, wanted), each different pair once."""
+    """Yield (kind, own, wanted) for each distinct pair."""
     products = list(WebShopEnv("all", data=data).shop.store)
     attributes = sorted({attribute for item in products for attribute in (*item.attributes, *item.instruction_attributes)})
     for own, wanted in product(attributes, repeat=2):

@@ -1,12 +1,12 @@
-"""A catalogue of a million products: how long it takes to build and open, how fast it answers, and what a process holds.
+"""A catalogue of a million products: time to build and open it, search time, and memory per process.
 
     python -m benchmarks.webshop_scale [--products 1000000] [--keep FOLDER] [--only use|memory]
 
-Every measurement runs in a process of its own. Memory of a process is its proportional set size (PSS), measured while the first
-process and all workers are alive and have played; what a further worker adds is the growth of the sum of all sizes, and what it owns is
-what has no file behind it: the rest is the catalogue in the page cache, which the system can drop. Searches are timed by the clock on
-the wall; the share of it that the process got tells how busy the machine was with other work. Writes
-`benchmarks/results/webshop_scale.json` for a million products; `--only` measures one part again on a catalogue that was kept.
+Every measurement runs in its own process. Memory of a process is its proportional set size (PSS), measured while the first process and
+all workers are alive and have run their episodes. The addition of a worker is the growth of the sum of all sizes; its own memory is the
+part not backed by a file: the rest is the catalogue in the page cache, which the system can drop. Searches are measured in wall time; the
+CPU share shows how busy the machine was with other work. Writes `benchmarks/results/webshop_scale.json` for a million products;
+`--only` repeats one measurement on a catalogue that was kept.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SEARCHES = 400
 
 
 def memory_mb(process: str, kind: str) -> float:
-    """Return a size of a process in MB: "Pss" (its share of everything mapped) or "Anonymous" (its own, no file behind it)."""
+    """Return the memory of a process in MB: "Pss" (its share of all mapped pages) or "Anonymous" (not backed by a file)."""
     for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
         if line.startswith(f"{kind}:"):
             return round(int(line.split()[1]) / 1024, 1)
@@ -87,7 +87,7 @@ def open_world(products: int) -> tuple[Any, float]:
 
 
 def play(env: Any, episodes: int, seed: int) -> None:
-    """Play with the expert, as a worker of a rollout does."""
+    """Run episodes of the expert, like a worker of a rollout."""
     for episode in range(episodes):
         env.reset(seed=seed * 1000 + episode)
         ended = False
@@ -122,7 +122,7 @@ def use(products: int) -> dict[str, object]:
 
 
 def worker(products: int, seed: int) -> None:
-    """Play, say so, wait for the word, and print the memory."""
+    """Run episodes, report "ready", wait for a line on standard input, and print the memory."""
     env, opened = open_world(products)
     play(env, 20, seed)
     print("ready", flush=True)
@@ -133,7 +133,7 @@ def worker(products: int, seed: int) -> None:
 
 
 def memory(products: int) -> dict[str, object]:
-    """Memory of the first process and of each further one."""
+    """Return the memory of the first process and of each additional one."""
     command = [sys.executable, "-m", "benchmarks.webshop_scale", "--products", str(products), "--phase", "worker", "--seed"]
     alone = None
     processes: list[subprocess.Popen[str]] = []
@@ -172,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--products", type=int, default=1_000_000)
     parser.add_argument("--keep", type=Path, help="cache folder to use and keep")
-    parser.add_argument("--only", choices=("use", "memory"), help="measure this again and keep the rest of the results")
+    parser.add_argument("--only", choices=("use", "memory"), help="repeat this measurement and keep the other results")
     parser.add_argument("--phase", choices=("build", "use", "worker"))
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Steps a second of a random valid policy, and the time of a reset.
+"""Steps per second of a random valid policy, and the time of a reset.
 
     python -m benchmarks.webshop_speed [DATA]
 
-DATA is a folder of official files (the target is set for its 1000 products); without it, the embedded world of 1000 products plays.
-The policy clicks on anything admissible and searches for four words of the instruction. Rates count processor time, so that other
-work on the machine doesn't enter; the share of it in wall time is given. Upstream needs Java and pyserini and is not run beside it.
+DATA is a folder of official files (the target refers to its 1000 products); the default is the embedded world of 1000 products.
+The policy clicks on anything admissible and searches for four words of the instruction. Rates are in CPU time, so that other work on
+the machine has no effect; the CPU share of wall time is reported. Upstream needs Java and pyserini and is not measured here.
 Writes `benchmarks/results/webshop_speed.json`.
 """
 
@@ -69,7 +69,7 @@ def measure(steps: int, **options: Any) -> dict[str, float]:
 
 def main() -> None:
     data = sys.argv[1] if len(sys.argv) > 1 else None
-    measure(2000, data=data)  # builds the store and fills the caches of the interpreter
+    measure(2000, data=data)  # builds the store and warms up the interpreter
     report: dict[str, object] = {
         "machine": machine("empg-gym", "gymnasium", "numpy"),
         "catalogue": "official, 1000 products" if data else "embedded, 1000 products",

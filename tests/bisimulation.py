@@ -1,4 +1,4 @@
-"""What `state_key` promises, as a check for any environment: where a key comes back, the future is the same."""
+"""A check of `state_key` for any environment: states with equal keys have equal futures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 from empg_gym.env import State, TextEnv
 
 Probes = Callable[[dict[str, Any]], list[str]]
-"""Given the `info` of a state, return the actions to try there."""
+"""Returns the actions to try in a state, given its `info`."""
 
 
 def future(env: TextEnv, state: State, probes: Probes, depth: int, history: Collection[str] = ("step",)) -> list[Any]:
-    """Return what every sequence of probes from `state` shows, without the entries of `info` that describe the past (`history`)."""
+    """Return the results of all sequences of probes from `state`, without the `info` keys in `history`, which describe the past."""
     info = _without(env.restore(state)[1], history)
     if depth == 0:
         return [info]
@@ -32,9 +32,9 @@ def future(env: TextEnv, state: State, probes: Probes, depth: int, history: Coll
 def revisits(
     env: TextEnv, probes: Probes, rng: random.Random, *, walks: int, steps: int, depth: int, history: Collection[str] = ("step",)
 ) -> int:
-    """Walk at random and compare the futures wherever a key comes back after another path; return how often that was.
+    """Walk at random, compare futures whenever a key recurs, and return how often one did.
 
-    The walks start from a random earlier state, and the task has been started.
+    Each walk starts in a random state seen before; the caller has reset the environment.
     """
     first = {env.state_key(): env.snapshot()}
     count = 0
@@ -52,7 +52,7 @@ def revisits(
 
 
 def keys_of_process(script: str, hash_seed: int) -> list[str]:
-    """Run a script that prints keys, in a process whose `hash` differs, and return the words that it printed."""
+    """Run a script that prints keys in a process with this hash seed, and return the printed words."""
     environment = {**os.environ, "PYTHONHASHSEED": str(hash_seed)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
     return done.stdout.split()

@@ -1,4 +1,4 @@
-"""A small household written by hand, in which every sentence of the game can be reached."""
+"""A small household written by hand, in which every sentence of the game can occur."""
 
 KITCHEN = """
 (define (problem by_hand)

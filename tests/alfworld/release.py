@@ -1,4 +1,4 @@
-"""A folder in the layout of the released data, made of generated households."""
+"""A folder in the layout of the released data, with generated households."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Every sentence and rule of the engine, on a household written by hand."""
+"""Every sentence and rule of the engine, in a household written by hand."""
 
 import pickle
 
@@ -37,7 +37,7 @@ def test_lists():
     assert enumerate_names(["x 2", "x 1", "y 1"]) == "a x 2, a x 1, and a y 1"
 
 
-def test_at_the_start_nothing_is_near():
+def test_nothing_is_at_hand_at_the_start():
     engine = start()
     assert play(engine, "look", "inventory") == [
         "You are in the middle of a room. Looking quickly around you, you see nothing.",
@@ -49,7 +49,7 @@ def test_at_the_start_nothing_is_near():
 
 def test_going_looking_opening_closing():
     engine = start()
-    # Both cabinets stand at one location; the first id has the higher number.
+    # Both cabinets are at one location; the first id has the higher number.
     assert play(engine, "go to cabinet 2", "look", "examine cabinet 1", "go to cabinet 1") == [
         "You arrive at cabinet 2. The cabinet 2 is closed.",
         "You are facing the cabinet 2, and cabinet 1. Next to it, you see nothing.",
@@ -75,7 +75,7 @@ def test_taking_and_putting():
         "This is a normal mug 1. In it, you see a pencil 1.",
         "You are facing the cabinet 2, and cabinet 1. Next to it, you see nothing.",
     ]
-    # Put down beside the place it was taken from, it is seen next to that place.
+    # Put down next to the receptacle that it was taken from, it is listed there.
     assert play(engine, "move mug 1 to cabinet 1", "look") == [
         "You move the mug 1 to the cabinet 1.",
         "You are facing the cabinet 2, and cabinet 1. Next to it, you see a mug 1.",
@@ -89,7 +89,7 @@ def test_taking_and_putting():
     assert engine.won
 
 
-def test_an_object_in_two_receptacles_leaves_one_of_them():
+def test_an_object_in_two_receptacles_is_taken_from_one_of_them():
     engine = start()
     assert play(engine, "go to countertop 1", "take apple 1 from shelf 1", "examine countertop 1", "examine shelf 1")[1:] == [
         "You pick up the apple 1 from the shelf 1.",
@@ -142,7 +142,7 @@ def test_looking_under_the_lamp_is_won_in_either_order(first):
     assert play(engine, "use desklamp 1" if first.startswith("take") else "take apple 1 from countertop 1")[0].startswith("You ")
     assert engine.won
     assert play(engine, "use desklamp 1") == ["You turn on the desklamp 1."]
-    assert engine.won  # toggling again takes nothing back
+    assert engine.won  # toggling again changes nothing
     play(engine, "go to fridge 1")
     assert not engine.won
     play(engine, "go to shelf 1")
@@ -159,7 +159,7 @@ def test_help_and_the_old_wording():
     assert engine.won
 
 
-def test_only_exact_commands_count():
+def test_only_exact_commands_are_valid():
     engine = start()
     before = engine.save()
     for text in ("Go to cabinet 1", "go to  cabinet 1", "go to cabinet 9", "", "\x00", "look around"):

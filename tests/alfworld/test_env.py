@@ -1,4 +1,4 @@
-"""The environment as users meet it."""
+"""The environment from the user's point of view."""
 
 import pickle
 import random
@@ -44,13 +44,13 @@ def test_an_episode():
     assert info["success"] and not info["valid_action"]
 
 
-def test_the_limit_truncates():
+def test_the_step_limit_truncates():
     env = ALFWorldEnv(max_steps=3)
     env.reset(seed=0)
     assert [env.step("look")[2:4] for _ in range(3)] == [(False, False), (False, False), (False, True)]
 
 
-def test_the_welcome_line_can_be_left_out():
+def test_the_welcome_line_can_be_omitted():
     text, _ = ALFWorldEnv(strip_intro=True).reset(seed=0)
     assert text.startswith("You are in the middle of a room.")
 
@@ -90,7 +90,7 @@ def test_vector_environments(mode):
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 30), st.sampled_from(["full", "small"]))
-def test_a_restored_state_goes_on_as_the_first_time(seed, before, size):
+def test_a_restored_state_continues_identically(seed, before, size):
     env, other = (ALFWorldEnv("valid_unseen", size=size, expert="search") for _ in range(2))
     rng = random.Random(seed)
     _, info = env.reset(seed=seed)
@@ -110,10 +110,11 @@ def test_a_restored_state_goes_on_as_the_first_time(seed, before, size):
     assert walk(env) == walk(env) == walk(other)
 
 
-def test_a_state_of_the_other_wording_or_of_other_houses_is_refused():
+def test_a_state_of_another_wording_or_household_is_rejected():
     env = ALFWorldEnv(size="small", wording="old")
     env.reset(seed=0)
-    with pytest.raises(TaskError, match=r"belongs to the variant 'old wording, .* this environment is 'new wording, fast engine'"):
+    says = "belongs to the variant 'old wording, fast engine', this environment is 'new wording, fast engine'"
+    with pytest.raises(TaskError, match=says):
         ALFWorldEnv(size="small").restore(env.snapshot())
     with pytest.raises(TaskError, match="is not in split"):
         ALFWorldEnv(wording="old").restore(env.snapshot())
@@ -121,7 +122,7 @@ def test_a_state_of_the_other_wording_or_of_other_houses_is_refused():
 
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200) | st.sampled_from(["", " ", "\n", "\x00\x1b[31m", "x" * 100_000, "去 冰箱", "اذهب", "go to \ud800"]))
-def test_any_text_is_answered(text):
+def test_any_text_is_accepted(text):
     env = ALFWorldEnv(size="small")
     _, before = env.reset(seed=0)
     answer, reward, terminated, truncated, info = env.step(text)
@@ -132,7 +133,7 @@ def test_any_text_is_answered(text):
         assert info["admissible_actions"] == before["admissible_actions"]
 
 
-def test_what_is_admissible_can_be_changed_by_the_caller():
+def test_the_caller_may_change_the_list_of_admissible_actions():
     env = ALFWorldEnv()
     _, info = env.reset(seed=0)
     info["admissible_actions"].clear()

@@ -1,4 +1,4 @@
-"""The experts: they win, from the start and from wherever chance has led."""
+"""The experts win, from the start and from random states."""
 
 import random
 
@@ -11,7 +11,7 @@ SPLITS = ("train", "valid_seen", "valid_unseen")
 
 
 def finish(env):
-    """Play the expert to the end and return whether it won; every proposal must be admissible."""
+    """Run the expert to the end and return whether it won; every proposed action must be admissible."""
     while (action := env.expert()) is not None:
         _, _, terminated, truncated, info = env.step(action)
         assert info["valid_action"], action
@@ -53,7 +53,7 @@ def test_search_wins_in_small_households(split):
 
 
 def test_search_uses_only_what_has_been_shown():
-    """Where objects lie in places that were not shown yet must not change what the search does."""
+    """The contents of receptacles that have not been shown must not affect the search."""
     env = ALFWorldEnv("train", size="small", expert="search")
     for index in range(60):
         env.reset(options={"task": index})

@@ -9,7 +9,7 @@ def test_the_first_id_gets_the_highest_number():
     assert demangle(ids) == {"desk_bar_1": "desk 1", "mug_bar__minus_01_dot_2": "mug 2", "mug_bar__plus_00_dot_1": "mug 1"}
 
 
-def test_a_basin_is_named_after_what_it_is_part_of():
+def test_a_basin_is_named_after_its_parent():
     names = demangle(["sink_bar_1", "sink_bar_1_bar_sinkbasin", "bathtub_bar_2_bar_bathtubbasin"])
     assert names == {"sink_bar_1": "sink 1", "sink_bar_1_bar_sinkbasin": "sinkbasin 1", "bathtub_bar_2_bar_bathtubbasin": "bathtubbasin 1"}
 

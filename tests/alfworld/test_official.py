@@ -1,4 +1,4 @@
-"""Released data: layout, filters, the kept index and damaged folders, on folders made of generated games."""
+"""Released data: layout, filters, the cached index and damaged folders, tested with generated games."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def change(path, **values):
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_the_games_are_those_that_were_written(release):
+def test_the_games_equal_the_written_ones(release):
     env = ALFWorldEnv("valid_seen", data=release)
     assert env.num_tasks == 6
     embedded = ALFWorldEnv("train", size="small")
@@ -53,14 +53,14 @@ def test_the_parent_folder_the_variable_and_the_newest_release(release, monkeypa
     assert ALFWorldEnv("valid_seen", data=str(release.parent)).fingerprint == direct.fingerprint
     monkeypatch.setenv("ALFWORLD_DATA", str(release.parent))
     assert ALFWorldEnv("valid_seen", data="official").fingerprint == direct.fingerprint
-    # Without data= the embedded world is played, whatever the variable says: results don't change silently.
+    # Without data= the embedded world is used, even if the variable is set: results don't change silently.
     assert ALFWorldEnv("valid_seen").fingerprint.startswith("embedded-")
     newer = make_release(release.parent / "newer", count=3)
     newer.rename(release.parent / "json_2.1.13")
     assert ALFWorldEnv("valid_seen", data="official").num_tasks == 3
 
 
-def test_without_the_variable_official_is_what_the_data_store_holds(release, cache, monkeypatch):
+def test_without_the_variable_official_is_the_downloaded_release(release, cache, monkeypatch):
     monkeypatch.delenv("ALFWORLD_DATA", raising=False)
     for name, count in (("2.1.1", 3), ("2.1.3", 4)):
         (cache / "data" / f"alfworld-{name}").mkdir(parents=True)
@@ -84,13 +84,13 @@ def test_task_type_filter(release):
         ALFWorldEnv("valid_seen", data=release, task_types=4)
 
 
-def test_a_folder_with_another_name_is_typed_by_its_goal(release):
+def test_the_goal_gives_the_type_of_a_folder_with_another_name(release):
     [folder] = release.glob("valid_seen/look_at*")
     folder.rename(folder.with_name("household"))
     assert ALFWorldEnv("valid_seen", data=release, task_types=2).num_tasks == 1
 
 
-def test_what_upstream_leaves_out_is_left_out(release):
+def test_games_that_upstream_skips_are_skipped(release):
     files = game_files(release)
     change(files[0], solvable=False)
     change(files[1], solvable=None)
@@ -135,10 +135,10 @@ def test_the_index_is_kept_until_a_file_changes(release, cache, monkeypatch):
     assert len(read) == 6
     for kept in cache.rglob("index-*.json"):
         kept.write_text("[{")
-    assert ALFWorldEnv("valid_seen", data=release).num_tasks == 6  # a damaged index is made again
+    assert ALFWorldEnv("valid_seen", data=release).num_tasks == 6  # a damaged index is rebuilt
 
 
-def test_a_cache_folder_that_cannot_be_written_is_no_obstacle(release, tmp_path, monkeypatch):
+def test_a_read_only_cache_folder_is_tolerated(release, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("EMPG_GYM_CACHE", str(tmp_path / "file" / "below"))
     assert ALFWorldEnv("valid_seen", data=release).num_tasks == 6
@@ -200,13 +200,13 @@ def test_an_unknown_object_in_a_game_file_is_named(release, fact):
     assert str(path) in str(error.value)
 
 
-def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+def test_a_file_instead_of_a_folder_is_named(tmp_path):
     (tmp_path / "README.md").touch()
     with pytest.raises(DataError, match=r"README.md is a file, not a folder"):
         ALFWorldEnv("valid_seen", data=tmp_path / "README.md")
 
 
-def test_a_game_file_that_goes_missing_is_named(release):
+def test_a_deleted_game_file_is_named(release):
     env = ALFWorldEnv("valid_seen", data=release)
     path = release / env.task_id(1) / "game.tw-pddl"
     path.unlink()

@@ -16,12 +16,12 @@ from tests.alfworld.kitchen import LOOK_AT_APPLE, kitchen
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(list(SPLIT_SIZES)), st.sampled_from(SIZES), st.integers(0, 5_999))
-def test_what_is_written_reads_back_equal(split, size, index):
+def test_parsing_inverts_writing(split, size, index):
     problem = generate(split, size, index).problem
     assert parse_problem(write_problem(problem)) == problem
 
 
-def test_reading_ignores_comments_and_case():
+def test_parsing_ignores_comments_and_case():
     problem = parse_problem(kitchen())
     assert problem == parse_problem(kitchen().upper())
     assert problem.start == "loc_bar_0"
@@ -69,7 +69,7 @@ WORDS = re.findall(r"[\w?-]+|[()]", kitchen())
 
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, len(WORDS) - 1), st.sampled_from(["", "zz", "(", ")", *sorted(set(WORDS))]))
-def test_any_single_damage_is_a_household_or_named(index, word):
+def test_any_single_change_gives_a_household_or_a_named_error(index, word):
     try:
         problem = parse_problem(" ".join([*WORDS[:index], word, *WORDS[index + 1 :]]).replace("( :", "(:").replace("( ", "("))
     except DataError:

@@ -1,4 +1,4 @@
-"""State keys of households: equal exactly when nothing that can happen from now on tells the states apart."""
+"""State keys of households: equal exactly when no later command can tell the states apart."""
 
 import random
 from importlib.util import find_spec
@@ -40,7 +40,7 @@ MUG, APPLE = "(objectAtLocation Mug_bar_1 loc_bar_1)", "(objectAtLocation Apple_
 
 
 def indistinguishable(engine: FastEngine) -> dict[GameState, int]:
-    """Return for every state that can be reached the number of its class: the coarsest partition that commands can't tell apart."""
+    """Return the class of every reachable state, in the coarsest partition whose classes no sequence of commands can split."""
     moves: dict[GameState, list[tuple[str, str, GameState]]] = {}
     classes: dict[GameState, object] = {}
     left = [engine.state]
@@ -77,7 +77,7 @@ def indistinguishable(engine: FastEngine) -> dict[GameState, int]:
     ],
     ids=["consistent", "place elsewhere", "on two receptacles", "in two places"],
 )
-def test_keys_are_exactly_what_can_be_told_apart(mug, apple):
+def test_keys_equal_the_classes_of_indistinguishable_states(mug, apple):
     engine = FastEngine(WORDINGS["new"])
     engine.start(compile_game(parse_problem(TINY.replace(" MUG", f" {mug}").replace(" APPLE", f" {apple}"))))
     classes = indistinguishable(engine)
@@ -92,7 +92,7 @@ def actions(info):
 
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from(["new", "old"]))
-def test_where_a_key_comes_back_the_future_is_the_same(seed, wording):
+def test_equal_keys_mean_equal_futures(seed, wording):
     env = ALFWorldEnv(size="small", wording=wording, max_steps=10**6)
     env.reset(seed=seed)
     assert revisits(env, actions, random.Random(seed), walks=8, steps=8, depth=1) > 10
@@ -100,7 +100,7 @@ def test_where_a_key_comes_back_the_future_is_the_same(seed, wording):
 
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**31), st.integers(0, 20))
-def test_a_way_there_and_back_gives_the_same_key(seed, before):
+def test_undoing_an_action_restores_the_key(seed, before):
     env, rng = ALFWorldEnv("valid_unseen", max_steps=5), random.Random(seed)
     _, info = env.reset(seed=seed)
     for _ in range(before):
@@ -132,7 +132,7 @@ def test_a_way_there_and_back_gives_the_same_key(seed, before):
     assert env.state_key() == key
 
 
-def test_states_that_differ_have_different_keys():
+def test_different_states_have_different_keys():
     env = ALFWorldEnv(size="small")
     keys = []
     for task in range(12):
@@ -144,7 +144,7 @@ def test_states_that_differ_have_different_keys():
     assert len(set(keys)) == len(keys) > 60
 
 
-def test_what_the_searching_expert_remembers_is_not_in_the_key():
+def test_the_memory_of_the_searching_expert_is_not_part_of_the_key():
     env = ALFWorldEnv(size="small", expert="search")
     _, info = env.reset(seed=0)
     places = [action for action in info["admissible_actions"] if action.startswith("go to ")]
@@ -158,7 +158,7 @@ def test_what_the_searching_expert_remembers_is_not_in_the_key():
     assert keys[0][1] != keys[1][1]
 
 
-def test_keys_do_not_depend_on_seed_limit_or_expert_but_on_data_and_wording():
+def test_keys_depend_on_data_and_wording_but_not_on_seed_limit_or_expert():
     def key(**kwargs):
         env = ALFWorldEnv(**{"size": "small", **kwargs})
         env.reset(seed=kwargs.get("max_steps", 1), options={"task": 0})

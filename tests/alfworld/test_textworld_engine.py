@@ -1,4 +1,4 @@
-"""`engine="textworld"` and the games that we write for TextWorld."""
+"""`engine="textworld"`, and the games that we write for TextWorld."""
 
 import json
 import sys
@@ -49,7 +49,7 @@ def test_both_engines_give_the_same_episodes(wording):
 
 
 @textworld
-def test_every_kind_of_command_on_the_household_by_hand():
+def test_every_kind_of_command_in_the_handmade_household():
     commands = """go to cabinet 2|open cabinet 2|take mug 1 from cabinet 2|examine mug 1|move mug 1 to cabinet 1|look|close cabinet 2
     go to countertop 1|take apple 1 from shelf 1|look|examine apple 1|use desklamp 1|use desklamp 1|go to microwave 1
     heat apple 1 with microwave 1|examine apple 1|go to sinkbasin 1|clean apple 1 with sinkbasin 1|examine apple 1|go to fridge 1
@@ -73,7 +73,7 @@ def test_every_kind_of_command_on_the_household_by_hand():
 
 
 @textworld
-def test_human_goals_with_signs_of_the_grammar(tmp_path):
+def test_human_goals_with_special_characters_of_the_grammar(tmp_path):
     release = make_release(tmp_path / "data", count=1)
     [path] = release.rglob("traj_data.json")
     goal = 'say "hi" to #x# {r.name} [a|b] \\n $'
@@ -85,7 +85,7 @@ def test_human_goals_with_signs_of_the_grammar(tmp_path):
 
 
 @textworld
-def test_translations_are_kept(cache, monkeypatch):
+def test_translations_are_cached(cache, monkeypatch):
     from empg_gym.envs.alfworld import textworld_engine
 
     env = ALFWorldEnv(size="small", engine="textworld")
@@ -94,7 +94,7 @@ def test_translations_are_kept(cache, monkeypatch):
     textworld_engine._translated.cache_clear()
     import fast_downward.interface
 
-    monkeypatch.setattr(fast_downward.interface, "pddl2sas", None)  # what is kept must do
+    monkeypatch.setattr(fast_downward.interface, "pddl2sas", None)  # the cache must suffice
     assert env.reset(options={"task": 7}) == first
     monkeypatch.undo()
     monkeypatch.setenv("EMPG_GYM_CACHE", str(cache))

@@ -1,4 +1,4 @@
-"""The embedded world: what the splits promise."""
+"""The embedded world and the guarantees of its splits."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ for split in SPLIT_SIZES:
 """
 
 
-def test_households_are_a_function_of_their_index_in_every_process():
+def test_a_household_depends_only_on_its_index_in_every_process():
     scope = {}
     exec(DIGEST, scope)
     here = scope["digest"].hexdigest()
@@ -39,7 +39,7 @@ def test_households_are_a_function_of_their_index_in_every_process():
         assert there.stdout.strip() == here
 
 
-def test_no_split_has_a_room_template_of_another_kind_of_split():
+def test_seen_and_unseen_splits_share_no_room_template():
     for size in SIZES:
         seen = [room.receptacles for room in ROOMS[size, False]]
         unseen = [room.receptacles for room in ROOMS[size, True]]
@@ -49,7 +49,7 @@ def test_no_split_has_a_room_template_of_another_kind_of_split():
         assert len(set(numbers)) == len(numbers)
 
 
-def test_the_splits_use_the_templates_that_they_promise():
+def test_each_split_uses_its_own_templates():
     for size in SIZES:
         for split in SPLIT_SIZES:
             rooms = {room.receptacles for room in ROOMS[size, split == "valid_unseen"]}
@@ -66,7 +66,7 @@ def test_train_and_valid_seen_share_no_household(size):
 
     train, valid = digests("train", 1200), digests("valid_seen", 250)
     assert not set(train) & set(valid)
-    assert len(set(valid)) > 245  # nor does a split repeat itself much
+    assert len(set(valid)) > 245  # and a split rarely repeats a household
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -101,14 +101,14 @@ def test_sizes():
     small = [generate("train", "small", index).problem for index in range(200)]
     assert {len(p.receptacles) for p in small} <= {5, 6, 7}
     assert max(len(p.things) for p in small) <= 8
-    # As the released rooms: 6-54 receptacles, 23.5 in the mean; 9-64 objects, 31.8 in the mean.
+    # As in the released rooms: 6-54 receptacles, mean 23.5; 9-64 objects, mean 31.8.
     assert 15 < sum(len(p.receptacles) for p in full) / 200 < 30
     assert 25 < sum(len(p.things) for p in full) / 200 < 38
 
 
-def test_every_object_is_wanted_somewhere():
+def test_every_object_is_the_target_of_some_goal():
     goals = Counter(generate("train", "small", index).problem.goal.target for index in range(2400))
-    # Small rooms have one kind of place at most for towels and plungers, so they can't be brought elsewhere.
+    # Small rooms have at most one kind of receptacle for towels and plungers, so these can't be put elsewhere.
     assert set(goals) >= {thing for things in FOUND.values() for thing in things} - {"towel", "plunger"}
 
 

@@ -58,7 +58,7 @@ def test_the_expert_wins_released_games(release, split, count, wording):
             assert info["valid_action"] and not truncated, info["task"]
 
 
-def test_the_games_are_those_of_the_release(data, release):
+def test_the_games_equal_those_of_the_release(data, release):
     env = ALFWorldEnv("valid_seen", data=release)
     games = {game["id"]: game for game in reference_games(data, "valid_seen")}
     assert set(games) == {env.task_id(i) for i in range(env.num_tasks)}
@@ -87,12 +87,12 @@ def test_game_folders_as_released(data):
 
 
 def test_recorded_transcripts_replay(data):
-    """In games that intro and goal identify; the proof's result names those whose authors changed the text."""
+    """Replay in the games identified by intro and goal; the result of the proof names transcripts edited by their authors."""
     index = index_intros(data)
     found = [(t, min((replay(t, game) for game in index[t.intro]), key=len)) for t in transcripts(data) if t.intro in index]
     equal = [transcript for transcript, differing in found if not differing]
-    assert (len(found), len(equal), sum(len(t.turns) for t in equal)) == (22, 14, 146)
-    # What differs is a few turns of a transcript, never most of one.
+    assert (len(found), len(equal), sum(len(t.steps) for t in equal)) == (22, 14, 146)
+    # Only a few steps of a transcript differ, never most of them.
     assert all(len(differing) <= 3 for _, differing in found)
 
 

@@ -43,7 +43,7 @@ def test_goals_and_prices(kind):
 def test_episodes(kind, compat):
     """Every step of every episode in the three text modes, with clickables, session and reward.
 
-    The default conduct shows chosen values with quotes in `text_rich`, which upstream misses; the rest is the same.
+    By default `text_rich` marks chosen values that contain quotes, which upstream misses; the rest is the same.
     """
     _, episodes = golden(kind)
     assert len(episodes) == {"synthetic": 80, "human": 13}[kind]
@@ -65,7 +65,7 @@ def assert_replays(env: gym.Env, mode: str, episode: dict) -> None:
             observation, reward, terminated, _, info = env.step(step["action"])
         expected = step[mode]
         if info["page"] == "done" and not episode["tagger_independent_reward"]:
-            # The score printed there was made with a stubbed tagger; everything around it counts.
+            # The score in it was computed with a stubbed tagger; everything else must be equal.
             assert without(world.score, observation) == without(episode["session"]["reward"], expected)
         else:
             assert observation == expected, (episode["goal_index"], number, step["action"])
@@ -84,7 +84,7 @@ def assert_replays(env: gym.Env, mode: str, episode: dict) -> None:
 
 
 def without(score: float, observation: str) -> str:
-    """Return the done page without the score in it."""
+    """Return the done page without its score."""
     for before, after in ((" [SEP] ", " [SEP] "), ("\n", "\n")):
         observation = observation.replace(f"{before}{score}{after}", f"{before}SCORE{after}")
     return observation
@@ -111,18 +111,18 @@ def assert_ends_alike(world, info: dict, episode: dict) -> None:
 
 
 def test_sampling_of_an_unseeded_process():
-    """The sessions and goals that upstream draws when nobody names one, its off-by-one included."""
+    """The sessions and goals that upstream draws when no task is given, including its off-by-one error."""
     expected = json.loads((reference() / "golden_upstream" / "unseeded_first_resets_synthetic_1k.json").read_text())
     env = make("synthetic")
     for session, observation in expected["resets"]:
         shown, _ = env.reset()
         assert text.url(env.unwrapped.view.page) == f"{text.BASE}/{session}"
-        # Upstream's price caps were drawn unseeded, so only what stands before them is the same.
+        # Upstream's price caps were drawn unseeded, so only the text before them is the same.
         assert shown.split(", and price lower")[0] == observation.split(", and price lower")[0]
 
 
 def test_a_published_transcript():
-    """A random policy's log of an unseeded process, with real spaCy: observations, clickables and rewards."""
+    """The log of a random policy in an unseeded process with real spaCy: observations, clickables and rewards."""
     log = (reference() / "transcripts" / "llmagent_random_policy_1k_log.txt").read_text(encoding="utf-8")
     blocks = re.split(r'Taking action "(.*)" -> Reward = (.*)\n', log)
     env = make("synthetic")
@@ -141,10 +141,10 @@ def test_a_published_transcript():
 
 
 def squeeze(shown: str) -> str:
-    """Return a text without white space: the log wraps its lines."""
+    """Return a text without white space, because the log wraps its lines."""
     return "".join(shown.split())
 
 
 def without_cap(shown: str) -> str:
-    """Return a text without the price cap, which an unseeded process draws from no known seed."""
+    """Return a text without the price cap, which the unseeded process drew from an unknown seed."""
     return re.sub(r",\s*and\s*price\s*lower\s*than\s*[\d.]+\s*dollars", "", shown)

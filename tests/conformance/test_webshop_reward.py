@@ -1,4 +1,4 @@
-"""The reward against people's logs on the full site, and the word-set similarity on all pairs of the reference data."""
+"""The reward on human logs of the full site, and the word-set similarity on pairs of the reference data."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def small(webshop_cache) -> WebShopEnv:  # noqa: F811
     return WebShopEnv("all", data=reference() / "small")
 
 
-def test_people_s_purchases():
-    """All purchases of the 26 logs: options, price and type factor from the session, and the total from them.
+def test_human_purchases():
+    """All purchases of the 26 logs: options, price and type factor computed from the session, and the total from these.
 
-    What the products' own texts decide (matched attributes, nouns) is taken from the log: the site had 1.18 million products that
-    the reference data lacks. The logs name no weights; the logged parts, weighted as `judge` does, give the logged reward.
+    Parts that depend on the products' texts (matched attributes, nouns) are taken from the log: the site had 1.18 million products that
+    the reference data lacks. The logs contain no weights; the logged parts with the weights of `judge` give the logged reward.
     """
     purchases = [pages[-1] for pages in logs() if pages[-1]["page"] == "done"]
     assert len(purchases) == 25, "one log ends before the purchase"
@@ -61,7 +61,7 @@ def wanted(logged: dict) -> Goal:
 
 
 def bought(page: dict) -> Product:
-    """Return a product that has as many of the goal's attributes as the log says."""
+    """Return a product with as many of the goal's attributes as in the log."""
     attributes = tuple(page["goal"]["attributes"])
     has = attributes[: round(page["reward_info"]["r_att"] * len(attributes))]
     texts = dict.fromkeys(("title", "description", "price", "category", "query", "product_category"), "")
@@ -69,7 +69,7 @@ def bought(page: dict) -> Product:
 
 
 def test_title_scores_by_rule():
-    """All nine logged scores of real spaCy fall into the same class and lie within 0.04; three are equal to three digits."""
+    """All nine logged scores of real spaCy are in the same class and within 0.04; three are equal to three digits."""
     pairs = json.loads((reference() / "title_score_pairs_from_mturk_logs.json").read_text(encoding="utf-8"))
     assert len(pairs) == 9
     equal = 0
@@ -105,7 +105,7 @@ def vocabulary() -> tuple[list[str], list[str]]:
 
 
 def test_pairs_of_attributes():
-    """The quick decision is that of the full ratio; `benchmarks.webshop_ratio` runs all pairs."""
+    """The quick decision equals that of the full ratio; `benchmarks.webshop_ratio` runs all pairs."""
     attributes, _ = vocabulary()
     assert len(attributes) == 598
     for number, first in enumerate(attributes):
@@ -114,7 +114,7 @@ def test_pairs_of_attributes():
 
 
 def test_pairs_of_options():
-    """The same for option values, normalised as the reward does, bare and with a name as synthetic goals have them."""
+    """The same for option values, normalized as in the reward, without and with the option name of synthetic goals."""
     _, values = vocabulary()
     assert len(values) == 1945
     rng = random.Random(0)

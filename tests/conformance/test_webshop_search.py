@@ -1,4 +1,4 @@
-"""The shop's search on the reference catalogue: the documents are Lucene's, and so are the results."""
+"""The shop's search on the reference catalogue: documents and results equal those of Lucene."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def env(webshop_cache) -> WebShopEnv:  # noqa: F811
 
 
 def test_documents_and_products(env):
-    """1000 documents, and upstream's product dictionaries behind them."""
+    """1000 documents, and the product dictionaries of upstream from which they were built."""
     expected = lines("documents_1k.jsonl.gz")
     assert len(expected) == len(env.shop.store) == 1000
     for product, entry in zip(env.shop.store, expected, strict=True):

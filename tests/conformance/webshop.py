@@ -1,4 +1,4 @@
-"""What the conformance tests of WebShop share: the reference folder and a cache that lives as long as the tests."""
+"""Shared by the conformance tests of WebShop: the reference folder and a cache for the session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def reference() -> Path:
 
 @lru_cache(maxsize=8)
 def golden(kind: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return (prices and goals, episodes) of upstream's run with a kind of goals."""
+    """Return (prices and goals, episodes) of upstream's run with this kind of goals."""
     folder = reference() / "golden_upstream"
     with gzip.open(folder / f"{kind}_1k_seed0.goals.json.gz", "rt", encoding="utf-8") as file:
         goals = json.load(file)
@@ -31,7 +31,7 @@ def golden(kind: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 @pytest.fixture(scope="session")
 def webshop_cache(tmp_path_factory):
-    """Keep stores in a folder that lives as long as the tests."""
+    """Keep stores in a temporary folder for the session."""
     before = os.environ.get("EMPG_GYM_CACHE")
     os.environ["EMPG_GYM_CACHE"] = str(tmp_path_factory.mktemp("webshop-cache"))
     yield

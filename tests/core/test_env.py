@@ -146,7 +146,7 @@ def test_a_restored_snapshot_goes_on_as_the_original(actions, cut):
 
 
 @given(st.lists(st.sampled_from(["open door 1", "open door 2", "open door 3", "open door 4", "?"]), max_size=8))
-def test_a_state_key_names_the_state_not_the_way(actions):
+def test_a_state_key_does_not_depend_on_the_path(actions):
     env, other = DoorsEnv(max_steps=4), DoorsEnv(max_steps=50)
     env.reset(seed=1)
     for action in actions:
@@ -160,7 +160,7 @@ def test_a_state_key_names_the_state_not_the_way(actions):
     assert re.fullmatch("[0-9a-f]{32}", env.state_key())
 
 
-def test_state_keys_of_other_states_tasks_and_data_differ():
+def test_state_keys_differ_between_states_tasks_and_data():
     keys = set()
     for env, task in ((DoorsEnv(), 0), (DoorsEnv(), 1), (DoorsEnv(length=5), 0), (DoorsEnv(split="test"), 0)):
         env.reset(options={"task": task})

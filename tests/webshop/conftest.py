@@ -1,4 +1,4 @@
-"""A cache folder that lives as long as the tests, and small worlds in it."""
+"""A cache folder for the session, and small worlds in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def webshop_cache(tmp_path_factory):
 
 @pytest.fixture
 def make():
-    """Return a maker of environments on a world of 200 products."""
+    """Return a factory of environments with a world of 200 products."""
 
     def make_env(split: str = "all", **options) -> WebShopEnv:
         options.setdefault("num_products", 200)

@@ -1,4 +1,4 @@
-"""Takes HTML apart as upstream does: visible text nodes with the role of their parent."""
+"""Parses HTML as upstream does: visible text nodes with the role of their parent."""
 
 from __future__ import annotations
 

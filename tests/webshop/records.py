@@ -1,4 +1,4 @@
-"""Official-looking files, made up."""
+"""Invented files in the official format."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def write_official(folder: Path, products: list[dict[str, Any]], mined: dict[str
 
 
 def codes(count: int) -> list[str]:
-    """Return asins."""
+    """Return `count` asins."""
     return [f"B{number:09d}" for number in range(count)]
 
 
 def official(product: Product) -> tuple[dict[str, Any], dict[str, Any], list[dict[str, Any]]]:
-    """Return the entries of the three official files that make up a product."""
+    """Return the entries of a product in the three official files."""
     fields = record(
         product.asin,
         name=product.title,

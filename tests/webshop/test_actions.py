@@ -30,7 +30,7 @@ def test_grammar(text, name, argument):
 
 
 @given(st.text())
-def test_what_can_be_clicked_comes_back_lower_cased(thing):
+def test_clicked_things_are_parsed_lower_cased(thing):
     if can_be_clicked(thing) and not set(thing) & set("\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"):
         assert parse_action(f"click[{thing}]") == ("click", thing.lower())
 

@@ -1,4 +1,4 @@
-"""Stores: what is in them, what happens when a build is interrupted, and when several start at once."""
+"""Stores: their contents, interrupted builds, and concurrent builds."""
 
 import json
 import multiprocessing
@@ -40,7 +40,7 @@ def test_records_become_products(tmp_path):
     assert (three.price, three.pricing, three.instruction) == ("$100.0", (100.0,), None)
 
 
-def test_official_is_the_set_that_was_fetched(tmp_path, monkeypatch):
+def test_official_is_the_downloaded_set(tmp_path, monkeypatch):
     monkeypatch.setenv("EMPG_GYM_CACHE", str(tmp_path))
     with pytest.raises(ConfigError, match="found no WebShop; run `empg-gym data get webshop-small`"):
         WebShopEnv(data="official")
@@ -56,7 +56,7 @@ def test_official_is_the_set_that_was_fetched(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("goals", ["synthetic", "human"])
-def test_the_world_as_official_files_is_the_same_world(tmp_path, make, goals):
+def test_the_world_written_as_official_files_is_the_same_world(tmp_path, make, goals):
     world = make(goals=goals)
     entries = [(product.asin, *official(product)) for product in world.shop.store]
     mined = {asin: one for asin, _, one, _ in entries}
@@ -88,7 +88,7 @@ def test_names_of_files(tmp_path):
         build.open_store(tmp_path / "nowhere", None)
 
 
-def test_another_content_is_another_store(tmp_path):
+def test_different_contents_give_different_stores(tmp_path):
     data = write_official(tmp_path, [record(codes(1)[0])])
     first = build.open_store(data, None)
     assert build.open_store(data, None) == first
@@ -112,7 +112,7 @@ def test_a_damaged_record_is_named(tmp_path, change, message):
         build.open_store(data, None)
 
 
-def test_an_interrupted_build_goes_on(tmp_path, monkeypatch):
+def test_an_interrupted_build_resumes(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "BATCH", 10)
     data = write_official(tmp_path, [record(asin) for asin in codes(35)])
     seen = []
@@ -131,7 +131,7 @@ def test_an_interrupted_build_goes_on(tmp_path, monkeypatch):
     assert not folder.with_name(f"{folder.name}.partial").exists()
 
 
-def test_an_interrupted_world_goes_on(monkeypatch):
+def test_an_interrupted_world_resumes(monkeypatch):
     monkeypatch.setattr(build, "BATCH", 10)
 
     def die(stage, done, total):
@@ -184,7 +184,7 @@ def test_no_products(tmp_path):
         build.open_store(data, None)
 
 
-def test_human_instructions_without_attributes_are_passed_over(tmp_path):
+def test_human_instructions_without_attributes_are_skipped(tmp_path):
     first, second = codes(2)
     entries = [
         {"instruction": "i need a mug.", "instruction_attributes": ["easy clean"], "instruction_options": ["green"]},
@@ -198,7 +198,7 @@ def test_human_instructions_without_attributes_are_passed_over(tmp_path):
     assert goal.options == ("green",)
 
 
-def test_hashes_of_files_are_remembered(tmp_path, monkeypatch):
+def test_file_hashes_are_cached(tmp_path, monkeypatch):
     data = write_official(tmp_path, [record(codes(1)[0])])
     folder = build.open_store(data, None)
     monkeypatch.setattr(build.hashlib, "file_digest", None)

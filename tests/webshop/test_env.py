@@ -15,11 +15,11 @@ from empg_gym.envs.webshop.env import WebShopEnv
 from empg_gym.errors import ConfigError, DataError, TaskError
 
 MODES = ("text", "text_rich", "html", "url")
-CONDUCTS = ("default", "upstream")
+COMPAT = ("default", "upstream")
 
 
 def solve(env):
-    """Let the expert play on from the present state and return the last step."""
+    """Run the expert from the current state and return the last step."""
     while True:
         action = env.expert()
         assert action is not None
@@ -29,7 +29,7 @@ def solve(env):
             return step
 
 
-@pytest.mark.parametrize("compat", CONDUCTS)
+@pytest.mark.parametrize("compat", COMPAT)
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.filterwarnings("error")
 def test_gymnasium_checker(mode, compat):
@@ -49,8 +49,8 @@ def test_expert_reaches_reward_one(make, split, goals):
         assert info["score"] == 1.0
 
 
-@pytest.mark.parametrize("compat", CONDUCTS)
-def test_expert_finds_the_way_from_anywhere(make, compat):
+@pytest.mark.parametrize("compat", COMPAT)
+def test_the_expert_succeeds_from_any_state(make, compat):
     env = make(max_steps=500, compat=compat)
     rng = np.random.default_rng(0)
     for seed in range(10):
@@ -62,7 +62,7 @@ def test_expert_finds_the_way_from_anywhere(make, compat):
         assert solve(env)[1] == 1.0
 
 
-@pytest.mark.parametrize("compat", CONDUCTS)
+@pytest.mark.parametrize("compat", COMPAT)
 def test_same_seed_same_episode_in_every_process(make, compat):
     script = (
         "from empg_gym.envs.webshop.env import WebShopEnv as E\n"
@@ -74,7 +74,7 @@ def test_same_seed_same_episode_in_every_process(make, compat):
     assert found.stdout == expected
 
 
-@pytest.mark.parametrize("compat", CONDUCTS)
+@pytest.mark.parametrize("compat", COMPAT)
 def test_global_generators_are_left_alone(compat):
     before = random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     env = WebShopEnv("all", num_products=150, compat=compat, price_seed=3)
@@ -84,7 +84,7 @@ def test_global_generators_are_left_alone(compat):
     assert (random.getstate(), np.random.get_state()[1].tolist()) == before  # noqa: NPY002
 
 
-@pytest.mark.parametrize("compat", CONDUCTS)
+@pytest.mark.parametrize("compat", COMPAT)
 def test_branching(make, compat):
     options = {"compat": compat, "max_steps": 12, "num_prev_obs": 2, "num_prev_actions": 2}
     env, other = make(**options), make(**options)
@@ -101,7 +101,7 @@ def test_branching(make, compat):
         assert number == 0 or observation == answers[number - 1][0]
         for action, answer in zip(walk[number:], answers[number:], strict=True):
             assert other.step(action) == answer
-        assert other.reset()[0] == last, "the generator goes on as it would have"
+        assert other.reset()[0] == last, "the generator continues as before"
     with pytest.raises(TaskError, match="not in split"):
         make("test").restore(states[0])
     with pytest.raises(TaskError, match="belongs to other data"):
@@ -110,7 +110,7 @@ def test_branching(make, compat):
         make(**options, observation="html").restore(states[0])
 
 
-@pytest.mark.parametrize("compat", CONDUCTS)
+@pytest.mark.parametrize("compat", COMPAT)
 def test_environments_are_picklable(make, compat):
     env = make(compat=compat)
     env.reset(seed=2)
@@ -215,7 +215,7 @@ def test_wrong_arguments(options, message):
         WebShopEnv(**({"num_products": 200} | options))
 
 
-def test_data_may_begin_with_a_tilde(tmp_path, monkeypatch):
+def test_data_may_start_with_a_tilde(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(DataError, match=f"{tmp_path}/shop"):
         WebShopEnv(data="~/shop")

@@ -1,4 +1,4 @@
-"""The expert that searches as a player would."""
+"""The expert that searches as an agent would."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_known_ratios(first, second, ratio):
 
 
 @given(words, words)
-def test_quick_decision_is_the_slow_one(first, second):
+def test_the_quick_decision_equals_the_slow_one(first, second):
     x, y = " ".join(first), " ".join(second)
     assert matches(x, y) == (token_set_ratio(x, y) > THRESHOLD)
 

@@ -9,14 +9,14 @@ from empg_gym.envs.webshop.goals import Sampling
 
 
 def test_upstreams_draws():
-    """The seed, weights and results of upstream's own test; the first index can't be drawn."""
+    """The seed, weights and results of upstream's own test; the first index is never drawn."""
     rng = random.Random(24)
     weights = np.cumsum([rng.randint(0, 10) for _ in range(50)]).astype(float)
     assert [Sampling(weights, range(50)).upstream(rng) for _ in range(3)] == [44, 15, 36]
     assert {Sampling(np.array([5.0, 6.0, 7.0]), range(3)).upstream(random.Random(seed)) for seed in range(200)} == {1, 2}
 
 
-def test_weighted_draws_have_their_weights():
+def test_draws_follow_the_weights():
     sums = np.cumsum([1.0, 0.0, 3.0])
     drawn = [Sampling(sums, range(3)).weighted(place / 1000) for place in range(1000)]
     assert (drawn.count(0), drawn.count(1), drawn.count(2)) == (250, 0, 750)
@@ -25,7 +25,7 @@ def test_weighted_draws_have_their_weights():
 
 
 @pytest.mark.parametrize("price", [0.5, 9.99, 10.0, 95.5, 949.99, 959.0, 960.0])
-def test_caps_lie_above_the_price(price):
+def test_caps_are_above_the_price(price):
     rng = random.Random(1)
     caps = {draw_cap(price, rng) for _ in range(300)}
     above = [step * 10.0 for step in range(1, 100) if step * 10.0 > price][:4]

@@ -44,7 +44,7 @@ def test_other_encodings_are_named(tmp_path):
         list(jsonstream.read_array(path))
 
 
-def test_an_entry_without_end_is_given_up(tmp_path, monkeypatch):
+def test_an_endless_entry_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(jsonstream, "CHUNK", 10)
     monkeypatch.setattr(jsonstream, "LONGEST", 50)
     path = tmp_path / "items.json"

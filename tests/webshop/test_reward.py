@@ -1,4 +1,4 @@
-"""The cases of upstream's own tests, and the rules around them."""
+"""The cases of upstream's own tests, and the other rules of the reward."""
 
 import pytest
 
@@ -86,7 +86,7 @@ def test_type_factor(query, category, score, factor):
     assert type_factor(query, category, score) == factor
 
 
-def test_title_score_counts_repetitions_below_the_line():
+def test_title_score_counts_repetitions_in_the_denominator():
     assert title_score(["a", "b"], ["a", "a", "b"]) == pytest.approx(2 / 3)
     assert title_score([], []) == 0.2
 
@@ -102,7 +102,7 @@ def test_sum_of_parts():
     assert judge(bought, wanted, 20.0, ["red"], TypeMatch(0.1, True, True, 0.05)).total == pytest.approx(3 / 50)
 
 
-def test_no_options_no_part():
+def test_goals_without_options_have_no_option_part():
     reward = judge(product(attributes=("x",)), goal(), 1.0, ["anything", "red"], SURE)
     assert reward.total == 1.0
     assert reward.options is None

@@ -1,4 +1,4 @@
-"""The pages and how they lead to one another."""
+"""The pages and the transitions between them."""
 
 import pickle
 
@@ -73,7 +73,7 @@ def test_item_options_and_subpages(env):
     assert state(env) == {"keywords": None, "page": None, "asin": None, "asins": [], "options": {}, "actions": {}}
 
 
-def test_what_does_nothing(env):
+def test_actions_without_effect(env):
     play(env, "search[plain mug]")
     before = env.view.state
     for action in (
@@ -97,7 +97,7 @@ def test_search_works_on_every_page(env):
     assert env.step("search[plain mug]")[4]["page"] == "search_results"
 
 
-def test_values_that_read_like_buttons_act_as_these(env):
+def test_values_that_read_like_buttons_act_as_buttons(env):
     info = play(env, "search[clash bowl]", f"click[{CODES[7].lower()}]")
     assert info["admissible_actions"][-1] == "click[red]", "a value with a bracket can't be written"
     assert env.view.clickables()[-2:] == ["red", "a[b"]
@@ -111,14 +111,14 @@ def test_values_that_read_like_buttons_act_as_these(env):
 
 def test_after_the_purchase(data):
     actions = ["search[<q> cups]", "click[next >]", f"click[{CODES[11].lower()}]", "click[buy now]"]
-    mended, upstream = (WebShopEnv("all", data=data, compat=compat, max_steps=99) for compat in ("default", "upstream"))
-    for env in (mended, upstream):
+    default, upstream = (WebShopEnv("all", data=data, compat=compat, max_steps=99) for compat in ("default", "upstream"))
+    for env in (default, upstream):
         info = play(env, *actions)
         assert info["page"] == "done"
         assert info["admissible_actions"] == []
         assert info["reward_details"]["r_type"] > 0
         assert env.step("click[back to search]")[4]["valid_action"] is False
-    _, reward, terminated, _, info = mended.step("search[plain mug]")
+    _, reward, terminated, _, info = default.step("search[plain mug]")
     assert (reward, terminated, info["page"], info["valid_action"]) == (0.0, True, "done", False)
     _, reward, terminated, _, info = upstream.step("search[plain mug]")
     assert (reward, terminated, info["page"], info["valid_action"]) == (0.0, True, "search_results", True)
@@ -142,8 +142,8 @@ def test_special_words(env):
 
 
 def test_random_sample(data):
-    mended, upstream = (WebShopEnv("all", data=data, compat=compat, max_steps=99) for compat in ("default", "upstream"))
-    for env in (mended, upstream):
+    default, upstream = (WebShopEnv("all", data=data, compat=compat, max_steps=99) for compat in ("default", "upstream"))
+    for env in (default, upstream):
         env.reset(seed=3, options={"task": 0})
         env.step("search[<r>]")
         assert env.view.page.total == 25
@@ -152,18 +152,18 @@ def test_random_sample(data):
         second = results(env)
         assert set(first) != set(CODES[:10])
         env.step("click[< prev]")
-        assert (results(env) == first) == (env is mended)
-        assert env is upstream or not set(first) & set(second), "the mended sample doesn't repeat products from page to page"
+        assert (results(env) == first) == (env is default)
+        assert env is upstream or not set(first) & set(second), "by default the pages of a sample share no products"
         env.reset(seed=3, options={"task": 0})
         env.step("search[<r>]")
-        assert results(env) == first, "the seed decides"
+        assert results(env) == first, "the seed determines the sample"
 
 
 def test_addresses_that_mislead_upstream(data):
-    """Upstream knows the page by its address: a query with a page's name takes "< prev" somewhere else."""
+    """Upstream guesses the page from its address: a query with a page's name sends "< prev" to the wrong page."""
     actions = ["search[mug search_results]", f"click[{CODES[0].lower()}]", "click[description]", "click[< prev]"]
-    mended, upstream = (WebShopEnv("all", data=data, compat=compat, max_steps=99) for compat in ("default", "upstream"))
-    assert play(mended, *actions)["page"] == "item_page"
+    default, upstream = (WebShopEnv("all", data=data, compat=compat, max_steps=99) for compat in ("default", "upstream"))
+    assert play(default, *actions)["page"] == "item_page"
     assert play(upstream, *actions)["page"] == "search_results"
     assert upstream.view.state.page == 0
     assert play(upstream, *[action.replace("search_results", "item_page") for action in actions])["page"] == "search_results"

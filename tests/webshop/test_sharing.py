@@ -1,4 +1,4 @@
-"""One store for all: threads, forks and spawned processes play the same episodes from the same files."""
+"""One shared store: threads, forks and spawned processes run the same episodes from the same files."""
 
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -36,7 +36,7 @@ def test_processes(expected, method):
 
 
 def test_bar(capsys, monkeypatch):
-    """A bar on the terminal, after a while, and gone at the end."""
+    """The bar appears on the terminal after a delay and disappears at the end."""
     monkeypatch.setattr(progress, "PATIENCE", 0.0)
     with progress.reporting(None) as report:
         report("products", 1, 10)

@@ -1,4 +1,4 @@
-"""Splits are disjoint, and the same in every worker whatever its seeds."""
+"""Splits are disjoint, and the same in every worker and for every seed."""
 
 import multiprocessing
 

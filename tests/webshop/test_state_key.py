@@ -1,4 +1,4 @@
-"""State keys of shopping sessions: equal where every click and search leads to the same from now on."""
+"""State keys of shopping sessions: equal if every later click and search has the same results."""
 
 import random
 
@@ -47,7 +47,7 @@ BACK = "click[back to search]"
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31))
-def test_where_a_key_comes_back_the_future_is_the_same(data, mode, compat, seed):
+def test_equal_keys_mean_equal_futures(data, mode, compat, seed):
     env = WebShopEnv("all", data=data, observation=mode, compat=compat, max_steps=10**6)
     env.reset(seed=seed)
     rng = random.Random(seed)
@@ -61,7 +61,7 @@ def test_where_a_key_comes_back_the_future_is_the_same(data, mode, compat, seed)
     assert revisits(env, probes, rng, walks=6, steps=10, depth=2) > 10
 
 
-def test_two_ways_to_one_page_give_one_key(key):
+def test_two_paths_to_a_page_give_the_same_key(key):
     assert key() == key(SEARCH, BACK) == key("nonsense", *FOUND, BACK)
     assert key(SEARCH) == key(OTHER, SEARCH) == key(SEARCH, "click[next >]", "click[< prev]")
     assert key(*FOUND) == key(*FOUND, "click[features]", "click[< prev]") == key(*FOUND, "click[red]", "click[< prev]", ITEM)
@@ -70,7 +70,7 @@ def test_two_ways_to_one_page_give_one_key(key):
     assert chosen == key(*FOUND, "click[big]", "click[red]", mode="text")
 
 
-def test_the_path_to_a_purchase_does_not_count_but_the_purchase_does(key):
+def test_the_key_of_a_purchase_ignores_the_path_to_it(key):
     assert key(*FOUND, "click[red]", "click[buy now]") == key("search[bowl chosen]", ITEM, "click[red]", "click[buy now]")
     assert (
         len({key(*FOUND, *choice, "click[buy now]") for choice in ((), ("click[red]",), ("click[blue]",), ("click[red]", "click[big]"))})
@@ -78,7 +78,7 @@ def test_the_path_to_a_purchase_does_not_count_but_the_purchase_does(key):
     )
 
 
-def test_states_that_differ_have_different_keys(key):
+def test_different_states_have_different_keys(key):
     ways = [
         (),
         (SEARCH,),
@@ -101,24 +101,24 @@ def test_states_that_differ_have_different_keys(key):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_opened_products_count_where_results_mark_them(key, mode):
+def test_opened_products_matter_where_results_mark_them(key, mode):
     search, again = FOUND[0], "click[< prev]"
     assert (key(search, ITEM, again, mode=mode) == key(search, mode=mode)) == (mode in ("text", "url"))
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_order_of_choices_counts_where_the_address_shows_it(key, mode):
+def test_the_order_of_choices_matters_where_the_address_shows_it(key, mode):
     first = key(*FOUND, "click[red]", "click[big]", mode=mode)
     assert (first == key(*FOUND, "click[big]", "click[red]", mode=mode)) == (mode != "url")
 
 
-def test_a_purchase_counts_on_upstreams_way_on(key):
+def test_a_purchase_matters_when_upstream_continues(key):
     on = {"compat": "upstream"}
     assert key(*FOUND, "click[buy now]", SEARCH, **on) != key(SEARCH, **on)
     assert key(*FOUND, "click[buy now]", SEARCH, **on) == key(*FOUND, "click[buy now]", OTHER, SEARCH, **on)
 
 
-def test_a_random_sample_counts_and_the_generator_does_not(data):
+def test_a_random_sample_matters_and_the_generator_does_not(data):
     env = WebShopEnv("all", data=data)
     _, other = env.reset(seed=0)
     start = env.state_key()
@@ -140,7 +140,7 @@ def test_repeated_observations_and_the_step_limit_are_not_state(key):
     assert key(*FOUND) == key(*FOUND, num_prev_obs=2, num_prev_actions=3) == key(*FOUND, max_steps=2)
 
 
-def test_a_restored_snapshot_has_its_key(data):
+def test_a_restored_snapshot_has_the_same_key(data):
     env, other = (WebShopEnv("all", data=data) for _ in range(2))
     env.reset(options={"task": 2})
     for action in (*FOUND, "click[red]", "click[reviews]", "click[< prev]", "click[buy now]"):

@@ -1,4 +1,4 @@
-"""Formats that the golden episodes don't reach: odd white space, escapes, the two ways to find a chosen option."""
+"""Formats that the golden episodes don't cover: odd white space, escapes, the two ways to detect a chosen option."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def data(tmp_path_factory):
 
 
 def pages(env):
-    """Walk through all kinds of page and yield each."""
+    """Visit all kinds of page and yield each."""
     env.reset(options={"task": 0})
     code = codes(1)[0].lower()
     search = "search[odd mug plain]"
@@ -56,7 +56,7 @@ def test_white_space(data):
     shown = {(page.kind, page.sub): text.text(page) for page in pages_without_attributes(env)}
     instruction = env.instruction
     start = f"Instruction: [SEP] {instruction} [SEP] Back to Search [SEP] < Prev"
-    assert shown[("item_sub_page", "Description")] == start, "white space with a line break is no node"
+    assert shown[("item_sub_page", "Description")] == start, "white space with a line break is dropped"
     assert shown[("item_sub_page", "Features")] == start + ' [SEP]  [SEP]  [SEP] first [SEP] größe "quoted" <i>'
     item = 'größe [SEP] größe 1 [SEP] a "b" [SEP] plain [SEP] Odd <b>&amp; Mug</b>\n\ttwo lines [SEP] Price: $12.99'
     assert f"{start} [SEP] {item}" in shown[("item_page", None)]
@@ -81,12 +81,12 @@ def rich(data, compat, *actions):
 
 def test_chosen_options(data):
     chosen = ("click[größe 1]", 'click[a "b"]')
-    mended = rich(data, "default", *chosen)
-    assert mended.startswith('You have clicked a "b".\nInstruction:\n')
-    assert '  [clicked button] a "b" [clicked button_]\n' in mended
-    assert "  [button] plain [button_]\n" in mended
+    default = rich(data, "default", *chosen)
+    assert default.startswith('You have clicked a "b".\nInstruction:\n')
+    assert '  [clicked button] a "b" [clicked button_]\n' in default
+    assert "  [button] plain [button_]\n" in default
     upstream = rich(data, "upstream", *chosen)
-    assert upstream.startswith("You have clicked plain.\nInstruction:\n"), "quoted words of the query count, escaped values don't"
+    assert upstream.startswith("You have clicked plain.\nInstruction:\n"), "quoted words of the query match, escaped values don't"
     assert '  [button] a "b" [button_]\n' in upstream
 
 

@@ -19,7 +19,7 @@ def products():
 
 
 def test_products_never_change_unnoticed(products):
-    """Other products need another `catalogue.VERSION`."""
+    """A change of products requires a change of `catalogue.VERSION`."""
     digest = hashlib.sha256("".join(product.to_json() for product in products).encode()).hexdigest()[:16]
     assert (catalogue.VERSION, digest) == ("1", "fc88c479de0bd91a")
 
@@ -29,7 +29,7 @@ def test_a_product_depends_on_its_number_alone(products):
     assert catalogue.make_product(123_456_789).asin not in {product.asin for product in products}
 
 
-def test_codes_differ():
+def test_codes_are_unique():
     numbers = [*range(2000), *range(10**6, 10**6 + 2000), *range(2**30 - 2000, 2**30)]
     assert len({catalogue.asin(number) for number in numbers}) == len(numbers)
     assert len({catalogue.model_code(number) for number in numbers}) == len(numbers)
@@ -52,7 +52,7 @@ def test_records_survive_the_store(products):
         assert Product.from_json(product.to_json()) == product
 
 
-def test_what_is_asked_for_is_there(products):
+def test_products_meet_their_instructions(products):
     for product in products:
         page = " ".join(product.bullets).lower()
         assert all(attribute in page for attribute in product.attributes)
@@ -65,7 +65,7 @@ def test_what_is_asked_for_is_there(products):
 
 
 def test_every_option_value_meets_itself():
-    """Comparing colours by substring makes some values unmeetable ("rosemary" holds "rose"); none of them is in the world."""
+    """Comparing colors by substring makes some values impossible ("rosemary" contains "rose"); the world has none of these."""
     names = {family: name for kind in KINDS for name, family in kind.options}
     assert set(names) == set(phrases.OPTION_VALUES)
     for family, values in phrases.OPTION_VALUES.items():
@@ -76,8 +76,8 @@ def test_every_option_value_meets_itself():
             assert fuzzy.matches(str(normalize_color(value)), goal), (family, value)
 
 
-def test_values_are_told_apart(products):
-    """No product has one value under two options, and none that reads like a button."""
+def test_values_are_unambiguous(products):
+    """No product has the same value under two options, or a value that reads like a button."""
     buttons = {"back to search", "< prev", "next >", "buy now", "search", "description", "features", "reviews", "attributes"}
     for product in products:
         assert len(product.choices) == sum(len(values) for _, values in product.options)
@@ -100,7 +100,7 @@ def test_price_is_always_below_the_cap(make):
         assert env.shop.price(goal.asin) < goal.price_upper
 
 
-def test_prices_lie_in_their_range(products):
+def test_prices_are_in_their_range(products):
     import random
 
     rng = random.Random(0)

@@ -1,4 +1,4 @@
-"""The browser backend is the text backend, seen through Chromium; faults are healed once; nothing is left running."""
+"""The browser backend equals the text backend; it recovers from one fault; no process is left running."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def needs_chromium():
 
 
 def alive(group: int) -> list[int]:
-    """Return the processes of a process group that still run."""
+    """Return the running processes of a process group."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -46,7 +46,7 @@ def alive(group: int) -> list[int]:
 
 
 def choose(rng: random.Random, env, info) -> str:
-    """Return an action such as an agent might try: the expert's, an admissible one, or nonsense."""
+    """Return an action that an agent might try: the expert's, an admissible one, or nonsense."""
     kind = rng.random()
     if kind < 0.35 and (action := env.expert()):
         return action
@@ -58,7 +58,7 @@ def choose(rng: random.Random, env, info) -> str:
     return rng.choice(actions or ["search[red shoes]"])
 
 
-def test_episodes_are_those_of_the_text_backend():
+def test_episodes_equal_those_of_the_text_backend():
     text, rich, browser = make(), make(observation="text_rich"), make(backend="browser", observation="text_rich")
     rng = random.Random(5)
     bought = 0
@@ -109,7 +109,7 @@ def test_any_words_can_be_searched(words):
         browser.close()
 
 
-def test_clicks_on_any_text_leave_the_browser_alone():
+def test_clicks_on_any_text_are_harmless():
     text, browser = make(), make(backend="browser")
     try:
         text.reset(seed=1)
@@ -150,7 +150,7 @@ def test_close_leaves_no_process_and_no_profile():
 
 
 @pytest.mark.parametrize("victim", ["browser", "driver"])
-def test_a_killed_browser_or_driver_is_started_again(victim):
+def test_a_killed_browser_or_driver_is_restarted(victim):
     env, text = make(backend="browser"), make()
     try:
         env.reset(seed=2)
@@ -166,7 +166,7 @@ def test_a_killed_browser_or_driver_is_started_again(victim):
         env.close()
 
 
-def test_a_browser_that_can_not_be_started_again_is_a_clear_error(monkeypatch):
+def test_a_browser_that_cannot_be_restarted_is_a_clear_error(monkeypatch):
     env = make(backend="browser")
     env.reset(seed=2)
     group = env.view._chromium.process_group

@@ -1,4 +1,4 @@
-"""The site over HTTP, without a browser: pages, sessions, refusals, play."""
+"""The site over HTTP, without a browser: pages, sessions, rejected actions, a person's episode."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from empg_gym.errors import ConfigError, EnvironmentFailure
 
 
 class TextNodes(HTMLParser):
-    """Reads the text nodes of a page as upstream does."""
+    """Parses the text nodes of a page as upstream does."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ def make(**arguments):
     return gym.make("EMPG/WebShop-v0", split="test", num_products=100, **arguments).unwrapped
 
 
-def test_the_text_nodes_of_every_kind_of_page_are_those_of_the_text_modes():
+def test_text_nodes_equal_those_of_the_text_modes_on_every_kind_of_page():
     env = make(show_attrs=True)
     seen = set()
     for seed in range(6):
@@ -108,7 +108,7 @@ def test_a_person_buys_with_clicks_and_the_episode_is_recorded(game):
     assert env.trajectory.success
 
 
-def test_an_action_is_not_repeated_by_loading_the_page_again(game):
+def test_reloading_a_page_repeats_no_action(game):
     env, address = game
     with httpx.Client(follow_redirects=True) as browser:
         page = browser.post(f"{address}/act", data={"words": "red"})
@@ -116,7 +116,7 @@ def test_an_action_is_not_repeated_by_loading_the_page_again(game):
     assert len(env.trajectory.steps) == 1
 
 
-def test_what_is_refused_says_so_and_changes_nothing(game):
+def test_a_rejected_action_says_so_and_changes_nothing(game):
     env, address = game
     with httpx.Client(follow_redirects=True) as browser:
         before = env.unwrapped.view.state
@@ -125,7 +125,7 @@ def test_what_is_refused_says_so_and_changes_nothing(game):
         assert env.unwrapped.view.state == before
 
 
-def test_session_ids_of_any_text_are_addresses():
+def test_any_text_can_be_a_session_id():
     env = make()
     env.reset(seed=0)
 
@@ -146,6 +146,6 @@ def test_a_port_in_use_is_named():
         SiteServer(int(server.address.rpartition(":")[2]))
 
 
-def test_only_webshop_can_be_played_there():
+def test_only_webshop_has_a_site():
     with pytest.raises(ConfigError, match="terminal"):
         play_in_browser(LLMAgentEnv(gym.make("EMPG/ALFWorld-v0")), print)
