@@ -59,6 +59,7 @@ ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
         ("the retrieval server's answer is no JSON", "observation of a search"),
         ("holds something that is no passage", "observation of a search"),
     ),
+    "envs/alfworld/env.py": (("while you carry it and stand at the", "rules shown to agents"),),
     "envs/deepsearch/web/search.py": (("answer is no JSON", "observation of a search"),),
     "envs/deepsearch/web/visit.py": (("something that is no address", "observation of a visit"),),
     "envs/deepsearch/protocols/asearcher.py": (
