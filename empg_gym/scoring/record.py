@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from empg_gym.trajectory import Step, StopReason, Trajectory
@@ -55,20 +55,16 @@ class EpisodeRecord:
     attempts: int
     error: str | None
 
-    @property
-    def outcome(self) -> Outcome:
-        """What the episode says about its agent."""
-        running = self.stop_reason == _RUNNING
-        if self.stop_reason == StopReason.ERROR or (running and self.error):
-            return Outcome.ERROR
-        if self.success:
-            return Outcome.SUCCESS
-        return Outcome.UNFINISHED if running else Outcome.FAILURE
+    outcome: Outcome = field(init=False)
+    """What the episode says about its agent; follows from the other fields."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outcome", _outcome(self))
 
     @property
     def is_scored(self) -> bool:
         """Whether the episode enters rates and means."""
-        return self.outcome in (Outcome.SUCCESS, Outcome.FAILURE)
+        return self.outcome is Outcome.SUCCESS or self.outcome is Outcome.FAILURE
 
     @property
     def is_error(self) -> bool:
@@ -77,6 +73,15 @@ class EpisodeRecord:
 
 
 _RUNNING = "running"
+
+
+def _outcome(record: EpisodeRecord) -> Outcome:
+    running = record.stop_reason == _RUNNING
+    if record.stop_reason == StopReason.ERROR or (running and record.error):
+        return Outcome.ERROR
+    if record.success:
+        return Outcome.SUCCESS
+    return Outcome.UNFINISHED if running else Outcome.FAILURE
 
 
 def record_of(trajectory: Trajectory, env: str = "") -> EpisodeRecord:
