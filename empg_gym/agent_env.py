@@ -101,11 +101,6 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         return list(self._info.get("admissible_actions", ()))
 
     @property
-    def max_turns(self) -> int:
-        """Responses until the episode is truncated."""
-        return self.text_env.max_steps
-
-    @property
     def messages(self) -> list[dict[str, str]]:
         """The conversation that the next response answers, as chat messages."""
         steps = self.trajectory.steps

@@ -1,4 +1,4 @@
-"""What users name in their own Python modules as `module:object`: agents, algorithms."""
+"""Objects in users' own Python modules, named `module:object`: agents, algorithms, backends."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from empg_gym.errors import ConfigError, nearest
 
 
 def import_object(target: str) -> Any:
-    """Return the object that `target` ("pkg.module:object") names. The current folder is looked in first, as `python -m` does.
+    """Return the object that `target` ("pkg.module:object") names. The current folder is searched first, as `python -m` does.
 
     Raises:
-        ConfigError: no such module or object, or a module that fails when it is imported.
+        ConfigError: the module or the object does not exist, or importing the module fails.
     """
     module_name, _, path = target.partition(":")
     if not module_name or not path:
@@ -29,7 +29,9 @@ def import_object(target: str) -> Any:
         if isinstance(error, ModuleNotFoundError) and error.name is not None and module_name.startswith(error.name):
             raise ConfigError(f"no module {error.name!r} here or in the Python path (asked for by {target})") from None
         place = traceback.extract_tb(error.__traceback__)[-1]
-        where = "" if isinstance(error, SyntaxError) else f" ({place.filename}, line {place.lineno})"  # a SyntaxError says it itself
+        where = (
+            "" if isinstance(error, SyntaxError) else f" ({place.filename}, line {place.lineno})"
+        )  # a SyntaxError names its place itself
         raise ConfigError(f"the module {module_name} can't be imported: {type(error).__name__}: {error}{where}") from error
     for part in path.split("."):
         if not hasattr(found, part):

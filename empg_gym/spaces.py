@@ -13,8 +13,8 @@ from gymnasium.vector.utils import create_shared_memory
 class UnicodeText(gym.spaces.Text):
     """Any string of at most `max_length` characters.
 
-    `gymnasium.spaces.Text` admits 62 alphanumerics by default; texts of agents and of environments hold anything.
-    Samples are drawn from printable ASCII, so that they stay readable in logs.
+    `gymnasium.spaces.Text` accepts 62 alphanumeric characters by default; agents and environments write any character. Samples are drawn
+    from printable ASCII, so that they stay readable in logs.
     """
 
     def __init__(self, max_length: int = 10_000_000, *, seed: int | np.random.Generator | None = None) -> None:
@@ -38,7 +38,7 @@ class UnicodeText(gym.spaces.Text):
 
 @create_shared_memory.register(UnicodeText)
 def _no_shared_memory(space: UnicodeText, n: int = 1, ctx: Any = None) -> NoReturn:
-    """Refuse: Gymnasium's way for `Text` takes the characters of the charset alone and hands back blanks for everything else.
+    """Refuse: Gymnasium's shared memory for `Text` keeps only characters of the charset and returns blanks for all others.
 
     `AsyncVectorEnv` turns this error into one that names `shared_memory=False`.
     """

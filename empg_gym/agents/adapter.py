@@ -11,7 +11,7 @@ An object may also have, all optional:
     describe()             a dictionary with what decides the answers, for the configuration file of a run;
     check()                called before the first episode, with or without `async`; raises if the agent cannot play;
     aclose()               asynchronous, called at the end of every evaluation;
-    close()                called at the end by whoever made the agent (by `evaluate` for an agent that it made from a name);
+    close()                called at the end by the code that made the agent (by `evaluate` for an agent that it made from a name);
     preferred_concurrency  episodes to run at once where the user does not say;
     end_on_cut_response    whether an episode ends with a cut response (default: true);
     dialogue               a `Dialogue`, the agent's own text format.

@@ -79,7 +79,7 @@ class AgentInfo:
 
 
 class BaseAgent(ABC):
-    """The contract of an agent. Only `session` must be implemented."""
+    """The contract of an agent. Only `session` is required."""
 
     @property
     def info(self) -> AgentInfo:
@@ -102,4 +102,4 @@ class BaseAgent(ABC):
         """Release what belongs to the running event loop, such as connections. The agent may be used again."""
 
     def close(self) -> None:  # noqa: B027
-        """Release everything. Called once, by whoever made the agent."""
+        """Release everything. Called once, by the code that made the agent."""

@@ -1,12 +1,12 @@
 """Reads the answer of an OpenAI-compatible chat server into a `Completion`.
 
 Rules:
-    - An answer that breaks the protocol (no choice, texts that are no texts, arrays of different lengths) raises `UnreadableReply`:
-      the server failed, not the model.
-    - Thoughts that a server returns beside the content (`reasoning_content`, `reasoning`) are put before it as `<think>…</think>`.
-    - Only the first tool call counts; arguments that are no JSON object become an empty object, which is an invalid action.
-    - From the k most likely tokens of a position follows a lower bound of its entropy (`entropy_bound`). It is that of the distribution
-      whose log-probabilities the server reports; most servers report the model's own, before temperature and nucleus.
+    - An answer that breaks the protocol (no choice, a value of the wrong type, arrays of different lengths) raises
+      `UnreadableReply`: the server failed, not the model.
+    - Thoughts that a server returns separately (`reasoning_content`, `reasoning`) are put before the content as `<think>…</think>`.
+    - Only the first tool call counts; arguments that are not a JSON object become an empty object, which is an invalid action.
+    - The k most likely tokens of a position give a lower bound of its entropy (`entropy_bound`). It belongs to the distribution whose
+      log-probabilities the server reports; most servers report the model's own, before temperature and nucleus sampling.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _SAME = 1e-5
 
 
 def entropy_bound(top: Sequence[float], chosen: float) -> float:
-    """Return the smallest entropy in nats that a distribution can have of which this is known.
+    """Return the smallest entropy, in nats, of a distribution with these log-probabilities.
+
+    The remaining mass belongs to tokens at most as likely as the least likely of the others in `top`; its entropy is smallest when it is
+    concentrated on as few tokens as that allows.
 
     Args:
-        top: log-probabilities of the k most likely tokens. Some servers put the sampled token in the place of the k-th: the sampled
-            token therefore never counts as one of the most likely.
+        top: log-probabilities of the k most likely tokens. Some servers replace the k-th with the sampled token: the sampled token
+            therefore never counts as one of the most likely.
         chosen: log-probability of the sampled token.
-
-    The mass that is left lies on tokens that are no more likely than the least likely of the others in `top`; its entropy is smallest
-    where it is gathered on as few tokens as that allows.
     """
     others = list(top)
     same = next((value for value in others if abs(value - chosen) < _SAME), None)
@@ -54,7 +54,7 @@ def entropy_bound(top: Sequence[float], chosen: float) -> float:
 
 
 def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
-    """Return the completion, and the assistant message to send back with the next turn.
+    """Return the completion, and the assistant message to send back with the next request.
 
     Raises:
         UnreadableReply: the body breaks the protocol.
@@ -69,7 +69,7 @@ def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
     content = message.get("content") or ""
     thoughts = message.get("reasoning_content") or message.get("reasoning") or ""
     if not isinstance(content, str) or not isinstance(thoughts, str):
-        raise UnreadableReply("the content of its message is no text")
+        raise UnreadableReply("the content of its message is not a text")
     finish = choice.get("finish_reason") or "stop"
     if not isinstance(finish, str) or finish not in _FINISHED:
         raise UnreadableReply(f"the response was stopped with finish_reason {finish!r}")
@@ -115,7 +115,7 @@ def _ids(value: Any, name: str) -> IntArray | None:
     if value is None:
         return None
     if not isinstance(value, list) or not all(isinstance(item, int) and 0 <= item < 2**31 for item in value):
-        raise UnreadableReply(f"its {name} are no token ids")
+        raise UnreadableReply(f"its {name} are not token ids")
     return np.array(value, dtype=np.int32)
 
 

@@ -14,7 +14,7 @@ from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, Message
 from empg_gym.trajectory import Completion
 
 Prompt = Callable[[str, Sequence[str]], str | None]
-"""Shows a message and the admissible actions; returns the action, or None where the person leaves."""
+"""Shows a message and the admissible actions; returns the action, or None if the person leaves."""
 
 _LEAVE = frozenset({"quit", "exit", ":q"})
 
@@ -22,7 +22,7 @@ _LEAVE = frozenset({"quit", "exit", ":q"})
 def read_action(message: str, admissible: Sequence[str], console: Console | None = None) -> str | None:
     """Show a message and read an action from the terminal.
 
-    `?` lists the admissible actions, a number chooses one of that list, `quit` or the end of the input leaves.
+    `?` lists the admissible actions, a number chooses one of that list, `quit` or the end of the input leaves the episode.
     """
     console = console or Console()
     console.print(Panel(escape(message), expand=False))

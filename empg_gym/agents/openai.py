@@ -5,10 +5,10 @@ Rules:
     - `format="chat"` reads the action from the text, as the dialogue format says; `format="tools"` offers the environment's actions as
       tools. Either way the model sees its own earlier messages as it wrote them, tool calls included.
     - A parameter that the server refuses and that only adds information (log-probabilities, token ids, a seed) is left out from then on;
-      `max_tokens` becomes `max_completion_tokens` where the server says so. Parameters that change what the model writes are never dropped.
-    - A prompt that is longer than the model's context ends the episode (`StopReason.ROW_TOKENS`), it is no error.
-    - With token ids (`token_ids=True`, vLLM's `return_token_ids`) the row is kept id by id: a prompt that goes on where the last response
-      ended adds to the row, any other opens a new one.
+      `max_tokens` becomes `max_completion_tokens` if the server asks for it. Parameters that change what the model writes are never dropped.
+    - A prompt longer than the model's context ends the episode (`StopReason.ROW_TOKENS`); it is not an error.
+    - With token ids (`token_ids=True`, vLLM's `return_token_ids`) the row is kept id by id: a prompt that continues where the last
+      response ended extends the row, any other opens a new one.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ _log = logging.getLogger(__name__)
 
 
 class OpenAIAgent(BaseAgent):
-    """Asks a chat server for each turn.
+    """Asks a chat server for each response.
 
     Args:
-        model: name of the model; None takes `OPENAI_MODEL`, else the only model that the server lists.
-        base_url: None takes `OPENAI_BASE_URL`, else OpenAI's own.
-        api_key: None takes the environment variable named by `api_key_env`; a server without keys needs none.
+        model: name of the model; None uses `OPENAI_MODEL`, or the only model that the server lists.
+        base_url: None uses `OPENAI_BASE_URL`, or OpenAI's own.
+        api_key: None uses the environment variable named by `api_key_env`; a server without keys needs none.
         format: "chat" or "tools".
-        temperature, top_p, max_tokens: sent where given, else the server's defaults hold.
+        temperature, top_p, max_tokens: sent if given; otherwise the server's defaults apply.
         top_logprobs: most likely tokens to ask for at each position, from which entropies are bounded; 0 asks for none.
         token_ids: ask for token ids (vLLM).
         seed: send the episode's seed, for servers that sample with it.
-        extra: further fields of every request, such as `{"reasoning_effort": "low"}`.
+        extra: additional fields of every request, such as `{"reasoning_effort": "low"}`.
         timeout: seconds for one attempt.
-        retries: further attempts of a request that failed.
-        concurrency: requests under way at once.
+        retries: retries per failed request.
+        concurrency: requests to run at once.
 
     Raises:
-        ConfigError: OpenAI's own server without a key, or a value that can't be used.
+        ConfigError: there is no key for OpenAI's own server, or a value cannot be used.
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class OpenAIAgent(BaseAgent):
         )
 
     async def check(self) -> None:
-        """Make sure that a server answers, and that the model is known.
+        """Check that the server answers, and find the model if none was named.
 
         Raises:
-            ConfigError: nothing answers, or no model was named and the server does not have exactly one.
+            ConfigError: nothing answers, or no model was named and the server lists several or none.
         """
         listing = await self._client.get("/models")
         entries = (listing or {}).get("data")
@@ -137,7 +137,7 @@ class OpenAIAgent(BaseAgent):
 
         Raises:
             RowOverflowError: the prompt is longer than the model's context.
-            AgentError: the server failed, or refuses the request.
+            AgentError: the server failed or refused the request.
         """
         while True:
             payload = self._payload(messages, tools, seed)
@@ -166,7 +166,7 @@ class OpenAIAgent(BaseAgent):
         return payload
 
     def _give_way(self, said: str, payload: Mapping[str, Any]) -> bool:
-        """Leave out what the refusal names, and return whether that changes the request."""
+        """Leave out what the refusal names; return whether that changes the request."""
         if "logprob" in said and "logprobs" in payload:
             asked = int(payload["top_logprobs"])
             fewer = _FEWER_LOGPROBS.get(asked, 0)
@@ -222,6 +222,6 @@ class OpenAISession:
         if prompt is None or response is None:
             return completion
         before, self._row = self._row, np.concatenate([prompt, response])
-        goes_on = before is not None and len(prompt) >= len(before) and bool(np.array_equal(prompt[: len(before)], before))
-        gained = prompt[len(before) :] if before is not None and goes_on else prompt
-        return dataclasses.replace(completion, prompt_token_ids=gained, new_row=before is not None and not goes_on)
+        continues = before is not None and len(prompt) >= len(before) and bool(np.array_equal(prompt[: len(before)], before))
+        gained = prompt[len(before) :] if before is not None and continues else prompt
+        return dataclasses.replace(completion, prompt_token_ids=gained, new_row=before is not None and not continues)

@@ -1,20 +1,20 @@
 """An agent in a process of its own, in any language: JSON lines on its standard input and output.
 
-Protocol: one request a line, one reply a line.
+Protocol: one request per line, one reply per line.
     request  {"id": 7, "session": 3, "seed": 123, "messages": [{"role": …, "content": …}, …], "tools": […]}
     reply    {"id": 7, "text": "…"}                          the response, as a model would write it
              {"id": 7, "tool_calls": [{"name": "act", "arguments": {"action": "look"}}], "text": "thought"}
              {"id": 7, "stop": true}                         leaves the episode
-             {"id": 7, "error": "…"}                         failed; the episode is tried again
+             {"id": 7, "error": "…"}                         failed; the episode is retried
     end      {"end": 3}                                      session 3 is over; no reply
 
 Rules:
     - `per="session"` starts a process for each episode; `per="agent"` shares one, which gets requests of several sessions and may reply
       in any order. `id` may be left out while a single request is open.
-    - A reply that takes longer than `timeout`, breaks the protocol or never comes because the process died is an `AgentError` that tells
-      the exit status and the end of standard error; such a process is ended and replaced at the next request.
-    - Sessions that wait for the start of a shared process start it anew when the one that began it is cancelled.
-    - Whatever ends an episode, its process ends: standard input is closed, then SIGTERM, after `grace` seconds SIGKILL, to its whole group.
+    - A reply that takes longer than `timeout`, breaks the protocol or never comes because the process died is an `AgentError` with the
+      exit status and the end of standard error; such a process is ended and replaced at the next request.
+    - Sessions that wait for the start of a shared process start it again if the session that started it is cancelled.
+    - However an episode ends, its process ends: standard input is closed, then SIGTERM, after `grace` seconds SIGKILL, to its whole group.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ _KEPT_ERRORS = 2000
 
 
 class ProcessAgent(BaseAgent):
-    """Runs `command` and talks with it.
+    """Runs `command` and exchanges JSON lines with it.
 
     Args:
-        command: a command line, split as a shell would; no shell runs it.
+        command: a command line, split as by a shell, but run without one.
         per: "session" or "agent".
         timeout: seconds for one reply.
         grace: seconds between SIGTERM and SIGKILL.
-        env: further environment variables.
+        env: additional environment variables.
 
     Raises:
-        ConfigError: an empty command, an unknown `per`, or a time that is no number above 0.
+        ConfigError: the command is empty, `per` is unknown, or a time is not a number above 0.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class ProcessAgent(BaseAgent):
         return ProcessSession(self, next(self._numbers), seed)
 
     async def process(self, own: AgentProcess | None) -> AgentProcess:
-        """Return a living process: `own` where it lives, the shared one, or a new one."""
+        """Return a running process: `own` if it still runs, the shared one, or a new one."""
         while (current := self._shared if self.per == "agent" else own) is not None and current.alive:
-            # Shielded, as several sessions wait for the same start: one that is cancelled must not cancel it for the others.
+            # Shielded, because several sessions may wait for the same start: cancelling one must not cancel it for the others.
             await asyncio.shield(current.started)
             if current.alive:
                 return current
@@ -101,7 +101,7 @@ class ProcessAgent(BaseAgent):
         return current
 
     def end(self, process: AgentProcess) -> None:
-        """Begin to end a process; `aclose` waits for it."""
+        """Start ending a process; `aclose` waits for it."""
         if process is self._shared:
             self._shared = None
         task = asyncio.get_running_loop().create_task(process.end(self.grace))
@@ -138,18 +138,18 @@ class ProcessSession:
         return _completion(reply)
 
     def close(self) -> None:
-        """The episode is over: end its process, or tell the shared one."""
+        """End the episode's process, or notify the shared one."""
         process, self._process = self._process, None
         if process is None:
             return
         if self._agent.per == "session":
             self._agent.end(process)
         elif process.alive:
-            process.tell({"end": self._number})
+            process.send({"end": self._number})
 
 
 class AgentProcess:
-    """The process and the requests that are open at it."""
+    """The process and its open requests."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         self._command = command
@@ -162,20 +162,20 @@ class AgentProcess:
         self._errors = ""
         self._readers: list[asyncio.Task[None]] = []
         self.healthy = True
-        """False once the process has died, been late or broken the protocol."""
+        """False once the process has died, was late or broke the protocol."""
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done when `start` has ended, however it did; `alive` tells with what."""
+        """Done when `start` has ended; `alive` says whether it succeeded."""
 
     @property
     def alive(self) -> bool:
-        """Whether requests may be sent to it."""
+        """Whether the process accepts requests."""
         return self.healthy and (self._process is None or self._process.returncode is None)
 
     async def start(self) -> None:
         """Start the process.
 
         Raises:
-            ConfigError: there is no such program, or it may not be run.
+            ConfigError: the program does not exist or may not be run.
         """
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -199,13 +199,13 @@ class AgentProcess:
         """Send a request and return its reply.
 
         Raises:
-            AgentError: no reply in time, a reply that breaks the protocol, or the process died.
+            AgentError: there was no reply in time, the reply broke the protocol, or the process died.
         """
         number = next(self._ids)
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._open[number] = future
         try:
-            self.tell({"id": number, **request})
+            self.send({"id": number, **request})
             async with asyncio.timeout(timeout):
                 return await future
         except asyncio.CancelledError:
@@ -217,8 +217,8 @@ class AgentProcess:
         finally:
             self._open.pop(number, None)
 
-    def tell(self, message: dict[str, Any]) -> None:
-        """Send one line."""
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one message as a line."""
         if self._process is not None and self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(json.dumps(message).encode() + b"\n")
 

@@ -21,7 +21,7 @@ _LONGEST_PHRASE = 4
 
 
 class ExpertAgent(BaseAgent):
-    """Plays `TextEnv.expert()`; leaves the episode where the expert knows no way to success."""
+    """Plays `TextEnv.expert()`; leaves the episode if the expert sees no way to success."""
 
     @property
     def info(self) -> AgentInfo:

@@ -6,7 +6,7 @@ from empg_gym.dialogue import Dialogue, Parsed
 
 
 class ToolDialogue(Dialogue):
-    """Actions come as tool calls, which the agent wrapper reads before any text; the text beside a call is the thought."""
+    """Actions are tool calls, which the agent wrapper reads before any text; the text next to a call is the thought."""
 
     name = "tool-calls"
     suits_native = True

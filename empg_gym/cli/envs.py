@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 WIDE = 140
-"""Columns of a table that goes to a file or a pipe."""
+"""Columns of a table in a file or a pipe."""
 
 _ABOUT = {
     "ALFWorld": "a household in text: find things, clean, heat or cool them, and put them where they belong (Shridhar et al. 2021)",
@@ -20,7 +20,7 @@ _ABOUT = {
 
 
 def envs(as_json: Annotated[bool, typer.Option("--json", help="Print the list as JSON.")] = False) -> None:
-    """List the environments: splits with their number of tasks, step limit, and what they are."""
+    """List the environments with their splits, numbers of tasks and step limits."""
     from rich.table import Table
 
     listed = describe_environments()
@@ -38,9 +38,9 @@ def envs(as_json: Annotated[bool, typer.Option("--json", help="Print the list as
 
 
 def describe_environments() -> list[dict[str, Any]]:
-    """Return id, splits, step limit and a sentence for each environment.
+    """Return id, splits, step limit, version and description of each environment.
 
-    A split's number of tasks is that of the environment's own world; None where only official data has the split.
+    A split's number of tasks is that of the embedded world; None if only official data has the split.
     """
     from empg_gym.env import TextEnv
     from empg_gym.errors import ConfigError

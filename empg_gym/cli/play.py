@@ -1,10 +1,10 @@
 """`empg-gym play`: a person plays a task in the terminal, or WebShop in the browser.
 
 Rules:
-    - What is typed is the action, as an agent would write it. A line that begins with a colon speaks to the game instead (`:help`).
+    - A typed line is the action, as an agent would write it. A line that starts with a colon is a command (`:help`).
     - A person gets the form that is easiest to read and type (`READABLE`), unless `--set` names another.
     - Leaving (`:quit`, the end of the input, Ctrl-C) ends the episode as `agent_stopped` and the command with exit code 0.
-    - `--save FILE` appends the episode as a line of trajectories, however it ended, once an action was taken.
+    - `--save FILE` appends the episode to a file of trajectories, however it ended, if at least one action was taken.
 """
 
 from __future__ import annotations
@@ -22,24 +22,26 @@ if TYPE_CHECKING:
     from empg_gym.agent_env import LLMAgentEnv
 
 HELP = """:help      this list
-:actions   the actions that are possible now; :N takes the N-th of them
+:actions   the actions that are possible now; :N carries out number N
 :hint      what an expert would do next
 :rules     the setting and the grammar of actions
 :quit      leave; so do Ctrl-D and Ctrl-C"""
 LISTED = 60
 """Actions that `:actions` shows."""
 READABLE: dict[str, dict[str, Any]] = {
-    "EMPG/WebShop-v0": {"observation": "text_rich"},  # shows what is a button
-    "EMPG/DeepSearch-v0": {"protocol": "plain"},  # takes an action without tags around it
+    "EMPG/WebShop-v0": {"observation": "text_rich"},  # marks buttons
+    "EMPG/DeepSearch-v0": {"protocol": "plain"},  # accepts an action without tags
 }
-"""Arguments of `gym.make` for a person, by id."""
+"""Arguments of `gymnasium.make` for a person, by id."""
 
 
 def play(
     env: Annotated[str, typer.Argument(help="Environment: alfworld, webshop, deepsearch or an id; @SPLIT may follow.", metavar="ENV")],
     split: Annotated[str | None, typer.Option(help="Split to draw the task from.")] = None,
-    task: Annotated[str | None, typer.Option(help="Task by id, or index (a number that is no id); default: drawn from the seed.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the episode; default: another one each time.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task by id or index (a number that is not an id); default: drawn from the seed.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the episode; default: a new one each time.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Argument of gym.make as KEY=VALUE; may be repeated.")] = None,
     save: Annotated[Path | None, typer.Option(help="Append the episode to this file of trajectories (JSON lines).")] = None,
     browser: Annotated[bool, typer.Option("--browser", help="Play WebShop on its pages in the browser.")] = False,
@@ -107,7 +109,7 @@ def _in_terminal(game: LLMAgentEnv, message: str, actions: list[str], console: C
 
 
 def _command(text: str, game: LLMAgentEnv, actions: list[str], console: Console) -> str | None:
-    """Answer a line that speaks to the game; return an action to take, ":quit", or None."""
+    """Run a command; return an action to carry out, ":quit", or None."""
     if text in ("q", "quit", "exit"):
         return ":quit"
     if text in ("a", "actions"):
@@ -122,7 +124,7 @@ def _command(text: str, game: LLMAgentEnv, actions: list[str], console: Console)
             return chosen
         console.print(f"there are actions 1 to {len(actions)}; :actions lists them", style="dim")
     elif text == "hint":
-        console.print(_clean(game.text_env.expert() or "the expert knows no way from here"), style="dim")
+        console.print(_clean(game.text_env.expert() or "the expert sees no way to success from here"), style="dim")
     elif text == "rules":
         console.print(_clean(game.text_env.rules))
     else:
@@ -134,7 +136,7 @@ def _in_browser(game: LLMAgentEnv, console: Console) -> None:
     from empg_gym.errors import ConfigError, MissingDependencyError
 
     if game.text_env.benchmark != "WebShop":
-        raise ConfigError(f"only WebShop has pages to play on, not {game.text_env.benchmark}; leave --browser out")
+        raise ConfigError(f"--browser works with WebShop only, not with {game.text_env.benchmark}; leave it out")
     try:
         from empg_gym.envs.webshop.site.play import play_in_browser
     except ImportError as error:
@@ -164,9 +166,9 @@ def _conclude(game: LLMAgentEnv, console: Console) -> None:
         trajectory.stop_reason = StopReason.AGENT_STOPPED
     steps = f"{len(trajectory.steps)} step{'' if len(trajectory.steps) == 1 else 's'}"
     how = {StopReason.TERMINATED: "over", StopReason.STEP_LIMIT: "out of steps"}.get(trajectory.stop_reason, "left")
-    told = "solved" if trajectory.success else "not solved"
+    outcome = "solved" if trajectory.success else "not solved"
     style = "bold green" if trajectory.success else "bold"
-    console.print(f"{how} after {steps}: {told}, score {trajectory.score:g}, reward {trajectory.total_reward:g}", style=style)
+    console.print(f"{how} after {steps}: {outcome}, score {trajectory.score:g}, reward {trajectory.total_reward:g}", style=style)
 
 
 def _check_writable(save: Path | None) -> None:
@@ -195,6 +197,6 @@ def _entropy() -> bytes:
 
 
 def _clean(text: str) -> Text:
-    """Return the text with control characters made harmless: an observation may hold anything."""
+    """Return the text without control characters, which an observation may contain."""
     plain = text.replace("\t", "    ")
     return Text("".join(character if character == "\n" or character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in plain))

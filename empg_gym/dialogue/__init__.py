@@ -1,4 +1,4 @@
-"""Dialogue formats: how an environment talks with a language model."""
+"""Dialogue formats: the text formats between an environment and a language model."""
 
 from empg_gym.dialogue.base import Dialogue, Parsed
 from empg_gym.dialogue.formats import DIALOGUES, Native, Plain, ReAct, ThinkAction, get_dialogue

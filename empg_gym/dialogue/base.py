@@ -1,7 +1,7 @@
-"""What a dialogue format is: how observations are put to a language model, and how its response is read.
+"""What a dialogue format is: how observations are presented to a language model, and how its response is read.
 
-A format is a small stateless class. `parse` never raises: a response that does not follow the format comes back with `problem` set,
-and the agent wrapper answers with `corrective(problem)` in the observation's place.
+A format is a small stateless class. `parse` never raises: for a response that does not follow the format it sets `problem`, and the agent
+wrapper answers with `corrective(problem)` instead of the observation.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import ClassVar, NamedTuple
 
 
 class Parsed(NamedTuple):
-    """A response, read."""
+    """A parsed response."""
 
     thought: str
     action: str
@@ -25,11 +25,11 @@ class Dialogue(ABC):
 
     name: ClassVar[str]
     suits_native: ClassVar[bool] = False
-    """Whether it leaves responses to an environment that reads a protocol of its own, so that no second format contradicts that."""
+    """Whether the format passes responses through, so that it does not contradict an environment's native protocol."""
 
     @abstractmethod
     def format_rules(self) -> str:
-        """How a response must look, for the system prompt."""
+        """Return how a response must look, for the system prompt."""
 
     @abstractmethod
     def parse(self, response: str) -> Parsed:
@@ -44,14 +44,14 @@ class Dialogue(ABC):
         return f"{rules.strip()}\n\n{self.format_rules()}".strip()
 
     def observation(self, text: str, admissible: Sequence[str] = ()) -> str:
-        """Return the message for an observation; `admissible` is empty where actions are not to be listed."""
+        """Return the message for an observation; `admissible` is empty if actions are not listed."""
         if not admissible:
             return text
         listing = "\n".join(f"- {action}" for action in admissible)
         return f"{text}\n\nAdmissible actions:\n{listing}"
 
     def resumed(self, instruction: str, left_out: int, message: str) -> str:
-        """Return the first message of a history window that leaves out `left_out` turns."""
+        """Return the first message of a history window that leaves out `left_out` steps."""
         turns = "1 earlier turn is" if left_out == 1 else f"{left_out} earlier turns are"
         return f"{instruction}\n({turns} not shown.)\n\n{message}"
 

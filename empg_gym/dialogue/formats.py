@@ -1,4 +1,4 @@
-"""The dialogue formats, by name. `native` passes responses on to an environment that reads a protocol of its own."""
+"""The dialogue formats, by name. `native` passes responses through to an environment with a native protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REACT_THOUGHT = re.compile(r"^[ \t]*Thought[ \t]*:[ \t]*", re.IGNORECASE)
 
 def _tagged(text: str, tag: str) -> Iterator[tuple[str, int]]:
     """Yield each text between `<tag>` and the next `</tag>`, and where its closing tag ends."""
-    # A lazy expression looks for the closing tag again from every opening one: quadratic where a model repeats itself.
+    # A lazy expression searches for the closing tag again from every opening tag: quadratic when a model repeats itself.
     opening, closing = f"<{tag}>", f"</{tag}>"
     end = 0
     while (start := text.find(opening, end)) >= 0:
@@ -55,7 +55,7 @@ class ThinkAction(Dialogue):
 
 
 class ReAct(Dialogue):
-    """`Thought: …` and `Action: …` on lines of their own (Yao et al. 2023)."""
+    """`Thought: …` and `Action: …` on separate lines (Yao et al. 2023)."""
 
     name = "react"
 
@@ -94,7 +94,7 @@ class Plain(Dialogue):
 
 
 class Native(Plain):
-    """The environment reads the whole response in a protocol of its own, which its rules describe."""
+    """The environment reads the whole response in its native protocol, which its rules describe."""
 
     name = "native"
     suits_native = True
@@ -117,7 +117,7 @@ def get_dialogue(dialogue: str | Dialogue) -> Dialogue:
     """Return the dialogue format of that name, or `dialogue` itself if it is one.
 
     Raises:
-        ConfigError: no format of that name.
+        ConfigError: the name is unknown.
     """
     if isinstance(dialogue, Dialogue):
         return dialogue

@@ -208,7 +208,7 @@ class EvaluationRun:
             "repeats": self.config.repeats,
             "seed": self.config.seed,
             "limits": {
-                "max_turns": self.limits.max_turns,
+                "max_steps": self.limits.max_steps,
                 "end_on_cut_response": self.limits.end_on_cut_response,
                 "max_row_tokens": self.limits.max_row_tokens,
                 "max_seconds": self.limits.max_seconds,

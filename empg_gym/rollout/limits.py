@@ -1,7 +1,7 @@
 """The limits of an episode.
 
-They are checked after every step in the order of `StopReason`: the task's own end, turns, row tokens, a cut response, seconds.
-The limit of tokens in one response is the agent's own; a response that it cut comes with `finish_reason == "length"`.
+They are checked after every step in the order of `StopReason`: the task's own end, steps, row tokens, a cut response, seconds. The agent
+itself limits the tokens of a response and marks a cut one with `finish_reason == "length"`.
 """
 
 from __future__ import annotations
@@ -15,25 +15,26 @@ from empg_gym.trajectory import StopReason, Trajectory
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """When a rollout ends an episode that has not ended by itself.
+    """When a rollout ends an episode before the environment does.
 
     Raises:
-        ConfigError: a value that is no such limit.
+        ConfigError: a value cannot be used as a limit.
     """
 
-    max_turns: int | None = None
-    """Responses; None leaves it to the environment's step limit."""
+    max_steps: int | None = None
+    """Maximum number of steps; None leaves it to the environment's own limit."""
     end_on_cut_response: bool = True
-    """A row can't go on behind a response without its end-of-turn token; off for agents that start every turn anew."""
+    """Whether a cut response ends the episode: a row can't continue after a response without its end-of-turn token. Off for agents that
+    build the prompt of every step from scratch."""
     max_row_tokens: int | None = None
-    """Tokens of one row, prompt and responses."""
+    """Maximum tokens of one row, prompt and responses."""
     max_seconds: float | None = None
-    """Wall-clock seconds, model and environment together."""
+    """Maximum wall-clock seconds, model and environment together."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.end_on_cut_response, bool):
             raise ConfigError(f"the limit end_on_cut_response is true or false, not {self.end_on_cut_response!r}")
-        for name in ("max_turns", "max_row_tokens"):
+        for name in ("max_steps", "max_row_tokens"):
             count = getattr(self, name)
             if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
                 raise ConfigError(f"the limit {name} is a whole number of at least 1, not {count!r}")
@@ -46,7 +47,7 @@ class Limits:
         last = trajectory.steps[-1]
         if trajectory.stop_reason is not None:
             return trajectory.stop_reason
-        if self.max_turns is not None and len(trajectory.steps) >= self.max_turns:
+        if self.max_steps is not None and len(trajectory.steps) >= self.max_steps:
             return StopReason.STEP_LIMIT
         if self.max_row_tokens is not None and row_tokens(trajectory) >= self.max_row_tokens:
             return StopReason.ROW_TOKENS
@@ -58,7 +59,7 @@ class Limits:
 
 
 def row_tokens(trajectory: Trajectory) -> int:
-    """Return the tokens of the trajectory's last row."""
+    """Return the number of tokens in the trajectory's last row."""
     row = trajectory.steps[-1].row
     count = 0
     for step in reversed(trajectory.steps):

@@ -86,7 +86,7 @@ def test_what_breaks_is_an_error_that_says_so(mode, said, per, tmp_path):
 def test_the_last_words_of_a_dead_process_are_told(tmp_path):
     play("dies", tmp_path, episodes=1)
     (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
-    assert "no idea what to do" in trajectory.error and len(trajectory.steps) == 1
+    assert "no idea what to do" in trajectory.error and [step.error for step in trajectory.steps] == [None, trajectory.error]
 
 
 def test_a_dead_process_is_replaced(tmp_path):

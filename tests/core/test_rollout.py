@@ -100,10 +100,10 @@ def test_equal_specs_give_equal_episodes_and_repeats_differ_in_the_agent_seed():
 @pytest.mark.parametrize(
     ("limits", "agent", "reason", "turns"),
     [
-        (Limits(max_turns=2), Says("open door 9"), StopReason.STEP_LIMIT, 2),
+        (Limits(max_steps=2), Says("open door 9"), StopReason.STEP_LIMIT, 2),
         (Limits(), Says("open door 9"), StopReason.STEP_LIMIT, 10),
         (Limits(), Says(Completion(text="open", finish_reason="length")), StopReason.RESPONSE_TOKENS, 1),
-        (Limits(end_on_cut_response=False, max_turns=3), Says(Completion(text="open", finish_reason="length")), StopReason.STEP_LIMIT, 3),
+        (Limits(end_on_cut_response=False, max_steps=3), Says(Completion(text="open", finish_reason="length")), StopReason.STEP_LIMIT, 3),
         (
             Limits(max_row_tokens=3),
             Says(Completion(text="open", finish_reason="length", token_ids=np.array([1, 2, 3]))),

@@ -94,7 +94,7 @@ def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
             "--prices",
             "1,2",
             "--set",
-            "limits.max_turns=2",
+            "limits.max_steps=2",
             "--out",
             tmp_path / "run",
         )
@@ -114,7 +114,7 @@ def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
         (["--fail-on-error", "--set", "env.fail_on=open door 1"], 1, "episodes failed"),
         (["--set", "env.fail_on=open door 1"], 0, "episodes failed"),
         (["--fail-on-error"], 0, "100.0"),
-        (["--prices", "1,2", "--tasks", "0:3,test-7", "--set", "limits.max_turns=1"], 0, "cost 0.0000"),
+        (["--prices", "1,2", "--tasks", "0:3,test-7", "--set", "limits.max_steps=1"], 0, "cost 0.0000"),
     ],
 )
 def test_exit_codes(tmp_path, arguments, code, said):
@@ -198,7 +198,7 @@ def test_a_custom_system_prompt(tmp_path, given):
         (["compare", "nowhere"], "at least two"),
         (["eval", TOY_ID, "-a", "expert", "-n", "1", "--out", "{file}"], "can't be written to"),
         (["eval", TOY_ID, "-a", "expert", "-n", "1", "--out", "{file}/run"], "can't be written to"),
-        (["eval", TOY_ID, "-a", "expert", "-n", "1", "--set", "limits.max_turns=abc"], "whole number of at least 1"),
+        (["eval", TOY_ID, "-a", "expert", "-n", "1", "--set", "limits.max_steps=abc"], "whole number of at least 1"),
         (["eval", TOY_ID, "-a", "openai:m", "--base-url", "http://x", "--set", "agent.timeout=abc"], "can't use the timeout"),
     ],
 )

@@ -72,13 +72,13 @@ def test_values_have_one_form():
 
 def test_limits_leave_the_cut_response_to_the_agent():
     cut = [AgentInfo(end_on_cut_response=value) for value in (True, False)]
-    config = EvalConfig(envs=TOY_ID, agent="expert", limits={"max_turns": 2})
+    config = EvalConfig(envs=TOY_ID, agent="expert", limits={"max_steps": 2})
     assert [config.episode_limits(info) for info in cut] == [
-        Limits(max_turns=2, end_on_cut_response=True),
-        Limits(max_turns=2, end_on_cut_response=False),
+        Limits(max_steps=2, end_on_cut_response=True),
+        Limits(max_steps=2, end_on_cut_response=False),
     ]
-    config = EvalConfig(envs=TOY_ID, agent="expert", limits=Limits(max_turns=2))
-    assert config.episode_limits(cut[1]) == Limits(max_turns=2)
+    config = EvalConfig(envs=TOY_ID, agent="expert", limits=Limits(max_steps=2))
+    assert config.episode_limits(cut[1]) == Limits(max_steps=2)
 
 
 def command(fields, *, own: int = 3):

@@ -75,7 +75,7 @@ def test_a_split_of_thousands_is_run_whole_only_on_request(monkeypatch):
         ({"retries": 1.5}, ConfigError, "retries: expected a whole number, not 1.5"),
         ({"seed": True}, ConfigError, "seed: expected a whole number, not True"),
         ({"concurency": 3}, ConfigError, "unknown key 'concurency' in the evaluation; did you mean 'concurrency'"),
-        ({"limits": {"max_turn": 1}}, ConfigError, "unknown key 'limits.max_turn' in the evaluation; did you mean 'max_turns'"),
+        ({"limits": {"max_step": 1}}, ConfigError, "unknown key 'limits.max_step' in the evaluation; did you mean 'max_steps'"),
         ({"backend": {"name": "proceses"}}, ConfigError, "did you mean 'processes'"),
         ({"backend": {"step_second": 1}}, ConfigError, "did you mean 'step_seconds'"),
         ({"episodes": None, "tasks": "test-3"}, ConfigError, "tasks is a list of ids and indices, not 'test-3'"),
@@ -232,7 +232,7 @@ def test_tool_calls_have_their_own_dialogue():
 def test_a_native_protocol_comes_before_the_agents_dialogue(own):
     agent = Counted("no protocol")
     agent.dialogue = own
-    entry = evaluate("deepsearch", agent, episodes=1, limits=Limits(max_turns=1)).results["EMPG/DeepSearch-v0"]
+    entry = evaluate("deepsearch", agent, episodes=1, limits=Limits(max_steps=1)).results["EMPG/DeepSearch-v0"]
     assert entry["dialogue"] == "native"
 
 
@@ -241,7 +241,7 @@ def test_a_native_protocol_comes_before_the_agents_dialogue(own):
     [
         {name: value}
         for name, values in {
-            "max_turns": ["abc", -1, 0, 1.5, True],
+            "max_steps": ["abc", -1, 0, 1.5, True],
             "max_row_tokens": ["x", 0],
             "max_seconds": ["x", 0, float("nan"), True],
             "end_on_cut_response": [1, "no"],
@@ -265,7 +265,7 @@ def test_prices_are_checked_in_python_too(prices, tmp_path):
 
 
 def test_limits():
-    entry = run("random", limits=Limits(max_turns=2)).results[TOY_ID]
+    entry = run("random", limits=Limits(max_steps=2)).results[TOY_ID]
     assert entry["steps"]["mean"] == 2.0
 
 

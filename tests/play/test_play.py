@@ -106,7 +106,7 @@ def test_control_characters_of_a_game_do_not_reach_the_terminal():
         (("alfworld", "--split", "nowhere"), ConfigError, "no split 'nowhere'"),
         (("alfworld", "--task", "no-such-task"), TaskError, "no task 'no-such-task'"),
         (("alfworld", "--set", "colour=red"), ConfigError, "takes no argument 'colour'"),
-        (("alfworld", "--browser"), ConfigError, "only WebShop has pages"),
+        (("alfworld", "--browser"), ConfigError, "works with WebShop only"),
         (("alfworld", "--save", "/proc/none/game.jsonl"), ConfigError, "can't be written"),
     ],
 )

@@ -161,7 +161,7 @@ def test_what_is_given_goes_before_what_the_run_had(trained, tmp_path):
 def test_another_environment_is_played_by_its_own_defaults(trained, tmp_path):
     folder, _ = trained
     (folder / "config.json").write_text(TrainConfig.model_validate({**TRAINED, "env": {"id": "EMPG/WebShop-v0"}}).model_dump_json())
-    played, written, notes = evaluated(folder, tmp_path / "out", limits=Limits(max_turns=1))
+    played, written, notes = evaluated(folder, tmp_path / "out", limits=Limits(max_steps=1))
     assert {one.dialogue for one in played} == {"think-action"} and all(one.system_prompt for one in played)
     assert "as_trained" not in written["environments"]["EMPG/ALFWorld-v0"]
     assert "in EMPG/ALFWorld-v0, where it was not trained, only agent.…" in notes[0]
