@@ -14,11 +14,11 @@ from empg_gym.cli.eval import WIDE
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of evaluation runs; the first is what the others are compared with.", metavar="DIR...")
+        list[Path], typer.Argument(help="Folders of evaluation runs; the others are compared with the first.", metavar="DIR...")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare evaluation runs on the tasks that they share: values, paired differences, and 95 % intervals of both."""
+    """Compare evaluation runs on their shared tasks: values and paired differences, with 95 % intervals."""
     import json
 
     from empg_gym.evaluation import compare as compare_runs

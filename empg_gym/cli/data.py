@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from empg_gym.data.registry import DataSet
     from empg_gym.data.store import Report
 
-app = typer.Typer(help="Official data sets: list, get, verify, and where they lie. No environment needs one.", no_args_is_help=True)
+app = typer.Typer(help="Official data sets: list, get, verify, locate. No environment requires one.", no_args_is_help=True)
 WIDE = 160
-"""Columns of a table that goes to a file or a pipe."""
+"""Columns of a table that is written to a file or a pipe."""
 Name = Annotated[str, typer.Argument(help="Name of the set, as `empg-gym data list` gives it.")]
 
 
 @app.command(name="list")
 def list_sets() -> None:
-    """List the official sets: size, licence, and which are here."""
+    """List the official sets with their size and licence, and whether they are installed."""
     from rich.table import Table
 
     from empg_gym.data.registry import official_sets
@@ -44,14 +44,14 @@ def get(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Accept the licence without being asked.")] = False,
     source: Annotated[
-        list[Path] | None, typer.Option("--from", help="File, or folder with the files, to take instead of the network; repeatable.")
+        list[Path] | None, typer.Option("--from", help="File, or folder of files, to use instead of downloading; may be repeated.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Fetch the set again even if it is here.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Fetch the set again even if it is installed.")] = False,
     new_edition: Annotated[
-        bool, typer.Option("--new-edition", help="Likewise, and take what the publisher has now where no checksum was published.")
+        bool, typer.Option("--new-edition", help="Like --again, and accept changed files where no checksum was published.")
     ] = False,
 ) -> None:
-    """Bring a set to this machine: resumable, checked, from mirrors where the publisher does not answer."""
+    """Download a set: resumable, verified, from mirrors if the publisher does not answer."""
     from empg_gym.data.registry import find_set
     from empg_gym.data.store import DataStore
     from empg_gym.errors import ConfigError
@@ -71,27 +71,27 @@ def get(
         folder = store.get(data_set, sources=source or (), again=again, new_edition=new_edition, report=report)
     checked = store.verify(data_set)
     console.print(f"{name}: {checked.files:,} files in {folder}", markup=False)
-    _tell_first_use(checked.first_use, console)
+    _note_first_use(checked.first_use, console)
     console.print(f"use: {data_set.use.replace('PATH', str(folder))}", markup=False)
 
 
 @app.command()
-def verify(name: Annotated[str | None, typer.Argument(help="Name of the set; without it, every set that is here.")] = None) -> None:
-    """Compare every file of a set with what was fetched. Exit code 1 if something differs."""
+def verify(name: Annotated[str | None, typer.Argument(help="Name of the set; default: every installed set.")] = None) -> None:
+    """Compare every file of a set with its download. Exit code 1 if a file differs."""
     from empg_gym.data.registry import find_set, official_sets
     from empg_gym.data.store import DataStore
 
     store, console = DataStore(), Console(highlight=False, soft_wrap=True)
     chosen = [find_set(name)] if name is not None else [each for each in official_sets().values() if store.path(each) is not None]
     if not chosen:
-        console.print("no set is here; `empg-gym data list` shows what there is")
+        console.print("no set is here; `empg-gym data list` shows the available ones")
     bad = False
     for data_set in chosen:
         checked = store.verify(data_set)
         bad = bad or bool(checked.problems)
         if not checked.problems:
             console.print(f"{data_set.name}: {checked.files:,} files, all as fetched", markup=False)
-            _tell_first_use(checked.first_use, console)
+            _note_first_use(checked.first_use, console)
             continue
         for problem in checked.problems[:20]:
             console.print(f"{data_set.name}: {problem}", markup=False)
@@ -102,7 +102,7 @@ def verify(name: Annotated[str | None, typer.Argument(help="Name of the set; wit
 
 @app.command()
 def path(name: Name) -> None:
-    """Print the folder of a set, as `data=` takes it."""
+    """Print the folder of a set, for `data=`."""
     from empg_gym.data import data_path
 
     typer.echo(str(data_path(name)))
@@ -115,10 +115,10 @@ def _show_licence(data_set: DataSet, console: Console) -> None:
     console.print(f"download: {_bytes(data_set.size)}, {files}", markup=False)
 
 
-def _tell_first_use(names: tuple[str, ...], console: Console) -> None:
+def _note_first_use(names: tuple[str, ...], console: Console) -> None:
     if names:
         listed = ", ".join(names)
-        console.print(f"no published checksum is known of {listed}: trusted on first use, and compared from now on", markup=False)
+        console.print(f"no checksum is published for {listed}: trusted on first use, and compared from now on", markup=False)
 
 
 @contextlib.contextmanager

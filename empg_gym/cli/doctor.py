@@ -1,4 +1,4 @@
-"""`empg-gym doctor`: what is there, what is missing, and the command that brings it."""
+"""`empg-gym doctor`: what is installed, what is missing, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _SIGNS = {"ok": ("✓", "green"), "missing": ("–", "yellow"), "broken": ("✗"
 
 
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
-    """Check Python, packages, GPU, data, browser and ports; each line that fails says the fix.
+    """Check Python, packages, GPU, data, browser and ports; a line that fails names its fix.
 
-    Exit code 1 if something is broken that everything needs.
+    Exit code 1 if a required part is broken.
     """
     from empg_gym.doctor import examine
 
@@ -35,9 +35,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print the findi
     else:
         broken = sum(finding.status == "broken" for finding in findings)
         missing = sum(finding.status == "missing" for finding in findings)
-        console.print(
-            f"\n{len(findings) - broken - missing} fine, {missing} not there and not needed by everything, {broken} broken", style="bold"
-        )
+        console.print(f"\n{len(findings) - broken - missing} fine, {missing} missing but optional, {broken} broken", style="bold")
     if failed:
         raise typer.Exit(1)
 

@@ -26,10 +26,10 @@ def retrieval(
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)] = 8000,
-    topk: Annotated[int, typer.Option(help="Passages a query where a request does not say.", min=1, max=100)] = 3,
+    topk: Annotated[int, typer.Option(help="Passages per query where a request does not set it.", min=1, max=100)] = 3,
     engine: Annotated[str, typer.Option(help="bm25 (built in), bm25s or tantivy.")] = "bm25",
-    threads: Annotated[int, typer.Option(help="Requests that are worked on at once.", min=1)] = 4,
-    cache: Annotated[Path | None, typer.Option(help="Folder for built indexes; default: the cache of EMPG Gym.")] = None,
+    threads: Annotated[int, typer.Option(help="Requests served at once.", min=1)] = 4,
+    cache: Annotated[Path | None, typer.Option(help="Folder for built indexes; default: EMPG Gym's cache.")] = None,
 ) -> None:
     """Serve a corpus to Search-R1 clients: POST /retrieve, POST /access, GET /health."""
     require("starlette", "serve", "the retrieval server")
@@ -44,7 +44,7 @@ def retrieval(
 
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed:,} passages"), TimeElapsedColumn())
-    # No refreshing thread: the index is built in several processes only where no other thread runs.
+    # No refresh thread: the index is built in several processes only if no other thread is running.
     with Progress(*columns, console=console, transient=True, auto_refresh=False) as bar:
         task = bar.add_task("indexing", total=None)
         opened = open_corpus(corpus, cache=cache, progress=lambda done: bar.update(task, completed=done, refresh=True))
@@ -56,7 +56,7 @@ def retrieval(
     try:
         listener.bind((host, port))
     except socket.gaierror as error:
-        raise ConfigError(f"{host!r} is no address of this machine ({error.strerror})") from None
+        raise ConfigError(f"{host!r} is not an address of this machine ({error.strerror})") from None
     except OSError as error:
         raise EnvironmentFailure(f"can't listen on {host}:{port} ({error.strerror}); choose another --port") from None
     shown = f"[{host}]" if ":" in host else host

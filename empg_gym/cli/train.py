@@ -17,23 +17,23 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file; the presets lie in configs/.", show_default=False)],
+    config: Annotated[Path, typer.Argument(help="TOML file; the presets are in configs/.", show_default=False)],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in --set rl.steps=20; may be repeated.")
     ] = None,
     out: Annotated[str | None, typer.Option(metavar="PATH", help="Output folder; replaces run.out.", show_default=False)] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on from the latest checkpoint in the output folder; without one, start from the beginning."),
+        typer.Option("--resume", help="Resume from the latest checkpoint in the output folder; without one, start from the beginning."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved configuration, check its environments, splits and algorithms, and stop.")
+        bool, typer.Option("--dry-run", help="Print the resolved configuration, check its environments, splits and algorithms, and exit.")
     ] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
     from empg_gym.trainers.config.file import load_config
 
-    # A text of JSON is one of TOML too.
+    # A JSON string is also a TOML string.
     overrides = list(set_ or []) + ([f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else [])
     resolved = load_config(config, overrides)
     if dry_run:
@@ -44,7 +44,7 @@ def train(
 
 
 def _check(config: TrainConfig) -> None:
-    """Raise what a run would raise for its names: environments and splits, and algorithms where torch is installed."""
+    """Raise the errors that a run would raise for unknown environments and splits, and for algorithms if torch is installed."""
     from empg_gym.trainers.collect.environments import check_environments
 
     check_environments(config)
@@ -83,7 +83,7 @@ def _report(folder: Path) -> Path:
 
 
 def _toml(config: TrainConfig) -> str:
-    """Return the configuration as TOML; keys without a value are left out, which means the same."""
+    """Return the configuration as TOML, without keys that are None, which is the default of a missing key."""
     import tomlkit
 
     return tomlkit.dumps(_without_none(config.model_dump(mode="json")))

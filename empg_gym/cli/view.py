@@ -1,4 +1,4 @@
-"""`empg-gym view`: the report of a run as one HTML page, or live while the run goes on."""
+"""`empg-gym view`: the report of a run as one HTML page, or live during the run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def view(
     console = Console(highlight=False, soft_wrap=True)
     if follow:
         if out is not None:
-            raise ConfigError("--follow serves the page and writes no file: leave --out away, or leave --follow away")
+            raise ConfigError("--follow serves the page and writes no file: leave out --out or --follow")
         _follow(run, port, open_page, console)
         return
     from empg_gym.report import write_report
@@ -37,7 +37,7 @@ def _follow(run: Path, port: int, open_page: bool, console: Console) -> None:
     from empg_gym.report.follow import ReportServer
 
     server = ReportServer(run, port)
-    console.print(f"live report: {server.url} (Ctrl-C ends it)", markup=False)
+    console.print(f"live report: {server.url} (stop with Ctrl-C)", markup=False)
     if open_page:
         _open(server.url, console)
     try:

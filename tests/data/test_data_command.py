@@ -37,7 +37,7 @@ def test_get_verify_path_and_list(offered, tmp_path):
     assert got.exit_code == 0, got.output
     folder = tmp_path / "cache" / "data" / "sample"
     assert "licence: MIT" in got.output and f"3 files in {folder}" in got.output
-    assert "no published checksum is known of dev.jsonl: trusted on first use" in got.output
+    assert "no checksum is published for dev.jsonl: trusted on first use" in got.output
     assert run("path", "sample").output.strip() == str(folder) == str(data_path("sample"))
     assert run("get", "sample").output.startswith("sample is here")
     assert run("verify").exit_code == 0 and run("verify", "sample").exit_code == 0

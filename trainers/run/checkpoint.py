@@ -1,15 +1,14 @@
-"""Checkpoints: a Hugging Face folder (safetensors, tokenizer) with the trainer's state beside the weights.
+"""Checkpoints: a Hugging Face folder (safetensors, tokenizer) plus the trainer's state.
 
 Rules:
-    - A checkpoint appears whole or not at all: it is written under a name of its own and renamed when it is complete.
-    - `checkpoints/latest` holds the name of the newest one; it too is replaced in one move, and names a whole checkpoint at any time.
-    - The state is everything that decides how the run goes on. Tasks, seeds and orders are functions of (seed, step), so the step
-      number is the cursor of tasks.
+    - A checkpoint appears whole or not at all: it is written under another name and renamed when complete.
+    - `checkpoints/latest` holds the name of the newest checkpoint; it is replaced atomically and always names a complete one.
+    - The state is everything that a resumed run depends on. Tasks, seeds and orders are functions of (seed, step), so the step number
+      is the cursor of tasks.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 import shutil
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from empg_gym.errors import DataError
+from empg_gym.runs.atomic_write import atomic_write, flush
 from empg_gym.trainers.run.metrics import PHASES
 
 if TYPE_CHECKING:
@@ -30,17 +30,17 @@ LATEST = "latest"
 
 @dataclass(slots=True, kw_only=True)
 class TrainerState:
-    """Where a run stands."""
+    """The progress of a run."""
 
     phase: str
     step: int
-    """Steps of the phase that are done."""
+    """Finished steps of the phase."""
     seconds: float
-    """Since the start of the run, pauses left out."""
+    """Since the start of the run, without pauses."""
     optimizer: dict[str, Any] | None = None
     """None at the start of a phase."""
     evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    """"before" and "after": results a split."""
+    """"before" and "after": one result per split."""
 
     @property
     def name(self) -> str:
@@ -49,7 +49,7 @@ class TrainerState:
 
 
 def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """Write a checkpoint below `folder` and make it the latest; returns its folder."""
+    """Write a checkpoint in `folder`, make it the latest and return its folder."""
     target = folder / state.name
     partial = folder / f".partial-{state.name}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -58,12 +58,12 @@ def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, t
     tokenizer.save_pretrained(partial)
     fields = {name: getattr(state, name) for name in TrainerState.__dataclass_fields__}
     torch.save(fields, partial / STATE)
-    for path in partial.rglob("*"):  # a tokenizer with several chat templates keeps them in a folder
+    for path in partial.rglob("*"):  # a tokenizer with several chat templates stores them in a folder
         if path.is_file():
-            _flush(path)
+            flush(path)
     if target.exists():
         if latest_checkpoint(folder) == target:
-            # No folder is replaced by another in one move: meanwhile `latest` names a copy of the one that goes.
+            # A folder can't replace another atomically: meanwhile `latest` names a copy of the old one.
             _point(folder, shutil.copytree(target, folder / f".previous-{state.name}", dirs_exist_ok=True).name)
         shutil.rmtree(target)
     partial.rename(target)
@@ -74,17 +74,17 @@ def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, t
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the folder of the newest checkpoint; None where none was written yet.
+    """Return the folder of the newest checkpoint; None if there is none yet.
 
     Raises:
-        DataError: the one that `latest` names is not there.
+        DataError: the checkpoint that `latest` names is missing.
     """
     pointer = folder / LATEST
     if not pointer.is_file():
         return None
     found = folder / pointer.read_text(encoding="utf-8", errors="replace").strip()
     if not (found / STATE).is_file():
-        raise DataError(f"the latest checkpoint {found} is missing or damaged; write the name of another one into {pointer}")
+        raise DataError(f"the latest checkpoint {found} is missing or damaged; write the name of another one to {pointer}")
     return found
 
 
@@ -92,7 +92,7 @@ def load_state(checkpoint: Path) -> TrainerState:
     """Read the trainer's state of a checkpoint.
 
     Raises:
-        DataError: the file is damaged or of another kind.
+        DataError: the file is damaged or holds something else.
     """
     path = checkpoint / STATE
     try:
@@ -124,19 +124,11 @@ def prune(folder: Path, keep: int, pinned: set[str]) -> None:
 
 
 def _point(folder: Path, name: str) -> None:
-    """Make `name` the latest checkpoint, in one move."""
-    pointer = folder / f".{LATEST}"
-    pointer.write_text(name + "\n", encoding="utf-8")
-    _flush(pointer)
-    pointer.replace(folder / LATEST)
+    """Make `name` the latest checkpoint, atomically."""
+    atomic_write(folder / LATEST, name + "\n", sync=True)
 
 
 def _damaged(path: Path, reason: str) -> DataError:
     return DataError(
-        f"{path} is damaged or no trainer's state ({reason}); write the name of another checkpoint into {path.parent.parent / LATEST}"
+        f"{path} is damaged or not a trainer's state ({reason}); write the name of another checkpoint to {path.parent.parent / LATEST}"
     )
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

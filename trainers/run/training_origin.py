@@ -6,7 +6,6 @@ With other settings it looks worse than it is. A model folder in `RUN/checkpoint
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,11 @@ from pydantic import ValidationError
 
 from empg_gym.errors import DataError
 from empg_gym.recipe import EnvRecipe
+from empg_gym.runs.json_file import read_json
 from empg_gym.trainers.config.sections import EnvConfig, EvalConfig, RolloutConfig
 
 _SECTIONS = ("env", "rollout", "eval")
+_HINT = "restore the file, or copy the checkpoint elsewhere and give dialogue, history and system prompt yourself"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +45,13 @@ def settings_of_run(model: Path) -> TrainingSettings | None:
     if model.parent.name != "checkpoints" or not path.is_file():
         return None
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or not all(name in config for name in _SECTIONS):
+        config = read_json(path, hint=_HINT)
+        if not all(name in config for name in _SECTIONS):
             return None
         env, rollout = EnvConfig.model_validate(config["env"]), RolloutConfig.model_validate(config["rollout"])
         evaluation = EvalConfig.model_validate(config["eval"])
-    except (OSError, ValueError) as error:
-        reason = str(error.errors()[0]["msg"]) if isinstance(error, ValidationError) else str(error)
-        raise DataError(
-            f"can't read how the checkpoint {model.name} was trained: {path} is damaged or of another version ({reason}); "
-            "restore it, or copy the model folder elsewhere and give dialogue, history and system prompt yourself"
-        ) from None
+    except ValidationError as error:
+        raise DataError(f"{path} is damaged or of another version ({error.errors()[0]['msg']}): {_HINT}") from None
     agent = {
         "temperature": evaluation.temperature,
         "max_response_tokens": rollout.max_response_tokens,
