@@ -4,8 +4,9 @@ Rules:
     - The key comes from the environment and is never written to a run folder, a log or an error.
     - `format="chat"` reads the action from the text, as the dialogue format says; `format="tools"` offers the environment's actions as
       tools. Either way the model sees its own earlier messages as it wrote them, tool calls included.
-    - A parameter that the server refuses and that only adds information (log-probabilities, token ids, a seed) is left out from then on;
-      `max_tokens` becomes `max_completion_tokens` if the server asks for it. Parameters that change what the model writes are never dropped.
+    - A parameter that the server refuses and that only adds information (log-probabilities, token ids, a seed) is left out from then
+      on; `max_tokens` becomes `max_completion_tokens` if the server asks for it. Parameters that change what the model writes are never
+      dropped.
     - A prompt longer than the model's context ends the episode (`StopReason.ROW_TOKENS`); it is not an error.
     - With token ids (`token_ids=True`, vLLM's `return_token_ids`) the row is kept id by id: a prompt that continues where the last
       response ended extends the row, any other opens a new one.

@@ -79,7 +79,7 @@ def test_python_objects(module, name):
 
 
 @pytest.mark.parametrize(("text", "reason"), [("def f(:", "SyntaxError"), ("1 / 0", "ZeroDivisionError"), ("import no_such", "no_such")])
-def test_a_module_that_cannot_be_imported_is_told_with_its_place(module, text, reason):
+def test_a_module_that_cannot_be_imported_is_reported_with_its_place(module, text, reason):
     Path("fails_when_imported.py").write_text("\n" + text)
     with pytest.raises(ConfigError, match=f"can't be imported: .*{reason}.*line 2"):
         import_object("fails_when_imported:f")
@@ -131,14 +131,14 @@ def test_functions_are_agents(agent):
     "agent, sign",
     [
         (3, "3 is not an agent: expected the name of one, an object with act"),
-        (None, "None is not an agent"),
+        (None, "the evaluation lacks 'agent'"),
         (HumanAgent, r"HumanAgent is a class, not an agent: give an object of it, HumanAgent\(…\)"),
         (Unbound, r"Unbound is a class, not an agent: give an object of it, Unbound\(…\)"),
         (lambda messages, tool_list: "look", r"expected f\(messages\) or f\(messages, tools\); the second parameter must be named tools"),
         (lambda: "look", r"<lambda> can't be called as an agent: expected f\(messages\)"),
     ],
 )
-def test_an_object_that_is_no_agent_is_told_before_the_first_episode(agent, sign):
+def test_an_object_that_is_not_an_agent_is_reported_before_the_first_episode(agent, sign):
     with pytest.raises(ConfigError, match=sign):
         evaluate(TOY_ID, agent, episodes=1)
 
@@ -181,12 +181,12 @@ def test_options_reach_a_python_class(module):
         ("exec:cat", {"per": "sesion"}, "per must be"),
     ],
 )
-def test_wrong_names_are_told_in_a_sentence(module, spec, options, sign):
+def test_wrong_names_are_one_sentence(module, spec, options, sign):
     with pytest.raises(ConfigError, match=sign):
         make_agent(spec.format(module), **options)
 
 
-def test_a_reply_that_is_no_text_is_an_error_of_the_agent(module):
+def test_a_reply_of_the_wrong_type_is_an_error_of_the_agent(module):
     found = evaluate(TOY_ID, f"python:{module}:wrong", episodes=1).results[TOY_ID]
     assert (found["errors"], found["errors_by_kind"]) == (1, {"AgentError": 1})
 
@@ -196,7 +196,7 @@ def test_the_expert_speaks_every_dialogue(dialogue):
     assert success("expert", dialogue=dialogue) == 1.0
 
 
-def test_an_expert_that_knows_no_way_leaves():
+def test_an_expert_without_a_plan_leaves():
     env = LLMAgentEnv(gym.make(TOY_ID))
     env.text_env.expert = lambda: None
     (trajectory,) = Rollout(lambda: env, make_agent("expert")).run([EpisodeSpec(seed=0)])
@@ -226,7 +226,7 @@ def test_templates_are_filled_with_words_of_the_instruction(instruction, seed):
     assert fill("click[buy now]", instruction, rng) == "click[buy now]"
 
 
-def test_markup_of_a_template_is_left_alone():
+def test_markup_of_a_template_is_unchanged():
     filled = fill("<search><query></search>", "find the river", np.random.default_rng(0))
     assert filled.startswith("<search>") and filled.endswith("</search>") and "query" not in filled
 

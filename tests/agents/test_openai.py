@@ -56,7 +56,7 @@ TRANSIENT = ("429", "429-date", "429-bare", "500", "503", "slow", "cut", "malfor
 
 
 @pytest.mark.parametrize("fault", [*TRANSIENT, "filter", "wrong-ids", "text-ids", "bad-logprobs"])
-def test_a_fault_that_passes_is_invisible(fault):
+def test_a_transient_fault_is_invisible(fault):
     with serving(ChatServer(faults=first(fault, fault))) as server:
         summary = play(server, episodes=1, token_ids=True, timeout=1.0 if fault == "slow" else 5.0)
     found = entry(summary)
@@ -65,7 +65,7 @@ def test_a_fault_that_passes_is_invisible(fault):
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)
-def test_a_fault_that_stays_is_an_error_and_not_a_failure(fault, tmp_path):
+def test_a_permanent_fault_is_an_error_and_not_a_failure(fault, tmp_path):
     faults = {"slow": {"timeout": 0.1}}.get(fault, {})
     with serving(ChatServer(faults=always(fault))) as server:
         summary = play(server, tmp_path / "run", episodes=2, **{"retries": 1, **faults})
@@ -85,7 +85,7 @@ def test_faults_on_a_third_of_all_requests_lose_no_episode():
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("headers, least, most", [({"retry-after": "7"}, 7.0, 8.0), ({}, 0.0, 0.005)], ids=["asked", "backoff"])
-def test_after_a_429_every_request_waits_as_long_as_the_one_that_was_told(headers, least, most, method, monkeypatch):
+def test_after_a_429_every_request_waits_as_long_as_the_refused_one(headers, least, most, method, monkeypatch):
     waits: list[float] = []
     moment = [0.0]
 
@@ -115,7 +115,7 @@ def test_after_a_429_every_request_waits_as_long_as_the_one_that_was_told(header
 
 
 @pytest.mark.parametrize("fault, sign", [("404", "base URL"), ("quota", "quota")])
-def test_what_the_user_must_mend_ends_the_run(fault, sign):
+def test_user_errors_abort_the_run(fault, sign):
     with serving(ChatServer(faults=always(fault))) as server, pytest.raises(ConfigError, match=sign):
         play(server)
     assert len(server.requests) <= 2
@@ -133,14 +133,14 @@ def test_a_wrong_key_ends_the_run_and_is_not_shown(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["sk-very\nsecret", "sk-very secret", "sk-very-sécret", "sk-very\x7fsecret"])
-def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(key, monkeypatch):
+def test_a_key_that_does_not_fit_a_header_is_refused_and_not_shown(key, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with pytest.raises(ConfigError, match="the key contains") as caught:
         OpenAIAgent("doors-1", base_url="http://127.0.0.1:9/v1")
     assert "very" not in str(caught.value)
 
 
-def test_white_space_around_a_key_is_no_part_of_it(monkeypatch):
+def test_white_space_around_a_key_is_ignored(monkeypatch):
     with serving(ChatServer(key="right")) as server:
         assert entry(play(server, api_key=" right\n"))["success_rate"] == 1.0
     monkeypatch.setenv("OPENAI_API_KEY", " \n")
@@ -159,7 +159,7 @@ def test_the_status_403_means_the_key_only_before_the_first_success():
     assert (found["errors"], found["scored"], found["errors_by_kind"]) == (1, 2, {"RejectedRequest": 1})
 
 
-def test_the_listing_of_models_is_tried_again():
+def test_the_listing_of_models_is_retried():
     with serving(ChatServer(model_faults=lambda number: "503" if number < 2 else None)) as server:
         summary = evaluate(TOY_ID, OpenAIAgent(base_url=server.url), episodes=1)
     assert summary.data["agent"] == "openai:doors-1" and server.listings == 3
@@ -175,7 +175,7 @@ def test_a_refused_request_is_an_error_at_once():
     assert len(server.requests) == 1
 
 
-def test_no_server_is_said_before_anything_runs(tmp_path):
+def test_a_missing_server_is_reported_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match="start the server"):
         evaluate(TOY_ID, OpenAIAgent("m", base_url="http://127.0.0.1:9/v1"), episodes=1, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -188,7 +188,7 @@ def test_a_conversation_beyond_the_context_ends_the_episode_as_a_limit():
     assert (found["errors"], found["stop_reasons"], found["success_rate"]) == (0, {"row_tokens": 2}, 0.0)
 
 
-def test_parameters_that_only_inform_give_way():
+def test_refused_parameters_that_only_inform_are_left_out():
     with serving(ChatServer(rejects=("return_token_ids", "seed", "max_tokens"), top_limit=5)) as server:
         summary = play(server, token_ids=True, max_tokens=50)
     assert entry(summary)["success_rate"] == 1.0
@@ -204,7 +204,7 @@ def test_without_logprobs_there_are_no_entropies():
     assert "logprobs" not in server.requests[-1]
 
 
-def test_parameters_that_change_the_text_never_give_way():
+def test_refused_parameters_that_change_the_text_are_never_left_out():
     with serving(ChatServer(rejects=("temperature",))) as server:
         summary = play(server, temperature=0.5)
     assert entry(summary)["errors"] == 2
@@ -216,7 +216,7 @@ def test_missing_usage_is_not_counted_as_zero():
     assert entry(summary)["tokens"] == {"prompt": None, "completion": None, "uncounted_steps": 6}
 
 
-def test_tool_calls_go_back_as_tool_messages():
+def test_tool_calls_are_sent_back_as_tool_messages():
     with serving(ChatServer()) as server:
         summary = play(server, format="tools", episodes=1)
     assert entry(summary)["success_rate"] == 1.0
@@ -235,7 +235,7 @@ def test_unreadable_tool_arguments_are_an_invalid_action_of_the_model():
     assert (found["errors"], found["success_rate"], found["invalid_actions"]["rate"]) == (0, 0.0, 1.0)
 
 
-def test_thoughts_beside_the_content_are_kept_but_not_sent_back(tmp_path):
+def test_separate_thoughts_are_kept_but_not_sent_back(tmp_path):
     with serving(ChatServer(reasoning=True)) as server:
         play(server, tmp_path / "run", episodes=1)
     (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
@@ -250,7 +250,7 @@ def test_a_history_window_sends_the_last_own_messages():
     assert roles == ["system", "user", "assistant", "user"]
 
 
-def test_requests_under_way_are_bounded_and_the_bound_is_used():
+def test_concurrent_requests_reach_their_limit_and_no_more():
     with serving(ChatServer(delay=0.05)) as server:
         agent = OpenAIAgent("doors-1", base_url=server.url, concurrency=5)
         summary = evaluate(TOY_ID, agent, episodes=20, concurrency=20)
@@ -279,7 +279,7 @@ def test_openai_itself_needs_a_key():
         make_agent("openai:gpt")
 
 
-def test_an_agent_serves_one_event_loop_after_the_other():
+def test_an_agent_serves_several_event_loops_in_turn():
     with serving(ChatServer()) as server:
         agent = OpenAIAgent("doors-1", base_url=server.url)
         for _ in range(2):

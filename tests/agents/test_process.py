@@ -75,7 +75,7 @@ def test_one_process_for_all_episodes_in_any_order(mode, tmp_path):
     ],
 )
 @pytest.mark.parametrize("per", ["session", "agent"])
-def test_what_breaks_is_an_error_that_says_so(mode, said, per, tmp_path):
+def test_every_fault_is_an_error_that_names_it(mode, said, per, tmp_path):
     found = play(mode, tmp_path, episodes=1, per=per, timeout=0.5 if mode == "silent" else 20.0)
     assert (found["episodes"], found["errors"], found["success_rate"]) == (1, 1, None)
     (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
@@ -83,7 +83,7 @@ def test_what_breaks_is_an_error_that_says_so(mode, said, per, tmp_path):
     assert gone(pids(tmp_path))
 
 
-def test_the_last_words_of_a_dead_process_are_told(tmp_path):
+def test_the_last_words_of_a_dead_process_are_reported(tmp_path):
     play("dies", tmp_path, episodes=1)
     (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
     assert "no idea what to do" in trajectory.error and [step.error for step in trajectory.steps] == [None, trajectory.error]
@@ -156,7 +156,7 @@ def test_a_session_that_is_cancelled_while_a_shared_process_starts_leaves_the_ot
     assert gone(pids(tmp_path))
 
 
-def test_no_such_program_is_the_users_to_mend(tmp_path):
+def test_a_missing_program_is_a_user_error(tmp_path):
     with pytest.raises(ConfigError, match="can't run 'no-such-program'"):
         evaluate(TOY_ID, "exec:no-such-program --now", episodes=1)
 

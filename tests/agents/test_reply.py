@@ -36,7 +36,7 @@ def test_the_bound_is_exact_where_everything_is_known(probabilities):
     assert entropy_bound(logs, logs[0]) == pytest.approx(-float(np.sum(probabilities * np.log(probabilities))), abs=1e-6)
 
 
-def test_the_bound_counts_what_is_left():
+def test_the_bound_counts_the_remaining_mass():
     assert entropy_bound([math.log(0.5), math.log(0.25)], math.log(0.5)) == pytest.approx(1.5 * math.log(2))
     assert entropy_bound([math.log(0.1)] * 5, math.log(0.1)) == pytest.approx(math.log(10))
     assert entropy_bound([0.0, -9999.0], 0.0) == 0.0

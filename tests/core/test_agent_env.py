@@ -31,7 +31,7 @@ def test_it_is_a_gymnasium_environment():
     check_env(make(), skip_render_check=True)
 
 
-def test_an_episode_is_recorded_whole():
+def test_an_episode_is_recorded_completely():
     env = make()
     env.reset(seed=0, options={"task": 4})
     while env.trajectory.stop_reason is None:
@@ -57,7 +57,7 @@ def test_messages_alternate_and_end_with_the_user():
 
 
 @pytest.mark.parametrize("history", [0, 1, 2])
-def test_a_window_shows_the_last_turns_and_the_instruction(history):
+def test_a_window_shows_the_last_steps_and_the_instruction(history):
     env = make(history=history, env={"length": 6})
     env.reset(seed=0)
     for _ in range(4):
@@ -69,7 +69,7 @@ def test_a_window_shows_the_last_turns_and_the_instruction(history):
     assert messages[-1]["content"].endswith(env.trajectory.final_observation)
 
 
-def test_a_malformed_reply_is_corrected_and_does_nothing():
+def test_a_malformed_reply_is_corrected_and_changes_nothing():
     env = make()
     env.reset(seed=0)
     before = env.text_env.snapshot()
@@ -99,7 +99,7 @@ def test_a_malformed_reply_leaves_every_benchmark_as_it_is(env_id, options):
     assert (inner.expert(), env.admissible_actions, inner.score, inner.success) == before
 
 
-def test_malformed_replies_count_as_turns():
+def test_malformed_replies_count_as_steps():
     env = make(env={"max_steps": 2})
     env.reset(seed=0)
     env.step("?")
@@ -108,7 +108,7 @@ def test_malformed_replies_count_as_turns():
 
 
 @given(st.text())
-def test_no_reply_raises(reply):
+def test_replies_never_raise(reply):
     env = make(env={"max_steps": 3})
     env.reset(seed=0)
     env.step(reply)
@@ -148,7 +148,7 @@ def test_rows_are_counted():
     assert [step.row for step in env.trajectory.steps] == [0, 0, 1]
 
 
-def test_a_tool_call_takes_the_place_of_an_action():
+def test_a_tool_call_replaces_an_action():
     env = make()
     env.reset(seed=0)
     action = env.text_env.expert()

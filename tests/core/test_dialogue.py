@@ -82,12 +82,12 @@ def test_a_megabyte_of_repetition_is_read_in_linear_time(name, piece, before, af
     assert parsed.problem is None or parsed.action == ""
 
 
-def test_an_action_quoted_in_the_thought_is_not_taken():
+def test_an_action_quoted_in_the_thought_is_not_carried_out():
     text = "<think>I could <action>jump</action> but no</think><action>look</action>"
     assert get_dialogue("think-action").parse(text).action == "look"
 
 
-def test_native_passes_the_response_on():
+def test_native_passes_the_response_through():
     text = "<think>a</think><search>b</search>"
     assert get_dialogue("native").parse(text) == ("a", text, None)
 

@@ -28,7 +28,7 @@ def test_same_seed_same_task_and_different_seeds_differ():
     assert len(set(tasks)) > 5
 
 
-def test_without_a_seed_the_generator_goes_on():
+def test_without_a_seed_the_generator_continues():
     first, second = DoorsEnv(), DoorsEnv()
     first.reset(seed=3)
     second.reset(seed=3)
@@ -51,7 +51,7 @@ class NumberedDoorsEnv(DoorsEnv):
 
 
 @pytest.mark.parametrize(("wanted", "found"), [("101", "101"), ("1", "101"), (1, "101"), ("7", "7"), (7, "107"), ("8", "108")])
-def test_an_id_of_digits_goes_before_an_index(wanted, found):
+def test_an_id_of_digits_takes_precedence_over_an_index(wanted, found):
     assert NumberedDoorsEnv().find_task(wanted) == found
 
 
@@ -133,7 +133,7 @@ def test_the_expert_before_reset_says_so(name, small, tmp_path, monkeypatch):
 
 
 @given(st.lists(st.sampled_from(["open door 1", "open door 2", "open door 3", "open door 4", "?"]), max_size=8), st.integers(0, 8))
-def test_a_restored_snapshot_goes_on_as_the_original(actions, cut):
+def test_a_restored_snapshot_continues_as_the_original(actions, cut):
     env, other = DoorsEnv(), DoorsEnv()
     env.reset(seed=1)
     for action in actions[:cut]:

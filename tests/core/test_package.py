@@ -49,7 +49,7 @@ def test_nearest():
         ("Test/Picky-v0", {"split": 3}, "Test/Picky-v0 can't be made with these arguments: object of type 'int' has no len()"),
     ],
 )
-def test_what_an_environment_refuses_is_said_in_one_sentence(env_id, arguments, says, monkeypatch):
+def test_a_refused_argument_is_one_sentence(env_id, arguments, says, monkeypatch):
     monkeypatch.setitem(gym.registry, "Test/Picky-v0", gym.envs.registration.EnvSpec("Test/Picky-v0", lambda split: len(split)))
     with pytest.raises(ConfigError) as error:
         make(env_id, **arguments)

@@ -76,7 +76,7 @@ def test_concurrency_is_bounded_and_used_and_sessions_are_closed():
     assert agent.running == 0
 
 
-def test_blocking_environments_wait_as_many_at_once_as_there_are_episodes():
+def test_environments_that_do_io_wait_as_many_at_once_as_there_are_episodes():
     together = threading.Barrier(32)
 
     class Blocking(DoorsEnv):
@@ -141,7 +141,7 @@ def test_a_slow_agent_is_cut_off():
     assert time.monotonic() - began < 20
 
 
-def test_a_failed_episode_is_tried_again_then_recorded_and_the_others_go_on():
+def test_a_failed_episode_is_retried_then_recorded_and_the_others_continue():
     rollout = Rollout(make_env(fail_on="open door 1"), Expert(), retries=2)
     trajectories = rollout.run(specs(8))
     failed = [trajectory for trajectory in trajectories if trajectory.stop_reason is StopReason.ERROR]
@@ -176,7 +176,7 @@ def test_the_last_step_of_a_failed_episode_says_what_failed():
     assert (last.error, last.response, last.action, last.malformed) == ("OSError: no power", "", "", False)
 
 
-def test_a_transient_fault_is_healed_by_the_retry():
+def test_a_retry_recovers_from_a_transient_fault():
     made = []
 
     def make():
@@ -190,7 +190,7 @@ def test_a_transient_fault_is_healed_by_the_retry():
     assert trajectory.attempts == 2
 
 
-def test_an_environment_that_can_not_be_made_is_an_error_of_its_episode():
+def test_an_environment_that_cannot_be_made_is_an_error_of_its_episode():
     def broken():
         raise RuntimeError("no room for another browser")
 
@@ -224,7 +224,7 @@ def counted(**members):
     return kind, lambda: LLMAgentEnv(kind(), dialogue="plain")
 
 
-def test_errors_of_closing_are_warnings_and_end_nothing(caplog):
+def test_errors_while_closing_are_warnings_only(caplog):
     def close(self):
         self.closed.append(self)
         raise OSError("the browser is gone")
@@ -244,7 +244,7 @@ def test_errors_of_closing_are_warnings_and_end_nothing(caplog):
     assert caplog.text.count("the browser is gone") == 5
 
 
-def test_a_session_that_can_not_be_closed_takes_nothing_from_its_episode(caplog):
+def test_a_session_that_cannot_be_closed_does_not_affect_its_episode(caplog):
     class Stuck(Expert):
         def session(self, env, seed):
             session = super().session(env, seed)
@@ -269,7 +269,7 @@ def test_environments_of_cancelled_episodes_are_closed():
     assert len(kind.made) == 4 and set(kind.closed) == set(kind.made)
 
 
-def test_a_cancelled_step_does_not_hold_up_the_end_and_its_environment_is_closed_after_it():
+def test_a_cancelled_step_does_not_delay_the_end_and_its_environment_is_closed_after_it():
     begun, may_end, closed = (threading.Event() for _ in range(3))
     events = []
 
@@ -302,7 +302,7 @@ def test_a_cancelled_step_does_not_hold_up_the_end_and_its_environment_is_closed
     assert events == ["step ended", "closed"]
 
 
-def test_what_the_user_must_mend_ends_the_run():
+def test_user_errors_abort_the_run():
     with pytest.raises(TaskError):
         Rollout(make_env(), Expert()).run([EpisodeSpec(seed=0, task="train-999")])
     with pytest.raises(ConfigError):

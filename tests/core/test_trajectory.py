@@ -73,7 +73,7 @@ def test_a_lone_surrogate_survives_the_file(tmp_path):
     assert next(read_trajectories(tmp_path / "t.jsonl")).error == "\ud800"
 
 
-def test_a_line_cut_by_a_kill_is_left_out(tmp_path):
+def test_a_line_cut_by_a_kill_is_skipped(tmp_path):
     path = tmp_path / "t.jsonl"
     write_trajectories(path, [make(task="a")])
     path.write_text(path.read_text() + make(task="b").to_json()[:50])

@@ -176,6 +176,11 @@ def test_an_evaluation_survives_its_environments(action, said, tmp_path):
     assert len(failed) == 1 and said in failed[0].error and failed[0].steps[-1].error == failed[0].error
 
 
+def test_an_evaluation_survives_an_import_that_exits():
+    with pytest.raises(EnvironmentFailure, match="exit code 7"):
+        evaluate(f"tests.rollout.trouble:{EXITS_ID}@train", Says(), tasks=[0], backend=processes())
+
+
 def test_evaluations_are_equal_inline_and_in_processes():
     results = [
         evaluate("alfworld@valid_seen", "random", episodes=4, backend=backend, limits=None, env_kwargs={"size": "small", "max_steps": 5})

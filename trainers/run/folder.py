@@ -26,7 +26,16 @@ from empg_gym.trainers.run.metrics import BOARD, METRICS, keep_until
 CHECKPOINTS = "checkpoints"
 MEMORY = ("rl.token_budget", "rl.logit_chunk", "warmstart.token_budget", "rollout.concurrency")
 """Keys that change the memory a run needs, and its results by no more than rounding."""
-RESUMABLE = (*(f"run.{key}" for key in RunConfig.model_fields if key != "seed"), "rl.steps", "eval.every", "eval.curve_tasks", *MEMORY)
+BACKEND = ("rollout.env_backend", "rollout.step_seconds", "rollout.reset_seconds")
+"""Keys that decide where environments run, and nothing about their episodes."""
+RESUMABLE = (
+    *(f"run.{key}" for key in RunConfig.model_fields if key != "seed"),
+    "rl.steps",
+    "eval.every",
+    "eval.curve_tasks",
+    *MEMORY,
+    *BACKEND,
+)
 """Keys in which a resumed run may differ from the saved one."""
 _HINT = "put the file back, or start a new run with --out"
 

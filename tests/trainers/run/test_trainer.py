@@ -131,6 +131,18 @@ def test_resumed_is_never_stopped(whole, tmp_path, stop, monkeypatch):
     assert recorded[0] == recorded[1]
 
 
+def test_environments_in_processes_give_the_same_run(tmp_path):
+    """The episodes of a step are equal; a later step may differ, as the order of rows in a forward pass changes rounding."""
+    episodes, errors = [], []
+    for backend in ("inline", "processes"):
+        rollout = {"max_response_tokens": 6, "max_row_tokens": 128, "concurrency": 4, "env_backend": backend}
+        config = corridor_config(str(tmp_path / backend), rollout=rollout, rl={"steps": 1}, eval={"tasks": 4})
+        errors += [item["errors"] for item in train(config)["after"]]
+        played = read_without_time(tmp_path / backend / "trajectories.jsonl")
+        episodes.append({(one.task, one.repeat): [(step.observation, step.response) for step in one.steps] for one in played})
+    assert episodes[0] == episodes[1] and episodes[0] and errors == [0, 0]
+
+
 def read_without_time(path):
     for item in read_trajectories(path):
         for step in item.steps:
