@@ -46,11 +46,11 @@ def evaluate(
     """
     resolved = _resolve(config, agent, options)
     made_here = agent is None or isinstance(agent, str)
-    player = make_agent(resolved.agent, **resolved.agent_options) if agent is None or isinstance(agent, str) else as_agent(agent)
-    run = EvaluationRun(resolved, player)
+    used = make_agent(resolved.agent, **resolved.agent_options) if agent is None or isinstance(agent, str) else as_agent(agent)
+    run = EvaluationRun(resolved, used)
     try:
-        recipes = list(_recipes(resolved, player.info))
-        training = player.info.training
+        recipes = list(_recipes(resolved, used.info))
+        training = used.info.training
         if training is not None:
             recipes = [recipe.with_training_defaults(training.recipe) for recipe in recipes]
             if isinstance(watch, TakesNotes):
@@ -61,7 +61,7 @@ def evaluate(
     finally:
         run.close()
         if made_here:
-            player.close()
+            used.close()
 
 
 def _resolve(config: EvalConfig | str | Sequence[str], agent: str | AgentLike | None, options: Mapping[str, Any]) -> EvalConfig:

@@ -109,7 +109,7 @@ def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "arguments, code, said",
+    "arguments, code, expected",
     [
         (["--fail-on-error", "--set", "env.fail_on=open door 1"], 1, "episodes failed"),
         (["--set", "env.fail_on=open door 1"], 0, "episodes failed"),
@@ -117,10 +117,18 @@ def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
         (["--prices", "1,2", "--tasks", "0:3,test-7", "--set", "limits.max_steps=1"], 0, "cost 0.0000"),
     ],
 )
-def test_exit_codes(tmp_path, arguments, code, said):
+def test_exit_codes(tmp_path, arguments, code, expected):
     numbers = [] if "--tasks" in arguments else ["-n", "20"]
     found, out, err = empg_gym("eval", TOY_ID, "-a", "expert", *numbers, "--out", tmp_path / "run", "--no-report", *arguments)
-    assert (found, err) == (code, "") and said in out
+    assert (found, err) == (code, "") and expected in out
+
+
+def test_the_options_of_eval_are_read_from_the_model_and_only_when_needed():
+    code, out, err = empg_gym("eval", "--help")
+    assert (code, err) == (0, "") and all(flag in out for flag in ("--agent", "--episodes", "--show-admissible", "--backend", "--rescore"))
+    loaded = "import sys\nfrom empg_gym.cli import _mount\n_mount()\nprint(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "empg_gym.cli.eval" in modules and not {"pydantic", "empg_gym.evaluation"} & set(modules)
 
 
 def test_the_version():
@@ -185,7 +193,7 @@ def test_a_custom_system_prompt(tmp_path, given):
 
 
 @pytest.mark.parametrize(
-    "arguments, said",
+    "arguments, expected",
     [
         (["eval"], "name environments and an agent"),
         (["eval", "alfwrld", "-a", "expert"], "did you mean 'alfworld'"),
@@ -202,12 +210,12 @@ def test_a_custom_system_prompt(tmp_path, given):
         (["eval", TOY_ID, "-a", "openai:m", "--base-url", "http://x", "--set", "agent.timeout=abc"], "can't use the timeout"),
     ],
 )
-def test_mistakes_are_one_sentence(tmp_path, monkeypatch, arguments, said):
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, arguments, expected):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "file").touch()
     code, out, err = empg_gym(*(argument.format(file=tmp_path / "file") for argument in arguments))
-    assert code == 2 and said in err and "Traceback" not in err + out and err.count("\n") == 1
+    assert code == 2 and expected in err and "Traceback" not in err + out and err.count("\n") == 1
 
 
 def test_an_interrupted_command_is_resumed(tmp_path):

@@ -91,7 +91,7 @@ def test_a_torn_line_is_run_again(tmp_path):
     assert lines(tmp_path / "run") == 12 and path.read_bytes().endswith(b"}\n")
 
 
-def test_a_finished_run_plays_nothing(tmp_path):
+def test_a_finished_run_runs_no_episode(tmp_path):
     first = run(tmp_path / "run")
     before = (tmp_path / "run" / "trajectories.jsonl").read_bytes()
     again = run(tmp_path / "run", agent="random")
@@ -170,7 +170,7 @@ def test_another_configuration_is_refused(tmp_path, change, sign):
 
 
 @pytest.mark.parametrize(
-    "tasks, said",
+    "tasks, expected",
     [
         (
             ["test-1", "test-2", "test-9"],
@@ -180,9 +180,9 @@ def test_another_configuration_is_refused(tmp_path, change, sign):
         ([1, 2, 3, 4], 'had 3 entries, now has 4 entries; the first difference is entry 4: was nothing, is now "test-4"'),
     ],
 )
-def test_other_tasks_are_named(tmp_path, tasks, said):
+def test_other_tasks_are_named(tmp_path, tasks, expected):
     run(tmp_path / "run", episodes=None, tasks=[1, 2, 3])
-    with pytest.raises(OutputExistsError, match=re.escape(f"environments.{TOY_ID}.tasks {said}; resume with")):
+    with pytest.raises(OutputExistsError, match=re.escape(f"environments.{TOY_ID}.tasks {expected}; resume with")):
         run(tmp_path / "run", episodes=None, tasks=tasks)
 
 
@@ -253,12 +253,12 @@ class Stops:
     def act(self, messages, *, tools=None):
         self.steps -= 1
         if self.steps < 0:
-            raise ConfigError("the key was taken back")
+            raise ConfigError("the key was revoked")
         return "<think></think><action>open door 1</action>"
 
 
 def test_an_interrupted_run_leaves_an_incomplete_summary(tmp_path):
-    with pytest.raises(ConfigError, match="taken back"):
+    with pytest.raises(ConfigError, match="revoked"):
         run(tmp_path / "run", Stops(), concurrency=1, env_kwargs={"max_steps": 3})
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["complete"] is False and summary["results"][TOY_ID]["episodes"] == 3 == lines(tmp_path / "run")

@@ -21,7 +21,7 @@ def test_presets_are_valid_and_name_known_algorithms(path):
     get_policy_loss(algorithm.policy_loss, algorithm.policy_loss_options)
 
 
-def test_overrides_are_toml_values_or_text(tmp_path):
+def test_overrides_are_applied_before_validation(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text('[model]\nname = "x"\n[rl]\nsteps = 3\n[env]\ndata = "somewhere"\n')
     config = load_config(

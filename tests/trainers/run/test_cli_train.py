@@ -59,7 +59,7 @@ def test_a_dry_run_needs_no_torch():
     assert result.returncode == 0, result.stderr
 
 
-def test_a_function_of_ones_own_is_named_by_its_module(tmp_path, empg_gym, monkeypatch):
+def test_a_users_function_is_named_by_its_module(tmp_path, empg_gym, monkeypatch):
     (tmp_path / "my_advantages.py").write_text(
         "from empg_gym.trainers.algorithms.base import Advantages\n"
         "def constant(batch, *, value=1.0):\n"
