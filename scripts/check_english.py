@@ -54,6 +54,7 @@ PHRASES = {
 """Pattern to what to write instead."""
 
 ALLOWED: dict[str, tuple[tuple[str, str], ...]] = {
+    "empg_gym/dialogue/formats.py": (("it has no line that begins", "corrective message of the episode"),),
     "empg_gym/net/guard.py": (("this is no address of a page", "observation of a visit"),),
     "empg_gym/retrieval/remote.py": (
         ("the retrieval server's answer is no JSON", "observation of a search"),

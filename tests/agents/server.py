@@ -43,7 +43,7 @@ class ChatServer:
     """Longest conversation in messages."""
     reasoning: bool = False
     garbage: bool = False
-    """Tool calls whose arguments are no JSON."""
+    """Tool calls whose arguments are not JSON."""
     requests: list[dict[str, Any]] = field(default_factory=list)
     in_flight: int = 0
     most_in_flight: int = 0
