@@ -10,20 +10,41 @@ Rules:
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
 import gymnasium as gym
 import numpy as np
 
 from empg_gym.dialogue import Dialogue, Parsed, get_dialogue
-from empg_gym.env import TextEnv
+from empg_gym.env import State, TextEnv
 from empg_gym.errors import ConfigError
 from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 
 _COMMON_INFO = frozenset({"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step", "task_type"})
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodePoint:
+    """A point of a recorded episode, as `LLMAgentEnv.snapshot` returns it: opaque and picklable."""
+
+    state: State
+    """Of the environment."""
+    record: Trajectory
+    """The trajectory so far."""
+    prefix: tuple[Step, ...]
+    """Steps before the trajectory's own, if it was branched."""
+    message: str
+    """What the agent is about to answer."""
+
+    @property
+    def path(self) -> tuple[Step, ...]:
+        """All steps that lead to the point."""
+        return (*self.prefix, *self.record.steps)
 
 
 class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
@@ -80,6 +101,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         self.show_admissible = show_admissible
         self.system_prompt = self.dialogue.system(self.text_env.rules) if system_prompt is None else system_prompt
         self._trajectory: Trajectory | None = None
+        self._prefix: tuple[Step, ...] = ()
         self._message = ""
         self._state_key = ""
         self._info: dict[str, Any] = {}
@@ -103,7 +125,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
     @property
     def messages(self) -> list[dict[str, str]]:
         """The conversation that the next response answers, as chat messages."""
-        steps = self.trajectory.steps
+        steps = self.path
         shown = steps if self.history is None else steps[max(0, len(steps) - self.history) :]
         left_out = len(steps) - len(shown)
         conversation = [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
@@ -116,9 +138,14 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
             first["content"] = self.dialogue.resumed(self.trajectory.instruction, left_out, first["content"])
         return conversation
 
+    @property
+    def path(self) -> list[Step]:
+        """All steps of the episode so far: those before the branch point, if it was branched, and its own."""
+        return [*self._prefix, *self.trajectory.steps]
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Start an episode with the environment's own arguments; returns the first user message and the environment's info."""
-        self._trajectory = None
+        self._trajectory, self._prefix = None, ()
         observation, info = self.env.reset(seed=seed, options=options)
         inner = self.text_env
         self._info = info
@@ -170,6 +197,41 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         trajectory.final_observation, trajectory.final_state_key = observation, self._state_key
         return message, reward, terminated, truncated, {**info, "malformed": parsed.problem is not None}
 
+    # Branching
+
+    def snapshot(self) -> EpisodePoint:
+        """Return the current point of the episode: exact and picklable."""
+        record = dataclasses.replace(self.trajectory, steps=list(self.trajectory.steps), info=dict(self.trajectory.info), points=[])
+        return EpisodePoint(self.text_env.snapshot(), record, self._prefix, self._message)
+
+    def restore(self, point: EpisodePoint, *, branch: bool = False) -> tuple[str, dict[str, Any]]:
+        """Return to a point of an episode, in this environment or in another one of the same recipe.
+
+        Args:
+            point: what `snapshot` returned.
+            branch: whether a new trajectory starts there, whose steps are its own; otherwise the recorded one continues.
+
+        Returns:
+            message and info as at that point.
+
+        Raises:
+            TaskError: the point belongs to other data or to another variant of the environment.
+        """
+        if self._trajectory is None:  # Gymnasium's wrappers want a reset before the first step
+            self.env.reset(seed=point.record.seed, options={"task": point.record.task})
+        _, info = self.text_env.restore(point.state)
+        path = point.path
+        if branch:
+            self._trajectory = dataclasses.replace(
+                point.record, steps=[], info=dict(point.record.info), parent=point.record.repeat, branch_step=len(path), points=[]
+            )
+            self._prefix = path
+        else:
+            self._trajectory = dataclasses.replace(point.record, steps=list(point.record.steps), info=dict(point.record.info))
+            self._prefix = point.prefix
+        self._message, self._info, self._state_key = point.message, info, self.text_env.state_key()
+        return self._message, info
+
     def record_failure(self, error: str, completion: Completion | None = None) -> None:
         """Append a step that failed: what the agent saw, its response if there was one, and the error."""
         answered = Completion(text="") if completion is None else completion
@@ -190,7 +252,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
 
     def _new_step(self, completion: Completion, text: str, parsed: Parsed) -> Step:
         """Return the step of a response, without its effect on the environment."""
-        steps = self.trajectory.steps
+        steps = self.path
         return Step(
             observation=self._message,
             response=text,

@@ -166,6 +166,11 @@ class Trajectory:
     group: int = 0
     """Episodes of one group share task and seed; group-relative advantages compare them."""
     repeat: int = 0
+    """Number of the episode in its group."""
+    parent: int | None = None
+    """`repeat` of the episode of the same group that this one was branched from; None for an episode from the start."""
+    branch_step: int = 0
+    """Steps shared with the parent: its path begins with the first `branch_step` steps of the parent's path. `steps` holds the rest."""
     attempts: int = 1
     """Attempts, failed ones included."""
     error: str | None = None
@@ -173,6 +178,9 @@ class Trajectory:
     info: dict[str, Any] = field(default_factory=dict)
     """The benchmark's own entries of the last `info` that JSON can hold (parts of a reward, a domain). After an error that is not an
     `EMPGGymError`, "traceback" has the place."""
+
+    points: list[Any] = field(default_factory=list, repr=False, compare=False)
+    """`LLMAgentEnv.snapshot()` before each of `steps`, where a rollout was asked to keep them. In memory only, never written."""
 
     @property
     def num_tokens(self) -> int:
@@ -183,7 +191,8 @@ class Trajectory:
         """Return one line, without the line break."""
         record: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION}
         for item in dataclasses.fields(self):
-            record[item.name] = getattr(self, item.name)
+            if item.name != "points":
+                record[item.name] = getattr(self, item.name)
         record["steps"] = [_step_record(step) for step in self.steps]
         return json.dumps(record, separators=(",", ":"))
 
@@ -211,6 +220,32 @@ class Trajectory:
             return cls(steps=steps, stop_reason=None if reason is None else StopReason(reason), **record)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"a damaged trajectory: {error}") from None
+
+
+def path_of(trajectory: Trajectory, others: Iterable[Trajectory]) -> list[Step]:
+    """Return all steps from the start of the episode to the end of `trajectory`, those that it shares with its ancestors included.
+
+    Args:
+        trajectory: an episode, branched or not.
+        others: trajectories among which its ancestors are.
+
+    Raises:
+        DataError: an ancestor is missing.
+    """
+    if trajectory.parent is None:
+        return list(trajectory.steps)
+    by_repeat = {item.repeat: item for item in others if item.group == trajectory.group}
+    path = list(trajectory.steps)
+    child = trajectory
+    while child.parent is not None:
+        parent = by_repeat.get(child.parent)
+        if parent is None:
+            raise DataError(
+                f"episode {trajectory.repeat} of group {trajectory.group} was branched from episode {child.parent}, which is missing"
+            )
+        path = parent.steps[: child.branch_step - parent.branch_step] + path
+        child = parent
+    return path
 
 
 def _step_record(step: Step) -> dict[str, Any]:

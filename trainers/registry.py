@@ -66,7 +66,7 @@ class Registry(Generic[Function]):
             found: Any = import_object(name)
             if not callable(found):
                 raise ConfigError(f"the {self.kind} {name!r} must be callable, not of type {type(found).__name__}")
-            return found  # type: ignore[no-any-return]
+            return found
         if name not in self._functions:
             raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self)}; name your own as module:function")
         return self._functions[name]

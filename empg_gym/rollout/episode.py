@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agent_env import EpisodePoint, LLMAgentEnv
 from empg_gym.agents.adapter import Session
 from empg_gym.agents.base import BaseAgent
 from empg_gym.errors import RowOverflowError
@@ -39,6 +39,10 @@ class EpisodeSpec:
     """Task id or index; None draws it from the seed."""
     group: int = 0
     repeat: int = 0
+    branch: EpisodePoint | None = None
+    """Where the episode branches off another one; None starts from the reset. Its trajectory names the parent and the branch step."""
+    keep_points: bool = False
+    """Whether to keep a snapshot before each response (`Trajectory.points`), so that episodes can be branched from it."""
 
     @property
     def agent_seed(self) -> int:
@@ -87,7 +91,7 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
     """Play one episode and return its record. The environment stays open."""
     env = played.env
     began = time.monotonic()
-    await played.call(lambda: env.reset(seed=spec.seed, options=None if spec.task is None else {"task": spec.task}))
+    await played.call(lambda: _begin(env, spec))
     trajectory = env.trajectory
     trajectory.group, trajectory.repeat = spec.group, spec.repeat
     tools = env.text_env.tools
@@ -97,6 +101,8 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
     try:
         session = Session(agent.session(env, spec.agent_seed))
         while reason is None:
+            if spec.keep_points:
+                trajectory.points.append(await played.call(env.snapshot))
             asked, completion = time.monotonic(), None
             left = None if limits.max_seconds is None else max(0.0, limits.max_seconds - (asked - began))
             try:
@@ -115,7 +121,7 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
                 break
             await _step(played, completion)
             trajectory.steps[-1].model_seconds = answered - asked
-            reason = limits.reached(trajectory, time.monotonic() - began)
+            reason = limits.reached(trajectory, env.path, time.monotonic() - began)
     except Exception as error:
         env.record_failure(describe_error(error), completion)
         raise
@@ -124,6 +130,13 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
             close_quietly(session)
     trajectory.stop_reason = reason
     return trajectory
+
+
+def _begin(env: LLMAgentEnv, spec: EpisodeSpec) -> None:
+    if spec.branch is None:
+        env.reset(seed=spec.seed, options=None if spec.task is None else {"task": spec.task})
+    else:
+        env.restore(spec.branch, branch=True)
 
 
 def describe_error(error: Exception) -> str:

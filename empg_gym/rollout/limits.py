@@ -7,10 +7,11 @@ itself limits the tokens of a response and marks a cut one with `finish_reason =
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from empg_gym.errors import ConfigError
-from empg_gym.trajectory import StopReason, Trajectory
+from empg_gym.trajectory import Step, StopReason, Trajectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +43,20 @@ class Limits:
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < math.inf):
             raise ConfigError(f"the limit max_seconds is a number of seconds above 0, not {seconds!r}")
 
-    def reached(self, trajectory: Trajectory, seconds: float) -> StopReason | None:
-        """Return the first limit that the trajectory has reached, if any."""
-        last = trajectory.steps[-1]
+    def reached(self, trajectory: Trajectory, path: Sequence[Step], seconds: float) -> StopReason | None:
+        """Return the first limit that an episode has reached, if any.
+
+        Args:
+            trajectory: the record of the episode.
+            path: all its steps, those before a branch point included.
+            seconds: since it began.
+        """
+        last = path[-1]
         if trajectory.stop_reason is not None:
             return trajectory.stop_reason
-        if self.max_steps is not None and len(trajectory.steps) >= self.max_steps:
+        if self.max_steps is not None and len(path) >= self.max_steps:
             return StopReason.STEP_LIMIT
-        if self.max_row_tokens is not None and row_tokens(trajectory) >= self.max_row_tokens:
+        if self.max_row_tokens is not None and row_tokens(path) >= self.max_row_tokens:
             return StopReason.ROW_TOKENS
         if self.end_on_cut_response and last.finish_reason == "length":
             return StopReason.RESPONSE_TOKENS
@@ -58,11 +65,11 @@ class Limits:
         return None
 
 
-def row_tokens(trajectory: Trajectory) -> int:
-    """Return the number of tokens in the trajectory's last row."""
-    row = trajectory.steps[-1].row
+def row_tokens(path: Sequence[Step]) -> int:
+    """Return the number of tokens in the last row of an episode's steps."""
+    row = path[-1].row
     count = 0
-    for step in reversed(trajectory.steps):
+    for step in reversed(path):
         if step.row != row:
             break
         for ids in (step.prompt_token_ids, step.response_token_ids):

@@ -20,14 +20,15 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agent_env import EpisodePoint, LLMAgentEnv
 from empg_gym.agents.adapter import AgentLike, as_agent
 from empg_gym.errors import ConfigError, DataError, EMPGGymError, MissingDependencyError, TaskError
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout.backends import EnvBackend
 from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, close_quietly, describe_error, run_episode
 from empg_gym.rollout.limits import Limits
-from empg_gym.trajectory import StopReason, Trajectory
+from empg_gym.rollout.replay import replay
+from empg_gym.trajectory import Step, StopReason, Trajectory
 
 Result = TypeVar("Result")
 _FRAMES = 5
@@ -112,6 +113,22 @@ class Rollout:
             finally:
                 # A cancelled call continues in its thread for as long as it takes; only the interpreter waits for it, at exit.
                 threads.shutdown(wait=False)
+
+    async def replay(self, trajectory: Trajectory, path: Sequence[Step]) -> EpisodePoint:
+        """Return the point of a recorded episode after the steps `path`; see `empg_gym.rollout.replay`.
+
+        Raises:
+            EnvironmentFailure: the environment reaches another state than the recorded one.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="empg-gym-env") as threads:
+            played = PlayedEnv(self._free.pop() if self._free else await self._new_env(threads), threads)
+            try:
+                point: EpisodePoint = await played.call(partial(replay, played.env, trajectory, path))
+            except BaseException:
+                played.close()
+                raise
+            self._free.append(played.env)
+            return point
 
     def close(self) -> None:
         """Close the environments."""

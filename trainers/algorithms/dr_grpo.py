@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
+from empg_gym.trainers.algorithms.branches import mean_over_paths
 from empg_gym.trainers.algorithms.credit import normalise
 from empg_gym.trainers.algorithms.distinct import on_distinct_steps
 from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, check_trajectory_penalty, penalised_rewards
@@ -36,5 +37,5 @@ def dr_grpo(batch: RolloutSteps, *, penalty: Penalty = "advantage") -> Advantage
     """
     check_trajectory_penalty(penalty)
     A = normalise(penalised_rewards(batch, penalty), batch.groups, scale=False)
-    values = after_normalisation(A[batch.trajectory], batch, penalty)
+    values = after_normalisation(mean_over_paths(A, batch), batch, penalty)
     return Advantages(values=values, base=values)

@@ -21,6 +21,7 @@ from torch import Tensor
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
+from empg_gym.trainers.algorithms.branches import mean_over_paths
 from empg_gym.trainers.algorithms.credit import EPSILON, normalise, step_groups
 from empg_gym.trainers.algorithms.distinct import on_distinct_steps
 from empg_gym.trainers.algorithms.penalties import Penalty, after_normalisation, before_normalisation, check_penalty, penalised_rewards
@@ -57,7 +58,7 @@ def episode_term(batch: RolloutSteps, *, scale: bool, epsilon: float, cross_step
     check_penalty(penalty)
     rewards = penalised_rewards(batch, penalty)
     if not cross_steps:
-        return advantages(rewards, batch.groups, scale=scale, epsilon=epsilon)[batch.trajectory]
+        return mean_over_paths(advantages(rewards, batch.groups, scale=scale, epsilon=epsilon), batch)
     scores = before_normalisation(rewards[batch.trajectory], batch, penalty)
     return advantages(scores, step_groups(batch), scale=scale, epsilon=epsilon)
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from empg_gym.trainers.algorithms import register_advantage
 from empg_gym.trainers.algorithms.base import Advantages, RolloutSteps
+from empg_gym.trainers.algorithms.branches import mean_over_paths
 from empg_gym.trainers.algorithms.checks import check_choice
 from empg_gym.trainers.algorithms.credit import EPSILON, normalise
 from empg_gym.trainers.algorithms.distinct import on_distinct_steps
@@ -56,7 +57,7 @@ def reinforce_pp(
         A = _scaled(normalise(R, batch.groups, scale=False), epsilon)
     else:
         A = normalise(R, torch.zeros_like(batch.groups), epsilon=epsilon)
-    values = after_normalisation(A[batch.trajectory], batch, penalty)
+    values = after_normalisation(mean_over_paths(A, batch), batch, penalty)
     return Advantages(values=values, base=values)
 
 

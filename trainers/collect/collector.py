@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from empg_gym.agent_env import EpisodePoint
 from empg_gym.rng import Stream, stream
 from empg_gym.rollout import EpisodeSpec, Rollout, run_sync
 from empg_gym.trainers.collect.journal import Journal, Key
 from empg_gym.trainers.collect.plans import Collection, PlanRequest
 from empg_gym.trainers.collect.tasks import GroupSpec, TaskRequest
-from empg_gym.trajectory import Trajectory
+from empg_gym.trajectory import Trajectory, path_of
 
 
 class Collector:
@@ -66,7 +67,13 @@ class Collector:
         def rng(group: int) -> np.random.Generator:
             return stream(self._seed, Stream.BRANCHES, step, group)
 
-        request = PlanRequest(repeats=self._repeats, draw=draw, play=play, outcome=self._outcome, rng=rng)
+        async def point(trajectory: Trajectory, index: int) -> EpisodePoint:
+            own = index - trajectory.branch_step
+            if trajectory.points:
+                return trajectory.points[own]
+            return await self.rollout.replay(trajectory, path_of(trajectory, known.values())[:index])
+
+        request = PlanRequest(repeats=self._repeats, draw=draw, play=play, outcome=self._outcome, point=point, rng=rng)
 
         async def run() -> Collection:
             found = await self._plan(request)  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 Rules:
     - Failed episodes (`StopReason.ERROR`) are excluded from a batch, and so is a group that they reduced to one trajectory.
+    - A step that a branch shares with its parent is in the batch once, with the parent; in the branch's row its tokens are context.
     - A step that generated nothing stays on the axis S with entropy NaN.
     - The entropy of a step is the mean over its generated tokens: thought, action and end of turn.
     - States are numbered within a group, so that equal numbers mean equal states of the same group.
@@ -23,7 +24,7 @@ from empg_gym.errors import TrainingError
 from empg_gym.trainers.algorithms import RolloutSteps
 from empg_gym.trainers.data.rewards import success
 from empg_gym.trainers.data.rows import TokenRow, rows_of
-from empg_gym.trajectory import StopReason, Trajectory
+from empg_gym.trajectory import Step, StopReason, Trajectory, path_of
 
 StateKey = Literal["state", "observation"]
 
@@ -43,7 +44,7 @@ class RolloutBatch:
     trajectory_of_step: Tensor
     """[S] index into T."""
     step: Tensor
-    """[S] index of the step in its trajectory."""
+    """[S] index of the step in its episode: a branch's own steps begin at its branch step."""
     rollout_logprobs: Tensor
     """[N] as the generator gave them; NaN where it gave none."""
     rollout_entropies: Tensor
@@ -60,6 +61,17 @@ class RolloutBatch:
         count = torch.zeros(len(self.step), dtype=torch.float64).index_add_(0, self.step_of_token, torch.ones_like(entropies).double())
         total = torch.zeros(len(self.step), dtype=torch.float64).index_add_(0, self.step_of_token, entropies.double())
         return total / count
+
+    def _forks(self) -> dict[str, Tensor]:
+        """Return [T] tree, parent and branch step of each trajectory. A parent that is not in the batch counts as absent."""
+        places = {(item.group, item.repeat): index for index, item in enumerate(self.trajectories)}
+        parent = [-1 if item.parent is None else places.get((item.group, item.parent), -1) for item in self.trajectories]
+        tree = list(range(len(parent)))
+        for index in range(len(parent)):
+            while parent[tree[index]] >= 0:
+                tree[index] = parent[tree[index]]
+        branch_step = [item.branch_step if parent[index] >= 0 else 0 for index, item in enumerate(self.trajectories)]
+        return {"tree": torch.tensor(tree), "parent": torch.tensor(parent), "branch_step": torch.tensor(branch_step)}
 
     def steps(self, entropies: Tensor, *, state_key: StateKey = "state") -> RolloutSteps:
         """Return what advantage functions see.
@@ -84,6 +96,7 @@ class RolloutBatch:
             state=None if states is None else states[0],
             next_state=None if states is None else states[1],
             actions=tuple(step.action for step in steps),
+            **self._forks(),
         )
 
 
@@ -108,7 +121,8 @@ def make_batch(
         TrainingError: a reward is not finite.
     """
     kept = usable(trajectories)
-    rows = [row for position, trajectory in enumerate(kept) for row in rows_of(trajectory, position)]
+    prefixes = [_prefix(trajectory, trajectories) for trajectory in kept]
+    rows = [row for position, (item, prefix) in enumerate(zip(kept, prefixes, strict=True)) for row in rows_of(item, position, prefix)]
     lengths = torch.tensor([len(trajectory.steps) for trajectory in kept], dtype=torch.long)
     first_step = lengths.cumsum(0) - lengths
     invalid = [not step.valid_action for trajectory in kept for step in trajectory.steps]
@@ -118,7 +132,7 @@ def make_batch(
         step_of_token=_cat([first_step[row.trajectory] + row.step[row.generated] for row in rows]),
         row_of_token=_cat([torch.full((int(row.generated.sum()),), index) for index, row in enumerate(rows)]),
         trajectory_of_step=torch.arange(len(kept)).repeat_interleave(lengths),
-        step=_cat([torch.arange(int(length)) for length in lengths]),
+        step=_cat([item.branch_step + torch.arange(len(item.steps)) for item in kept]),
         rollout_logprobs=_tokens(kept, "logprobs"),
         rollout_entropies=_tokens(kept, "entropies"),
         rewards=torch.tensor([_reward(item, outcome, shapers, reward_scale) for item in kept], dtype=torch.float64),
@@ -151,6 +165,11 @@ def require_episodes(trajectories: Sequence[Trajectory], place: str) -> None:
             f"all {len(failed)} episodes of {place} failed, so there is nothing to learn from; the first: {reason}. "
             "Fix the cause, then resume from the latest checkpoint with --resume"
         )
+
+
+def _prefix(trajectory: Trajectory, others: Sequence[Trajectory]) -> list[Step]:
+    """Return the steps before a trajectory's own."""
+    return [] if trajectory.parent is None else path_of(trajectory, others)[: trajectory.branch_step]
 
 
 def _reward(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from empg_gym.errors import DataError
-from empg_gym.trajectory import Trajectory
+from empg_gym.trajectory import Step, Trajectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class TokenRow:
     generated: Tensor
     """[L] bool"""
     step: Tensor
-    """[L] int64, index of the step in the trajectory that the token belongs to."""
+    """[L] int64, index of the step among the trajectory's own that the token belongs to; 0 for the context of a branch."""
     trajectory: int
     """Position of the trajectory in the batch."""
 
@@ -64,13 +64,22 @@ class MicroBatch:
         return MicroBatch(ids=self.ids.to(device), row=self.row.to(device), position=self.position.to(device), flat=self.flat)
 
 
-def rows_of(trajectory: Trajectory, position: int = 0) -> list[TokenRow]:
-    """Return the rows of a trajectory that stands at `position` in its batch.
+def rows_of(trajectory: Trajectory, position: int = 0, prefix: Sequence[Step] = ()) -> list[TokenRow]:
+    """Return the rows of a trajectory.
+
+    Args:
+        trajectory: an episode with token ids.
+        position: of the trajectory in its batch.
+        prefix: steps before its own, if it was branched. Their tokens are context, which is read and not trained on.
 
     Raises:
         DataError: a step without token ids (its agent was no language model of ours), or a row that begins with a generated token.
     """
     parts: dict[int, list[tuple[np.ndarray, bool, int]]] = {}
+    first_own_row = trajectory.steps[0].row if trajectory.steps else 0
+    for step in prefix:
+        if step.row == first_own_row and step.prompt_token_ids is not None and step.response_token_ids is not None:
+            parts.setdefault(step.row, []).extend([(step.prompt_token_ids, False, 0), (step.response_token_ids, False, 0)])
     for index, step in enumerate(trajectory.steps):
         if step.prompt_token_ids is None or step.response_token_ids is None:
             raise DataError(f"step {index} of task {trajectory.task!r} has no token ids; only episodes with token ids can be trained on")

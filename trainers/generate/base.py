@@ -12,7 +12,8 @@ Rules for a backend:
     - A failure reaches the waiting sessions as an exception; nothing hangs.
     - Weights arrive by name. A backend may share storage with the model that is trained, and then copies nothing.
 
-Branching (AEPO): a session's `fork(seed)` returns a session with the same row that continues with its own random numbers.
+Branching (AEPO): the environment of a branched episode has a path before its own first step (`LLMAgentEnv.path`). A session continues
+the row of that path, id by id.
 """
 
 from __future__ import annotations
@@ -67,10 +68,6 @@ class GeneratorSession(Protocol):
 
     async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
         """Return the response to the last message."""
-        ...
-
-    def fork(self, seed: int) -> GeneratorSession:
-        """Return a session with the same row so far that draws from `seed` from here on."""
         ...
 
     def close(self) -> None:

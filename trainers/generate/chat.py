@@ -25,6 +25,8 @@ from empg_gym.trainers.generate.tokenizer import CHAT_TEMPLATE, END
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from empg_gym.trajectory import Step
+
 Message = Mapping[str, Any]
 _SENTINEL = "sentinel"
 
@@ -113,12 +115,16 @@ class ChatRow:
         self._answer += text
         self.text += text
 
-    def fork(self) -> ChatRow:
-        """Return a copy that goes on by itself: the row of a branch."""
-        copy = ChatRow(self.codec)
-        copy.ids, copy.text = list(self.ids), self.text
-        copy._asked, copy._answer = list(self._asked), self._answer
-        return copy
+    @classmethod
+    def of_steps(cls, tokenizer: PreTrainedTokenizerBase | ChatCodec, steps: Sequence[Step]) -> ChatRow:
+        """Return the row that recorded steps lead to: the tokens of their last row, id by id; empty where they have none."""
+        row = cls(tokenizer)
+        for step in steps:
+            if step.row == steps[-1].row:
+                for ids in (step.prompt_token_ids, step.response_token_ids):
+                    row.ids.extend([] if ids is None else ids.tolist())
+        row.text = row.codec.decode(row.ids) if row.ids else ""
+        return row
 
     def _gained(self, messages: Sequence[Message]) -> str | None:
         """Return the text that the rendering has beyond the row's, or None if it does not begin with the row's text."""

@@ -29,7 +29,7 @@ from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
 from empg_gym.trainers.generate.engine import Engine, Request, Response, Row
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trainers.generate.weights import cast_weights
-from empg_gym.trajectory import Completion
+from empg_gym.trajectory import Completion, Step
 
 if TYPE_CHECKING:
     from empg_gym.agent_env import LLMAgentEnv
@@ -116,8 +116,8 @@ class HFGenerator:
         return self._engine.live
 
     def session(self, env: LLMAgentEnv | None, seed: int) -> HFSession:
-        """Return what plays one episode."""
-        return HFSession(self, np.random.Generator(np.random.Philox(seed)))
+        """Return a session for one episode, which continues the row of a branched episode."""
+        return HFSession(self, np.random.Generator(np.random.Philox(seed)), () if env is None else env.path)
 
     def with_sampling(self, sampling: Sampling) -> HFGenerator:
         """Return a generator with the same weights and limits that draws tokens with `sampling`."""
@@ -212,11 +212,11 @@ class HFGenerator:
 class HFSession:
     """One episode's row. Made by `HFGenerator.session`."""
 
-    def __init__(self, generator: HFGenerator, rng: np.random.Generator) -> None:
+    def __init__(self, generator: HFGenerator, rng: np.random.Generator, path: Sequence[Step] = ()) -> None:
         self._generator = generator
         self._rng = rng
-        self._chat = ChatRow(generator.codec)
-        self._row = Row()
+        self._chat = ChatRow.of_steps(generator.codec, path)
+        self._row = Row(ids=list(self._chat.ids))
 
     async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
         """Return the response to the last message.
@@ -256,13 +256,6 @@ class HFSession:
             prompt_tokens=length,
             completion_tokens=len(ids),
         )
-
-    def fork(self, seed: int) -> HFSession:
-        """Return a session with the same row that draws from `seed`; its keys and values are read anew."""
-        branch = HFSession(self._generator, np.random.Generator(np.random.Philox(seed)))
-        branch._chat = self._chat.fork()
-        branch._row = Row(ids=list(self._row.ids))
-        return branch
 
     def close(self) -> None:
         """Give back the place in the cache."""

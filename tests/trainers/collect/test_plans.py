@@ -57,9 +57,17 @@ class World:
 
     def collect(self, plan, **options):
         given = PlanRequest(
-            repeats=self.repeats, draw=self.draw, play=self.play, outcome=lambda item: float(item.success), rng=np.random.default_rng
+            repeats=self.repeats,
+            draw=self.draw,
+            play=self.play,
+            outcome=lambda item: float(item.success),
+            point=self.point,
+            rng=np.random.default_rng,
         )
         return asyncio.run(PLANS.bind(plan, options)(given))
+
+    async def point(self, trajectory, step):
+        raise AssertionError("only a branching plan asks for points")
 
 
 def test_groups_plays_every_group_once():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
 from empg_gym.trainers.generate.tokenizer import END, train_tokenizer
+from empg_gym.trajectory import Step
 from tests.trainers.generate.worlds import texts
 
 CHATML = (
@@ -135,17 +137,21 @@ def test_another_history_opens_a_new_row(codec):
 
 
 @ALL
-def test_a_fork_goes_on_by_itself(codec):
-    turns = talk(codec, ["apple", "bench"])
-    *_, row = next(turns)
-    branch = row.fork()
-    branch.respond(codec.encode_response("jar"))
-    assert len(branch.ids) > len(row.ids)
-    messages = [{"role": "system", "content": "You play with words."}, {"role": "user", "content": "You see apple 0."}]
-    _, new_row = branch.prompt([*messages, {"role": "assistant", "content": "jar"}, {"role": "user", "content": "fork"}])
-    assert not new_row
-    _, _, new_row, _ = next(turns)
-    assert not new_row
+def test_the_row_of_recorded_steps_continues_as_the_row_itself(codec):
+    system, first = {"role": "system", "content": "You play with words."}, {"role": "user", "content": "You see apple 0."}
+    row = ChatRow(codec)
+    prompt, _ = row.prompt([system, first])
+    response = codec.encode_response("jar")
+    row.respond(response)
+    step = Step(
+        observation="You see apple 0.", response="jar", thought="", action="jar", valid_action=True, reward=0.0,
+        prompt_token_ids=np.array(prompt, np.int32), response_token_ids=np.array(response, np.int32),
+    )  # fmt: skip
+    branch = ChatRow.of_steps(codec, [step])
+    assert (branch.ids, branch.text) == (row.ids, row.text)
+    more = [system, first, {"role": "assistant", "content": "jar"}, {"role": "user", "content": "fork"}]
+    assert branch.prompt(more) == row.prompt(more)
+    assert ChatRow.of_steps(codec, []).prompt([system, first])[1], "without steps the first prompt opens a row"
 
 
 CONTENTS = st.sampled_from(["", "a", "apple", " bench", END, "<|user|>", f"a{END}", "<|assistant|>", f"{END}<|user|>a"]) | st.text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import torch
 from empg_gym.errors import AgentError
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
 from empg_gym.trainers.generate.hf import HFGenerator
-from empg_gym.trajectory import StopReason
+from empg_gym.trajectory import Step, StopReason
 from tests.trainers.generate.worlds import assert_equals_forward, forward_row, make_env, play, tiny_model, tokens_of
 
 GO_ON = Limits(end_on_cut_response=False)
@@ -219,14 +220,18 @@ def test_new_weights_are_used_from_the_next_token_on(tiny):
     assert 0 < at < len(first.token_ids)
 
 
-def test_a_fork_goes_on_from_the_same_row(tiny):
+def test_branches_continue_the_row_of_their_path(tiny):
     generator = HFGenerator(*tiny, max_response_tokens=12)
 
     async def run():
         session = generator.session(None, 0)
         first = await session.act(prompt("apple"))
         talk = [*prompt("apple"), {"role": "assistant", "content": first.text}, *prompt("bench")]
-        branches = [session.fork(seed) for seed in range(8)]
+        step = Step(
+            observation="apple", response=first.text, thought="", action="", valid_action=True, reward=0.0,
+            prompt_token_ids=first.prompt_token_ids, response_token_ids=first.token_ids,
+        )  # fmt: skip
+        branches = [generator.session(SimpleNamespace(path=[step]), seed) for seed in range(8)]
         return first, await asyncio.gather(session.act(talk), *(branch.act(talk) for branch in branches))
 
     first, second = asyncio.run(run())

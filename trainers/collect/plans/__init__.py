@@ -6,7 +6,8 @@ uncertain steps (AEPO).
 """
 
 from empg_gym.trainers.collect.plans.base import PLANS, Collection, PlanRequest, RolloutPlan
+from empg_gym.trainers.collect.plans.branching import branching
 from empg_gym.trainers.collect.plans.dynamic import dynamic
 from empg_gym.trainers.collect.plans.groups import groups
 
-__all__ = ["PLANS", "Collection", "PlanRequest", "RolloutPlan", "dynamic", "groups"]
+__all__ = ["PLANS", "Collection", "PlanRequest", "RolloutPlan", "branching", "dynamic", "groups"]

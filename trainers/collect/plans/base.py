@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from empg_gym.agent_env import EpisodePoint
 from empg_gym.rollout import EpisodeSpec
 from empg_gym.trainers.collect.tasks import GroupSpec
 from empg_gym.trainers.registry import Registry
@@ -25,6 +26,8 @@ class PlanRequest:
     """Play episodes and return their trajectories in the order of the specifications."""
     outcome: Callable[[Trajectory], float]
     """The outcome of an episode, before shaping and penalties (`rl.reward`)."""
+    point: Callable[[Trajectory, int], Awaitable[EpisodePoint]]
+    """Return the point before a step of an episode, counted from the start of the episode, to branch from."""
     rng: Callable[[int], np.random.Generator]
     """Return the random generator of a group, for the plan's own decisions."""
 
