@@ -1,9 +1,9 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Everything else is for developers.
+# Two commands for a fresh machine: `make demo` and `make test`. All others are for developers.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# Further arguments of the command: make demo ARGS='--set rl.steps=10', make test ARGS='-k webshop'.
+# Additional arguments: make demo ARGS='--set rl.steps=10', make test ARGS='-k webshop'.
 ARGS ?=
 THREADS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 
@@ -19,7 +19,7 @@ setup:
 test: setup
 	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm $(ARGS)
 
-# The evaluator against vLLM's own server, in an environment of its own (3 GB).
+# The evaluator with vLLM's own server, in a separate environment (3 GB).
 test-vllm: setup
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-vllm
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python .venv-vllm/bin/python \

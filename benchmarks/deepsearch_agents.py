@@ -1,9 +1,9 @@
-"""What scripted agents reach on Deep Search: `python -m benchmarks.deepsearch_agents [--data ../shared/data/deepsearch]`.
+"""Scores of scripted agents on Deep Search: `python -m benchmarks.deepsearch_agents [--data ../shared/data/deepsearch]`.
 
 Writes `benchmarks/results/deepsearch_agents.json`. Agents, all in the protocol `plain` with the environment's default limits:
-    expert     the environment's own: one query a supporting passage, and an answer only when all of them have been shown;
-    one-shot   searches the question as it stands, once; then reads perfectly: it gives the accepted answer if all supporting passages
-               were shown, else the title of the best passage. An upper bound for any agent that searches once with the question;
+    expert     the environment's own: one query per supporting passage, and an answer once all of them have been shown;
+    one-shot   searches the question once, then reads perfectly: it gives the accepted answer if all supporting passages were shown, else
+               the title of the best passage. An upper bound for any agent that searches once with the question;
     random     searches words of the question, visits addresses that it was shown, or answers with a title it was shown, yes or no.
 The embedded encyclopedia is played on every task of every split; the reference corpus, where `--data` is given, on its 60 HotpotQA and
 60 MuSiQue questions.

@@ -1,9 +1,9 @@
-"""Multi-turn generation: `HFGenerator` against `model.generate` called anew in every turn, in one run on one core.
+"""Multi-step generation: `HFGenerator` compared with calling `model.generate` from scratch in every step, in one run on one core.
 
 The episodes are scripted (their observations don't depend on the responses), with a random model whose responses end
-after a random number of tokens. The other side does what a plain loop does: in each turn it renders and reads every unfinished
-conversation again, in one left-padded batch, with `generate`'s own cache within the turn. It returns ids only; ours returns the
-log-probability and the entropy of every token as well.
+after a random number of tokens. The baseline is a plain loop: in each step it renders and reads every unfinished conversation again, in one
+left-padded batch, with `generate`'s own cache within the step. It returns ids only; ours also returns the log-probability and the entropy
+of every token.
 
     python -m benchmarks.generation
 """

@@ -1,4 +1,4 @@
-"""Names the machine that a measurement was made on: kind and size, never a host name or a path."""
+"""Describe the machine of a measurement: CPU, memory and package versions, never a host name or a path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def machine(*packages: str) -> dict[str, object]:
-    """Return processor, cores, memory, Python and the versions of `packages`."""
+    """Return the CPU, cores, memory, Python version and the versions of `packages`."""
     cpu = platform.processor() or platform.machine()
     memory_gb: float | None = None
     cpuinfo, meminfo = Path("/proc/cpuinfo"), Path("/proc/meminfo")

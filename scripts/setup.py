@@ -1,10 +1,10 @@
-"""Make the virtual environment that `make demo` and `make test` run in. Standard library only.
+"""Create the virtual environment for `make demo` and `make test`. Standard library only.
 
-    python scripts/setup.py VENV train       what the demo needs
-    python scripts/setup.py VENV test        the test extras besides
+    python scripts/setup.py VENV train       the packages for the demo
+    python scripts/setup.py VENV test        plus the test extras
 
-Versions come from constraints.txt. A system package that is missing is named with the command that installs it; what needs it is left
-out, and the tests that need it skip.
+Versions come from constraints.txt. If a system package is missing, the command that installs it is printed; the features that need it are
+omitted, and their tests are skipped.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ SYSTEM = {
 
 
 def missing_system_packages() -> dict[str, str]:
-    """Return {package: what needs it}, and name each on standard error."""
+    """Return the missing system packages with the feature that needs each, and print them to standard error."""
     missing = {}
     for name, (programs, command, purpose) in SYSTEM.items():
         if not any(shutil.which(program) for program in programs):
             missing[name] = purpose
-            print(f"note: {name} is not installed; {purpose} and its tests are left out. To have them: {command}", file=sys.stderr)
+            print(f"note: {name} is not installed; {purpose} and its tests are omitted. To include them: {command}", file=sys.stderr)
     return missing
 
 
 def install(python: Path, kind: str, without_textworld: bool) -> None:
-    """Install the project and its dependencies with uv, pinned."""
+    """Install the project and its pinned dependencies with uv."""
     environment = dict(os.environ)
     for pip_name, uv_name in (
         ("PIP_FIND_LINKS", "UV_FIND_LINKS"),
@@ -58,7 +58,7 @@ def install(python: Path, kind: str, without_textworld: bool) -> None:
 
 
 def main() -> int:
-    """Run the set-up unless it is done already."""
+    """Create the environment unless it is up to date."""
     folder, kind = Path(sys.argv[1]), sys.argv[2]
     if sys.version_info < (3, 11):  # noqa: UP036 (this runs before the project is installed)
         print(f"error: Python 3.11 or newer is needed, this is {sys.version.split()[0]}; run: make PYTHON=python3.11 …", file=sys.stderr)
@@ -72,7 +72,7 @@ def main() -> int:
     if stamp.exists() and stamp.read_text() == state and python.exists():
         return 0
     if not python.exists():
-        print(f"making the virtual environment {folder}")
+        print(f"creating the virtual environment {folder}")
         venv.create(folder, with_pip=True)
     print("installing packages (some minutes the first time)", flush=True)
     try:
@@ -80,7 +80,7 @@ def main() -> int:
     except subprocess.CalledProcessError as error:
         code = error.returncode
         print(
-            f"error: an installation step failed with exit code {code} (see above). Mend it and run the same command again.",
+            f"error: an installation step failed with exit code {code} (see above). Fix the cause and run the same command again.",
             file=sys.stderr,
         )
         return 2

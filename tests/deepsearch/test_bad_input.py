@@ -1,4 +1,4 @@
-"""Whatever comes, an observation answers it and the episode goes on or ends with its reason."""
+"""Every input is answered by an observation, and the episode continues or ends for a stated reason."""
 
 from __future__ import annotations
 

@@ -316,7 +316,7 @@ def test_snapshot_and_restore() -> None:
         small_env(split="ood").restore(state)
     with pytest.raises(TaskError, match="belongs to other data"):
         small_env(protocol="search-r1", world_seed=1).restore(state)
-    with pytest.raises(TaskError, match="of the variant 'search-r1', this environment of 'plain'"):
+    with pytest.raises(TaskError, match="belongs to the variant 'search-r1', this environment is 'plain'"):
         small_env().restore(state)
 
 

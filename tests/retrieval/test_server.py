@@ -173,7 +173,7 @@ class Blocked(LocalRetriever):
 
 
 def test_load_is_bounded(corpus):
-    """64 clients at once, 8 places: no more work at once than threads, the rest is told to come back, nobody hangs."""
+    """64 clients at once, 8 places: no more concurrent work than threads, the rest is refused with Retry-After, and nothing hangs."""
     with serving(create_app(corpus, Blocked(corpus), Limits(threads=2, max_waiting=8))) as address, ThreadPoolExecutor(64) as pool:
         requests = [pool.submit(post, address, "/retrieve", {"queries": "town", "topk": 1}) for _ in range(64)]
         refused = [request.result() for request in itertools.islice(as_completed(requests, timeout=60), 56)]

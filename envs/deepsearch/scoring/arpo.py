@@ -9,7 +9,7 @@ Rules:
 from __future__ import annotations
 
 from empg_gym.env import KeyPart
-from empg_gym.envs.deepsearch.scoring.base import Reward, Transcript, Verdict
+from empg_gym.envs.deepsearch.scoring.base import Kind, Reward, Transcript, Verdict
 from empg_gym.envs.deepsearch.scoring.text import exact_match, f1_score
 
 MALFORMED = -1.0
@@ -42,7 +42,7 @@ class ArpoReward(Reward):
         return unpaired, unpaired == 0 and thoughts > 0, tuple(sorted(_tools(transcript)))
 
 
-def _tools(transcript: Transcript) -> set[str]:
+def _tools(transcript: Transcript) -> set[Kind]:
     return {step.kind for step in transcript.steps if step.carried_out} & {"search", "visit"}
 
 
