@@ -1,7 +1,7 @@
 """The pages of the documentation, and the shell script that runs what a page shows.
 
 Rules:
-    - All code stands in fences. `bash` and `python` run, `text` is something to look at (a formula, an output); there is no other kind,
+    - All code is in fences. `bash` and `python` run, `text` is something to look at (a formula, an output); there is no other kind,
       and no indented block.
     - Blocks run in order in one folder, a copy of the project, as a reader in a clone would type them.
     - Python blocks of a page share their names; those without a shell command between them run in one process.
@@ -42,7 +42,7 @@ def blocks(text: str) -> list[Block]:
         if fence is not None:
             language = fence[2].strip()
             if language not in (*RUN, *SHOWN) or line != line.strip():
-                raise ValueError(f"line {number}: {line!r} is no fence of {RUN + SHOWN} at the beginning of the line")
+                raise ValueError(f"line {number}: {line!r} is not a fence of {RUN + SHOWN} at the beginning of the line")
             found.append(Block(language, "".join(f"{inner}\n" for inner in _until(lines, fence[1], number))))
         elif blank and re.match(r" {4}|\t", line):
             raise ValueError(f"line {number}: an indented block; fence it, so that it is run")

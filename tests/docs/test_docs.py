@@ -26,7 +26,7 @@ def test_every_block_runs(page, clone, free_port, reader_environment):
     commands = script(blocks(page.read_text()))
     for change in CHANGES:
         if change.page == page.stem:
-            assert change.printed in commands, f"{page.name} no longer has {change.printed!r}: mend or drop the change"
+            assert change.printed in commands, f"{page.name} no longer has {change.printed!r}: fix or drop the change"
             commands = commands.replace(change.printed, change.run)
     commands = commands.replace("{port}", str(free_port)).replace("{venv}", sys.prefix)
     FILES.get(page.stem, lambda _: None)(clone)
