@@ -1,4 +1,4 @@
-"""A small text environment for tests of what stands above the benchmarks: open the door whose number the observation names."""
+"""A small text environment for tests of the layers above the benchmarks: open the door whose number the observation names."""
 
 from __future__ import annotations
 

@@ -53,9 +53,9 @@ def test_changes_and_files_belong_to_pages():
     [
         ("Type\n\n    make demo\n", "indented"),
         ("1. Type\n\n\tmake demo\n", "indented"),
-        ("```\nls\n```\n", "no fence"),
-        ("```toml\na = 1\n```\n", "no fence"),
-        ("- so:\n  ```bash\n  ls\n  ```\n", "no fence"),
+        ("```\nls\n```\n", "not a fence"),
+        ("```toml\na = 1\n```\n", "not a fence"),
+        ("- so:\n  ```bash\n  ls\n  ```\n", "not a fence"),
         ("```bash\nls\n", "never closed"),
     ],
 )

@@ -1,4 +1,4 @@
-// Every visible text against what lies behind it: [number of texts, those below the ratio 4.5 of WCAG AA].
+// Every visible text against its background: [number of texts, those below the ratio 4.5 of WCAG AA].
 const parse = (text) => {
   const values = text.match(/[\d.]+/g).map(Number);
   const scale = text.startsWith("color(") ? 255 : 1;

@@ -151,7 +151,7 @@ def test_valid_actions_by_structured_output(server, tmp_path):
     assert (entry["errors"], entry["invalid_actions"]["rate"]) == (0, 0.0)
     steps = [step for trajectory in trajectories for step in trajectory.steps]
     assert {step.action for step in steps} <= set(doors) and len({step.action for step in steps}) > 1
-    assert any(step.row == 0 for trajectory in trajectories for step in trajectory.steps[1:]), "rows go on where text and ids agree"
+    assert any(step.row == 0 for trajectory in trajectories for step in trajectory.steps[1:]), "rows continue where text and ids agree"
 
 
 def test_the_seed_makes_a_sampled_run_repeatable(server, tmp_path):
