@@ -14,6 +14,9 @@ import numpy as np
 
 from empg_gym.trajectory import FloatArray, IntArray, Step, Trajectory
 
+_ENTROPY = "advantage_entropy"
+"""Key of `Step.diagnostics`: the step entropy of the training pass, which the advantage was computed from."""
+
 
 def detail(trajectory: Trajectory) -> dict[str, Any]:
     """Return everything that the page of an episode shows."""
@@ -32,6 +35,9 @@ def detail(trajectory: Trajectory) -> dict[str, Any]:
 
 
 def _step(step: Step) -> dict[str, Any]:
+    # Beside an advantage, the entropy that it was computed from; the generator's own is shown where the two differ.
+    trained = step.diagnostics.get(_ENTROPY)
+    entropy = rounded(step.entropy if trained is None else trained)
     record = {
         "observation": step.observation,
         "response": step.response,
@@ -44,14 +50,15 @@ def _step(step: Step) -> dict[str, Any]:
         "ids": _ints(step.response_token_ids),
         "entropies": _thousandths(step.entropies),
         "logprobs": _thousandths(step.logprobs),
-        "entropy": rounded(step.entropy),
-        "bound": step.entropy_is_bound,
+        "entropy": entropy,
+        "rollout_entropy": None if rounded(step.entropy) == entropy else rounded(step.entropy),
+        "bound": step.entropy_is_bound and trained is None,
         "row": step.row,
         "finish": step.finish_reason,
         "model": rounded(step.model_seconds),
         "env": rounded(step.env_seconds),
         "error": step.error,
-        "diagnostics": {str(name): rounded(value) for name, value in step.diagnostics.items()},
+        "diagnostics": {str(name): rounded(value) for name, value in step.diagnostics.items() if name != _ENTROPY},
     }
     # Not `in (…, False)`: 0 equals False, and an entropy of 0 is one.
     return {

@@ -119,6 +119,7 @@ function stepItem(step, i, episode) {
   const numbers = h("dl", { class: "step-numbers" });
   const put = (name, value) => numbers.append(h("div", {}, h("dt", {}, name), h("dd", {}, value)));
   if (step.entropy !== undefined) put("entropy", entropyCell(step.entropy, step.bound));
+  if (step.rollout_entropy !== undefined) put("entropy in the rollout", entropyCell(step.rollout_entropy, false));
   if (before(step) !== undefined) put("advantage", after(step) === undefined ? signed(before(step)) : [h("span", { class: "sr" }, "before "), signed(before(step)), h("span", { "aria-hidden": "true" }, " → "), h("span", { class: "sr" }, " after "), h("strong", {}, signed(after(step)))]);
   if (step.reward) put("reward", signed(step.reward));
   if ((step.model || 0) + (step.env || 0) > 0.001) put("time", `${seconds(step.model || 0)} model, ${seconds(step.env || 0)} environment`);
