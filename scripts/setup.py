@@ -65,7 +65,7 @@ def main() -> int:
         return 2
     missing = missing_system_packages() if kind == "test" else {}
     without_textworld = "the TextWorld engine" in missing.values()
-    inputs = [(ROOT / name).read_bytes() for name in ("constraints.txt", "pyproject.toml", "scripts/setup.py")]
+    inputs = [(ROOT / name).read_bytes() for name in ("constraints.txt", "pyproject.toml", "empg_gym/__init__.py", "scripts/setup.py")]
     state = hashlib.sha256(b"".join([*inputs, str(without_textworld).encode()])).hexdigest()
     stamp = folder / f".installed-{kind}"
     python = folder / "bin" / "python"

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
+import yaml
 
 import empg_gym
 from empg_gym.errors import ConfigError, MissingDependencyError, nearest, require
 from empg_gym.registration import ENVIRONMENTS, make
 from tests.toy import TOY_ID
+
+ROOT = Path(__file__).parents[2]
+_BUILD = "import sys, setuptools.build_meta as backend; getattr(backend, sys.argv[1])(sys.argv[2])"
 
 
 def test_importing_loads_no_torch():
@@ -29,6 +38,48 @@ def test_the_ids_are_registered_and_work_without_the_import():
 def test_public_names():
     for name in ("LLMAgentEnv", "Trajectory", "Step", "StopReason", "Completion", "evaluate"):
         assert hasattr(empg_gym, name)
+
+
+def test_the_version_is_the_same_everywhere():
+    command = [sys.executable, "-c", "from empg_gym.cli import main; main()", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert version("empg-gym") == empg_gym.__version__ == str(cited["version"])
+    assert shown == f"empg-gym {empg_gym.__version__}\n"
+
+
+def _build(kind: str, source: Path, out: Path) -> Path:
+    """Build a wheel or an sdist with the project's backend and return the archive."""
+    out.mkdir()
+    subprocess.run([sys.executable, "-c", _BUILD, f"build_{kind}", str(out)], cwd=source, capture_output=True, check=True)
+    (built,) = out.iterdir()
+    return built
+
+
+def test_wheel_and_sdist_hold_the_linked_packages(tmp_path):
+    """`empg_gym/envs` and `empg_gym/trainers` are symbolic links; archives hold their files, and the sdist builds the same wheel."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("empg_gym", "envs", "trainers"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, source / name)
+    wheel = _build("wheel", source, tmp_path / "wheel")
+    with tarfile.open(_build("sdist", source, tmp_path / "sdist")) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    again = _build("wheel", unpacked, tmp_path / "again")
+    assert wheel.name == again.name == f"empg_gym-{empg_gym.__version__}-py3-none-any.whl"
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert names == set(zipfile.ZipFile(again).namelist())
+    kept = {".py", ".md", ".html", ".css", ".js", ".json", ".jinja", ".txt", ".pddl", ".twl2", ".toml"}
+    expected = {
+        f"empg_gym/{path.relative_to(source if folder != 'empg_gym' else source / folder)}"
+        for folder in ("empg_gym", "envs", "trainers")
+        for path in (source / folder).rglob("*")
+        if path.is_file() and not path.is_symlink() and path.suffix in kept
+    }
+    assert expected <= names, sorted(expected - names)[:10]
 
 
 def test_a_missing_package_names_the_extra():
