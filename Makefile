@@ -6,8 +6,9 @@ WORKERS ?= 2
 # Additional arguments: make demo ARGS='--set rl.steps=10', make test ARGS='-k webshop'.
 ARGS ?=
 THREADS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+PYTEST = $(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm
 
-.PHONY: demo test test-vllm lint docs setup clean
+.PHONY: demo test test-fast test-vllm lint docs setup clean
 
 demo:
 	@$(PYTHON) scripts/setup.py $(VENV) train
@@ -17,7 +18,11 @@ setup:
 	@$(PYTHON) scripts/setup.py $(VENV) test
 
 test: setup
-	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# Without the tests marked slow, for use while editing.
+test-fast: setup
+	$(PYTEST) -m "not slow" $(ARGS)
 
 # The evaluator with vLLM's own server, in a separate environment (3 GB).
 test-vllm: setup

@@ -19,9 +19,11 @@ from tests.docs.changes import CHANGES, FILES
 from tests.docs.pages import PAGES, ROOT, RUN, blocks, script
 
 RUNNING = [page for page in PAGES if any(block.language in RUN for block in blocks(page.read_text()))]
+SLOW = {"README", "index", "training"}
+"""Pages that train."""
 
 
-@pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW)) for page in RUNNING])
 def test_every_block_runs(page, clone, free_port, reader_environment):
     commands = script(blocks(page.read_text()))
     for change in CHANGES:
