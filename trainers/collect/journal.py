@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TextIO
 
@@ -65,6 +66,8 @@ class Journal:
             number = path.stem.removeprefix("step-")
             if number.isdecimal() and int(number) <= step:
                 path.unlink()
+        with contextlib.suppress(OSError):  # it stays while it holds anything
+            self.folder.rmdir()
 
     def close(self) -> None:
         """Close the file of the current step."""

@@ -46,7 +46,7 @@ def _results(trajectories: Sequence[Trajectory], outcome: Callable[[Trajectory],
         "train/score": float(np.mean([item.score for item in trajectories])),
         "train/valid_action": float(np.mean([step.valid_action for step in steps])),
         "train/malformed": float(np.mean([step.malformed for step in steps])),
-        "train/steps": len(steps) / len(trajectories),
+        "train/steps": sum(item.branch_step + len(item.steps) for item in trajectories) / len(trajectories),
         "train/response_tokens": sum(item.num_tokens for item in trajectories) / len(steps),
         "train/mixed_groups": float(np.mean([len(outcomes) > 1 for outcomes in groups.values()])),
     }

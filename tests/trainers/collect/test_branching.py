@@ -1,6 +1,7 @@
 """AEPO's rollout on real environments: budgets, trees, shared prefixes, and the released code's defects that it must not have."""
 
 import asyncio
+import dataclasses
 import pickle
 
 import numpy as np
@@ -16,7 +17,7 @@ from empg_gym.rollout import Rollout
 from empg_gym.trainers.collect.collector import Collector
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.collect.plans import PLANS
-from empg_gym.trainers.collect.plans.branching import _Rule
+from empg_gym.trainers.collect.plans.branching import _Rule, _Tree
 from empg_gym.trainers.collect.tasks import uniform
 from empg_gym.trainers.data.batch import make_batch
 from empg_gym.trajectory import Completion, StopReason, Trajectory, path_of, read_trajectories
@@ -199,6 +200,46 @@ def test_branching_needs_rising_entropy_and_tires_of_consecutive_branches(entrop
     if decided and consecutive:
         assert rule().branches(entropy, root, consecutive - 1, rng)
     assert not rule().branches(entropy, root, 20, rng)
+
+
+def test_the_reference_entropy_is_the_tasks_own_and_of_this_step():
+    """Released: the first batch's entropies stay the reference of all later ones."""
+
+    class Certain(Scribe):
+        """Sure at the first training step's tasks, unsure later: only the rise within an episode may count."""
+
+        level = 0.0
+
+        def session(self, env, seed):
+            session = super().session(env, seed)
+            act = session.act
+
+            def level(messages, *, tools=None):
+                reply = act(messages, tools=tools)
+                return dataclasses.replace(reply, entropies=np.full(len(reply.token_ids), self.level, np.float32))
+
+            session.act = level
+            return session
+
+    agent = Certain()
+    assert collect(agent=agent, alpha=0.5, initial=2).metrics["collect/branches"] == 0.0, "no rise, no branch"
+    agent.level = 3.0
+    assert collect(agent=agent, alpha=0.5, initial=2, step=4).metrics["collect/branches"] == 0.0, "a higher level is not a rise"
+    assert collect(agent=agent, alpha=0.6, initial=2, step=4).metrics["collect/branches"] > 0.0
+
+
+def test_consecutive_branches_are_counted_along_a_path_and_reset_by_a_step_without_one():
+    """Released: counted per question and round, whoever branched."""
+    found = collect(initial=1, repeats=12, tasks=1, alpha=1.0, penalty=0.0).trajectories
+    tree = _Tree.__new__(_Tree)
+    tree.episodes = found
+    tree._branched = {(item.parent, item.branch_step) for item in found if item.parent is not None}
+    first = found[0]
+    assert [tree._consecutive(first, step) for step in (1, 2, 3)] == [0, 1, 2]
+    tree._branched.discard((0, 2))
+    assert tree._consecutive(first, 3) == 0, "a step without a branch resets the count"
+    child = next(item for item in found if item.parent == 0 and item.branch_step == 2)
+    assert tree._consecutive(child, 2) == 1, "a branch inherits the count of the path that it shares"
 
 
 def test_a_failed_episode_is_not_branched_from():
