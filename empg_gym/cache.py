@@ -1,4 +1,4 @@
-"""The cache folder: stores, indexes and generated worlds, each in a folder named by a hash of its inputs.
+"""The cache folder: stores, indexes and generated worlds, each in a folder named after a hash of its inputs.
 
 Everything in it can be deleted at any time: built files are rebuilt when needed, and `empg-gym data get` downloads data sets again.
 """

@@ -1,6 +1,6 @@
 """How an environment talks with an agent: the arguments of `LLMAgentEnv` as one picklable value.
 
-None means "not decided", so that several sources (the user, a training run, the agent) can be merged before an environment is made.
+None means "not set", so that several sources (the user, a training run, the agent) can be merged before an environment is created.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ChatSettings:
 
     dialogue: str | Dialogue | None = None
     preferred_dialogue: Dialogue | None = None
-    """The agent's own format: used where `dialogue` is None and the environment has no native protocol."""
+    """The agent's own format, used if `dialogue` is None and the environment has no native protocol."""
     history: int | None = None
     show_admissible: bool | None = None
     system_prompt: str | None = None
@@ -38,7 +38,7 @@ class ChatSettings:
         }
 
     def missing_from(self, other: ChatSettings, *, except_for: Collection[str] = ()) -> Mapping[str, Any]:
-        """Return the settings that `other` decides and this does not, by name."""
+        """Return the settings that `other` sets and this does not, by name."""
         return {
             item.name: value
             for item in dataclasses.fields(self)

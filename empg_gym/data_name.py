@@ -1,4 +1,4 @@
-"""What results call the data of an environment: the embedded world is not a benchmark and must not be mistaken for one."""
+"""Names of an environment's data in results: the embedded world is not a benchmark and must not be mistaken for one."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def data_name(data: object) -> str:
 
 
 def with_data(name: str, data: object) -> str:
-    """Return an environment's name with the name of its data, where that is known: "ALFWorld (embedded world)"."""
+    """Return an environment's name and, if known, the name of its data: "ALFWorld (embedded world)"."""
     return f"{name} ({data})" if data else name

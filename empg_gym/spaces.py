@@ -1,4 +1,4 @@
-"""The one space of text environments: any Unicode string up to a length."""
+"""The space of all text environments: any Unicode string up to a maximum length."""
 
 from __future__ import annotations
 
@@ -42,4 +42,4 @@ def _no_shared_memory(space: UnicodeText, n: int = 1, ctx: Any = None) -> NoRetu
 
     `AsyncVectorEnv` turns this error into one that names `shared_memory=False`.
     """
-    raise CustomSpaceError(f"shared memory can't hold texts of {space}: give AsyncVectorEnv shared_memory=False")
+    raise CustomSpaceError(f"shared memory can't hold texts of {space}: pass shared_memory=False to AsyncVectorEnv")

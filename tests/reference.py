@@ -1,4 +1,4 @@
-"""Where the reference data lies. Tests that need it skip, saying so, where it is absent."""
+"""The folder of the reference data. Tests that need it are skipped, with the reason, where it is absent."""
 
 from __future__ import annotations
 

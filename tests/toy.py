@@ -1,4 +1,4 @@
-"""A small text environment for tests of the layers above the benchmarks: open the door whose number the observation names."""
+"""A small text environment for tests of the layers above the benchmarks: open the door whose number is in the observation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the tests change in the commands of the pages, and why. Everything else runs as it is printed.
+"""Changes that the tests make to the commands of the pages, with reasons. Everything else runs exactly as printed.
 
-`{port}` stands for a free port and `{venv}` for the virtual environment that the tests run in.
+`{port}` is replaced by a free port and `{venv}` by the virtual environment of the tests.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.webshop.records import codes, record, write_official
 
 
 class Change(NamedTuple):
-    """One text of a page that is run as another."""
+    """A text of a page and its replacement."""
 
     page: str
     printed: str
@@ -30,10 +30,10 @@ _MADE = "PYTHON=true VENV={venv}"
 _PIP = "pip install --no-deps --no-build-isolation --no-compile --target installed"
 
 CHANGES = [
-    Change("README", "make demo ", f"make demo {_MADE} ARGS='{_SHORT} {_FEW}' ", "the environment is made; two steps, not an hour's"),
-    Change("README", "make test ", f"make test {_MADE} WORKERS=0 ARGS=tests/core/test_dialogue.py ", "the environment is made; one file"),
+    Change("README", "make demo ", f"make demo {_MADE} ARGS='{_SHORT} {_FEW}' ", "the environment exists; two steps, not an hour"),
+    Change("README", "make test ", f"make test {_MADE} WORKERS=0 ARGS=tests/core/test_dialogue.py ", "the environment exists; one file"),
     Change("README", "pip install", _PIP, "no network; the tests' own environment stays as it is"),
-    Change("README", "installed '.[train]'", "installed --dry-run '.[train]'", "it would be the same again"),
+    Change("README", "installed '.[train]'", "installed --dry-run '.[train]'", "it would repeat the command before"),
     Change("README", "--out runs/full", f"--out runs/full {_SHORT} {_FEW}", "two steps"),
     Change(
         "README",
@@ -41,19 +41,19 @@ CHANGES = [
         f"train configs/alfworld-qwen2.5-1.5b.toml {_FEW} --set eval.tasks=1 --set env.max_steps=2 --set env.data=games "
         "--set model.name=$(ls -d runs/demo/checkpoints/*/ | tail -n 1) --set rollout.max_row_tokens=4096 "
         "--set rollout.max_response_tokens=4",
-        "a model that is here in place of a download of 3 GB, a few games, one step",
+        "a local model in place of a download of 3 GB, a few games, one step",
     ),
     Change("index", "pip install", f"{_PIP} --dry-run", "no network; installed for README"),
     Change("data", "get alfworld-2.1.1", "get alfworld-2.1.1 --yes", "nobody is at the terminal to accept the licence"),
     Change("data", "get wiki-18 --from /media/disk/", "get wiki-18 --yes --from disk/", "nobody is at the terminal; no such disk"),
-    Change("data", "empg-gym data ", "python -m tests.docs.small_sets data ", "small files on the loopback in place of gigabytes"),
+    Change("data", "empg-gym data ", "python -m tests.docs.small_sets data ", "small files from a local server in place of gigabytes"),
     Change(
         "data",
         "--port 8000",
         "--port {port} & server=$!\n"
         "trap 'kill $server; wait $server || true' EXIT\n"
         "timeout 60 bash -c 'until (: < /dev/tcp/127.0.0.1/{port}) 2> /dev/null; do sleep 0.1; done'",
-        "the server runs beside the commands that follow, on a free port, and is ended",
+        "the server runs in the background on a free port and is ended at exit",
     ),
     Change("data", "127.0.0.1:8000", "127.0.0.1:{port}", "the free port"),
 ]
@@ -85,4 +85,4 @@ def _deepsearch(folder: Path) -> None:
 
 
 FILES: dict[str, Callable[[Path], None]] = {"README": _readme, "data": _data, "webshop": _webshop, "deepsearch": _deepsearch}
-"""Files that a reader of the page is said to have, made small: ALFWorld's games, a corpus on a disk, WebShop's files, question sets."""
+"""Small versions of files that a page assumes to exist: ALFWorld's games, a corpus on a disk, WebShop's files, question sets."""

@@ -1,4 +1,4 @@
-"""What a reader of the pages has: a clone, the package installed, an API key, and servers on the loopback in place of the network."""
+"""The setup of a reader of the pages: a clone, the installed package, an API key, and local servers in place of the network."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _CLONED = (
 
 @pytest.fixture(scope="module")
 def chat_server() -> Iterator[str]:
-    """Base URL of a chat server that takes the reader's key."""
+    """Base URL of a chat server that accepts the reader's key."""
     with serving_chat(ChatServer(key="key-of-the-reader")) as server:
         yield server.url
 
 
 @pytest.fixture(scope="module")
 def file_server() -> Iterator[str]:
-    """Address under which every file of the official sets lies, small."""
+    """Address that serves a small version of every file of the official sets."""
     with serving_files() as server:
         for data_set in official_sets().values():
             server.routes.update({f"/{file.name}": Route(body=content(file.name, file.unpack)) for file in data_set.files})
@@ -42,7 +42,7 @@ def file_server() -> Iterator[str]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """Folder with the project's files, for commands that a reader types in a clone."""
+    """Folder with the project's files, for commands that are run in a clone."""
     folder = tmp_path / "clone"
     folder.mkdir()
     for name in _CLONED:
@@ -61,9 +61,9 @@ def free_port() -> int:
 
 @pytest.fixture
 def reader_environment(tmp_path: Path, chat_server: str, file_server: str) -> dict[str, str]:
-    """Variables of the reader's shell; none of the test runner's own.
+    """Variables of the reader's shell, without those of the test runner.
 
-    Bytecode is kept, as it is by default: without it each of the many commands compiles all of torch and transformers again.
+    Bytecode is written, which is Python's default: without it each of the many commands compiles all of torch and transformers again.
     """
     own = {"PYTHONDONTWRITEBYTECODE", *(name for name in os.environ if name.startswith("PYTEST_"))}
     kept = {name: value for name, value in os.environ.items() if name not in own}

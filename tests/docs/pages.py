@@ -1,10 +1,10 @@
 """The pages of the documentation, and the shell script that runs what a page shows.
 
 Rules:
-    - All code is in fences. `bash` and `python` run, `text` is something to look at (a formula, an output); there is no other kind,
-      and no indented block.
-    - Blocks run in order in one folder, a copy of the project, as a reader in a clone would type them.
-    - Python blocks of a page share their names; those without a shell command between them run in one process.
+    - All code is in fences. `bash` and `python` are run, `text` is only shown (a formula, an output); other kinds and indented blocks are
+      errors.
+    - Blocks run in order in one folder, a copy of the project, as they would for a reader in a clone.
+    - Python blocks of a page share their variables; those without a shell command between them run in one process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def blocks(text: str) -> list[Block]:
     """Return the blocks of a page.
 
     Raises:
-        ValueError: code that is not fenced, or a fence of a kind that is neither run nor shown.
+        ValueError: code is not fenced, or a fence is neither run nor shown.
     """
     found: list[Block] = []
     lines = iter(enumerate(text.splitlines(), 1))

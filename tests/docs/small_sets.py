@@ -1,6 +1,6 @@
-"""`empg-gym` with the official sets by their own names, their files a few bytes each and the publisher on the loopback.
+"""`empg-gym` with small versions of the official sets: same names, files of a few bytes, and a local server as the publisher.
 
-The address of the publisher is the variable `SMALL_SETS`. Run as `python -m tests.docs.small_sets data get webshop-small`.
+The address of the server is in the variable `SMALL_SETS`. Run as `python -m tests.docs.small_sets data get webshop-small`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ VARIABLE = "SMALL_SETS"
 
 
 def content(name: str, unpack: str | None) -> bytes:
-    """Return the bytes that stand for a file, the same ones each time."""
-    text = f"what stands for {name}\n".encode()
+    """Return the bytes of a stand-in for a file, the same ones each time."""
+    text = f"stand-in for {name}\n".encode()
     if unpack != "zip":
         return text
     packed = io.BytesIO()
@@ -29,7 +29,7 @@ def content(name: str, unpack: str | None) -> bytes:
 
 
 def small(data_set: DataSet, address: str) -> DataSet:
-    """Return the set with small files from `address`, with the sizes and checksums of these."""
+    """Return the set with small files from `address` and their sizes and checksums."""
     return data_set.model_copy(update={"files": tuple(_small(file, address) for file in data_set.files)})
 
 

@@ -1,4 +1,4 @@
-"""The documentation holds: the site builds strictly, links lead somewhere, every block runs, and commands in the prose exist."""
+"""The documentation is correct: the site builds strictly, links are valid, every block runs, and commands in the prose exist."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def test_every_block_runs(page, clone, free_port, reader_environment):
         stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        told, _ = shell.communicate(timeout=600)
+        output, _ = shell.communicate(timeout=600)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
-    assert shell.returncode == 0, f"{page.name}:\n{told[-6000:]}"
+    assert shell.returncode == 0, f"{page.name}:\n{output[-6000:]}"
 
 
 def test_changes_and_files_belong_to_pages():
@@ -61,7 +61,7 @@ def test_changes_and_files_belong_to_pages():
         ("```bash\nls\n", "never closed"),
     ],
 )
-def test_no_block_escapes(text, complaint):
+def test_code_outside_a_known_fence_is_an_error(text, complaint):
     with pytest.raises(ValueError, match=complaint):
         blocks(text)
 
@@ -74,7 +74,7 @@ def test_the_site_builds_strictly(tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_links_to_files_lead_somewhere(page):
+def test_links_to_files_are_valid(page):
     prose = re.sub(r"`[^`\n]*`", "", page.read_text())
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", prose):
         if not re.match(r"[a-z]+:", target):

@@ -17,7 +17,7 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 class Terminal:
-    """Runs `empg-gym play` on a pseudo-terminal. Use as a context manager; nothing is left behind."""
+    """Runs `empg-gym play` on a pseudo-terminal. A context manager that ends the process on exit."""
 
     def __init__(self, *arguments: str) -> None:
         self._main, side = pty.openpty()
@@ -39,26 +39,26 @@ class Terminal:
         os.close(self._main)
 
     def expect(self, part: str, seconds: float = 60.0) -> str:
-        """Read until `part` appears and return what stood before it."""
+        """Read until `part` appears and return the text before it."""
         self.wait(lambda shown: part in shown, seconds)
         before, _, self.text = self.text.partition(part)
         return before
 
     def wait(self, condition: Callable[[str], bool], seconds: float = 60.0) -> None:
-        """Read until what is shown fulfils the condition."""
+        """Read until the text shown fulfils the condition."""
         until = time.monotonic() + seconds
         while not condition(self.text):
             if not self._read(until):
-                raise AssertionError(f"what was waited for did not appear; the terminal showed:\n{self.text}")
+                raise AssertionError(f"the expected text did not appear; the terminal showed:\n{self.text}")
 
     def type(self, text: str) -> None:
         """Type a line."""
         os.write(self._main, text.encode() + b"\r")
 
     def press(self, key: bytes) -> None:
-        """Press a key, such as Ctrl-C (3) or Ctrl-D (4), when the program waits for one, as a person does.
+        """Press a key, such as Ctrl-C (3) or Ctrl-D (4), once the program waits for input, as a person does.
 
-        Python loses an interrupt that comes between its last look for signals and its read from the terminal until the next key.
+        An interrupt between Python's last check for signals and its read from the terminal would not be noticed until the next key.
         """
         stat, until = Path(f"/proc/{self._process.pid}/stat"), time.monotonic() + 60.0
         while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "S" and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""`empg-gym play` at a pseudo-terminal: a person plays, looks around, and leaves in every way."""
+"""`empg-gym play` at a pseudo-terminal: playing, the commands with a colon, and every way to leave."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run(*arguments: str, typed: str = ""):
     return CliRunner().invoke(app, list(arguments), input=typed)
 
 
-def test_a_person_plays_to_the_end_by_the_experts_hints_and_saves_the_game(tmp_path):
+def test_a_game_played_by_the_experts_hints_is_solved_and_saved(tmp_path):
     saved = tmp_path / "games" / "mine.jsonl"
     with Terminal("alfworld", "--seed", "3", "--split", "valid_seen", "--set", "size=small", "--save", str(saved)) as terminal:
         terminal.expect("Your task is to:")
@@ -47,7 +47,7 @@ def test_a_person_plays_to_the_end_by_the_experts_hints_and_saves_the_game(tmp_p
 
 
 @pytest.mark.parametrize(("key", "how"), [(b"\x03", "Ctrl-C"), (b"\x04", "Ctrl-D")])
-def test_leaving_is_clean_and_keeps_the_game(tmp_path, key, how):
+def test_leaving_is_clean_and_saves_the_game(tmp_path, key, how):
     saved = tmp_path / "mine.jsonl"
     with Terminal("alfworld", "--seed", "0", "--set", "size=small", "--save", str(saved)) as terminal:
         terminal.expect("1> ")
@@ -70,7 +70,7 @@ def test_games_are_appended_and_a_game_without_an_action_is_not_saved(tmp_path):
     assert [trajectory.steps[0].action for trajectory in read_trajectories(saved)] == ["look", "inventory"]
 
 
-def test_the_game_answers_lines_with_a_colon():
+def test_lines_with_a_colon_are_commands():
     result = run("alfworld", "--seed", "1", typed=":help\n:actions\n:rules\n:nonsense\n:99999\n\n:2\n:quit\n")
     assert result.exit_code == 0
     assert "   1  go to" in result.output and ":quit" in result.output
@@ -85,7 +85,7 @@ def test_every_environment_can_be_played(name):
     assert "not a valid action (:actions lists them)" in result.output
 
 
-def test_a_person_gets_the_readable_form_unless_another_is_named():
+def test_the_readable_form_is_the_default():
     assert "[button] Search [button_]" in run("webshop", "--seed", "5", typed=":quit\n").output
     assert "[button]" not in run("webshop", "--seed", "5", "--set", "observation=text", typed=":quit\n").output
     typed = "search[river]\n:quit\n"
@@ -110,12 +110,12 @@ def test_control_characters_of_a_game_do_not_reach_the_terminal():
         (("alfworld", "--save", "/proc/none/game.jsonl"), ConfigError, "can't be written"),
     ],
 )
-def test_wrong_use_is_told_in_a_sentence(arguments, error, text):
+def test_wrong_use_is_a_one_sentence_error(arguments, error, text):
     result = run(*arguments)
     assert isinstance(result.exception, error) and text in str(result.exception)
 
 
-def test_webshop_is_played_on_its_pages(tmp_path):
+def test_webshop_can_be_played_in_a_browser(tmp_path):
     for module in ("starlette", "uvicorn"):
         pytest.importorskip(module, reason=f"{module} is not installed: pip install 'empg-gym[browser]'")
     import httpx

@@ -1,4 +1,4 @@
-"""Generated run folders: the files of a trainer and an evaluator, with hostile texts among them."""
+"""Generated run folders: the files of a trainer and an evaluator, some with hostile texts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ KINDS = ("pick_and_place_simple", "look_at_obj_in_light", "pick_heat_then_place_
 
 
 def trajectory(rng: np.random.Generator, number: int, *, training: bool = False, steps: int | None = None, tokens: int = 24) -> Trajectory:
-    """Return an episode of a shape that real ones have."""
+    """Return an episode with realistic values."""
     count = int(rng.integers(2, 12)) if steps is None else steps
     success = bool(rng.random() < 0.6)
-    turns = []
+    made = []
     for index in range(count):
         ids = rng.integers(0, len(WORDS), tokens).astype(np.int32)
         entropies = np.clip(rng.gamma(0.7, 0.6, tokens), 0, 6).astype(np.float32)
@@ -27,7 +27,7 @@ def trajectory(rng: np.random.Generator, number: int, *, training: bool = False,
         diagnostics = (
             {"advantage": advantage, "advantage_modulated": advantage * float(rng.uniform(0.6, 1.4)), "scaling": 1.1} if training else {}
         )
-        turns.append(
+        made.append(
             Step(
                 observation=" ".join(rng.choice(WORDS, 30)) + ".",
                 response=f"<think>{' '.join(rng.choice(WORDS, 12))}</think><action>{action}</action>",
@@ -58,7 +58,7 @@ def trajectory(rng: np.random.Generator, number: int, *, training: bool = False,
         agent="checkpoint:tiny",
         dialogue="think-action",
         system_prompt="You play a household.",
-        steps=turns,
+        steps=made,
         final_observation="You won!" if success else "Nothing happens.",
         total_reward=float(success),
         score=float(success),
@@ -69,7 +69,7 @@ def trajectory(rng: np.random.Generator, number: int, *, training: bool = False,
 
 
 def hostile_trajectory() -> Trajectory:
-    """Return an episode whose every text tries to break out of the page, with values that strict JSON can't hold."""
+    """Return an episode in which every text tries to break out of the page, with values that strict JSON can't represent."""
     step = Step(
         observation=HOSTILE,
         response=HOSTILE,
@@ -101,7 +101,7 @@ def hostile_trajectory() -> Trajectory:
 
 
 def metrics_lines(steps: int = 60, seed: int = 0) -> list[str]:
-    """Return metrics of a warm start and of `steps` updates of reinforcement."""
+    """Return metrics of a warm start and of `steps` reinforcement steps."""
     rng = np.random.default_rng(seed)
     lines = [{"phase": "warmstart", "step": i, "seconds": i * 0.5, "warmstart/loss": 3 * np.exp(-i / 20) + 0.2} for i in range(0, 60, 2)]
     for i in range(1, steps + 1):
@@ -174,7 +174,7 @@ def evaluation_run(folder: Path, episodes: int = 120, **shape: int) -> Path:
 
 
 def hostile_run(folder: Path) -> Path:
-    """Write a run of one hostile episode, in ASCII JSON: the form in which a lone surrogate can reach a file."""
+    """Write a run with one hostile episode, in ASCII JSON, where a lone surrogate can reach a file."""
     folder.mkdir(parents=True, exist_ok=True)
     line = json.dumps(json.loads(hostile_trajectory().to_json()))
     (folder / "trajectories.jsonl").write_text(line + "\n", encoding="ascii")

@@ -1,4 +1,4 @@
-"""The live page: it follows a run that is being written, and answers this machine only."""
+"""The live page: it follows a run that is being written, and only serves the local machine."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_file_that_was_replaced_is_read_again_from_the_beginning(live):
     assert len(server.run.episodes.rows) == 1
 
 
-def test_a_damaged_line_pauses_the_page_and_is_named(live):
+def test_a_damaged_line_pauses_the_page_and_is_reported(live):
     run, server = live
     httpx.get(server.url + "version")
     with (run / "trajectories.jsonl").open("a") as file:
@@ -69,7 +69,7 @@ def test_a_damaged_line_pauses_the_page_and_is_named(live):
     assert answer.status_code == 503 and "line 31" in answer.text
 
 
-def test_a_file_that_disappears_while_it_is_read_is_requested_again(live, monkeypatch):
+def test_a_file_that_disappears_while_it_is_read_can_be_requested_again(live, monkeypatch):
     _, server = live
 
     def gone(folder):
@@ -82,7 +82,7 @@ def test_a_file_that_disappears_while_it_is_read_is_requested_again(live, monkey
     assert httpx.get(server.url + "data/vocabulary").status_code == 200
 
 
-def test_only_this_machine_is_answered(live):
+def test_only_the_local_machine_is_served(live):
     _, server = live
     assert server.url.startswith("http://127.0.0.1:")
     assert httpx.get(server.url, headers={"Host": "evil.example"}).status_code == 421

@@ -40,7 +40,7 @@ def groups_of(made):
     return break_down(store.rows, store.records)
 
 
-def test_groups_count_every_episode_once_and_errors_apart():
+def test_groups_count_every_episode_once_and_errors_separately():
     made = rows()
     made[0].stop_reason, made[0].success = StopReason.ERROR, True
     groups = groups_of(made)
@@ -114,7 +114,7 @@ def test_thinned_curves_keep_their_ends_and_extremes(values):
     assert min(y) == min(values) and max(y) == max(values)
 
 
-def test_metrics_that_are_not_numbers_are_left_out(tmp_path):
+def test_metrics_that_are_not_numbers_are_ignored(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"phase": "rl", "step": 1, "a": NaN, "b": "text", "c": true, "d": null, "e": 2}\n\n{"step": null}\n{"cut')
     first, second = read_metrics(path)
@@ -137,14 +137,14 @@ def test_any_summary_becomes_tables(summary):
     comparison(summary)
 
 
-def test_errors_are_beside_the_success_of_an_evaluation():
+def test_errors_are_shown_beside_the_success_rate():
     lines = [Line("rl", step, None, {"eval/test/success": 0.5, "eval/test/errors": errors}) for step, errors in ((0, 0.0), (5, 2.0))]
     assert tiles({}, lines, [])[0].note == "from 50.0 % at the first evaluation; 2 errors"
     result = {"split": "test", "tasks": 8, "success": 0.5, "success_low": 0.2, "success_high": 0.8}
     [row] = comparison({"before": [{**result, "errors": 0}], "after": [{**result, "errors": 2}]}).rows
     assert row == ["test", "8", "50.0 % (20.0 % to 80.0 %)", "0", "50.0 % (20.0 % to 80.0 %)", "2", "+0.0"]
     [row] = comparison({"before": [result], "after": [result]}).rows
-    assert row[3] == row[5] == "–", "an earlier release did not count them apart"
+    assert row[3] == row[5] == "–", "earlier releases did not count them separately"
 
 
 def test_values_of_tables():

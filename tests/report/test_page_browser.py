@@ -75,7 +75,7 @@ def test_overview_shows_curves_tables_and_headline_numbers(browser, pages):
     ):
         assert expected in titles
     browser.execute_script("document.getElementById('further-fold').open = true")
-    assert "custom/unheard_of" in text_of(browser, "#further"), "no metric stays unseen"
+    assert "custom/unheard_of" in text_of(browser, "#further"), "every metric is shown"
     wait(browser, lambda d: d.execute_script("return !!document.querySelector('#further path.curve')"))
     curves = "return document.querySelectorAll('#charts .plot svg path.curve').length"
     wait(browser, lambda d: d.execute_script(curves) >= len(titles))
@@ -86,7 +86,7 @@ def test_overview_shows_curves_tables_and_headline_numbers(browser, pages):
     assert "61.0 %" in text_of(browser, ".tiles") and "52.0 % to 69.0 %" in text_of(browser, ".tiles")
 
 
-def test_a_chart_is_read_by_keyboard(browser, pages):
+def test_a_chart_can_be_read_by_keyboard(browser, pages):
     from selenium.webdriver.common.keys import Keys
 
     visit(browser, pages["training"])
@@ -131,7 +131,7 @@ def test_episodes_are_filtered_sorted_and_paged(browser, pages):
     assert status() == "None of 120 episodes fits these filters."
 
 
-def test_the_list_and_an_episode_by_keyboard_alone(browser, pages):
+def test_the_list_and_an_episode_work_by_keyboard_alone(browser, pages):
     from selenium.webdriver.common.keys import Keys
 
     visit(browser, pages["training"], "#/episodes?sort=-entropy")
@@ -163,12 +163,12 @@ def test_an_episode_shows_the_conversation_with_entropies_and_advantages(browser
     assert "advantage after modulation" in text_of(browser, ".profile .legend")
 
 
-def test_entropies_of_tokens_are_there_for_keyboard_and_screen_reader(browser, pages):
+def test_token_entropies_are_accessible_by_keyboard_and_screen_reader(browser, pages):
     from selenium.webdriver.common.keys import Keys
 
     visit(browser, pages["training"], "#/episode/1")
     wait(browser, lambda d: d.execute_script("return !!document.querySelector('#step-1 .strip')"))
-    assert browser.execute_script("return document.querySelectorAll('#step-1 .token[tabindex=\"0\"]').length") == 1, "one tab stop a strip"
+    assert browser.execute_script("return document.querySelectorAll('#step-1 .token[tabindex=\"0\"]').length") == 1, "a single tab stop"
     browser.execute_script("document.querySelector('#step-1 .token').focus()")
     name = "return document.activeElement.getAttribute('aria-label')"
     assert re.fullmatch(r"token 1 of 24, .*entropy [\d.e−]+ nats, probability .*", browser.execute_script(name))
@@ -182,7 +182,7 @@ def test_entropies_of_tokens_are_there_for_keyboard_and_screen_reader(browser, p
     browser.execute_script("document.querySelector('input[name=overlay][value=entropy]').click()")
 
 
-def test_hostile_texts_are_shown_and_not_run(browser, pages):
+def test_hostile_texts_are_shown_and_not_executed(browser, pages):
     browser.get_log("browser")
     for address in ("#/", "#/episodes", "#/episode/1"):
         visit(browser, pages["hostile"], address)
@@ -193,7 +193,7 @@ def test_hostile_texts_are_shown_and_not_run(browser, pages):
     assert browser.get_log("browser") == []
 
 
-def test_errors_say_why_on_the_overview_and_at_the_episode(browser, tmp_path):
+def test_errors_are_explained_on_the_overview_and_on_the_episode_page(browser, tmp_path):
     def broken(messages):
         raise ValueError(f"turn {len(messages)} broke")
 
@@ -212,7 +212,7 @@ def test_errors_say_why_on_the_overview_and_at_the_episode(browser, tmp_path):
     assert "traceback" not in browser.execute_script("return document.querySelector('.episode-facts').textContent")
 
 
-def test_the_overview_has_columns_for_what_there_is(browser, pages, tmp_path):
+def test_the_overview_has_a_column_for_each_available_value(browser, pages, tmp_path):
     def answer(messages):
         return Completion(text="<think></think><action>open door 9</action>", prompt_tokens=900, completion_tokens=100)
 
@@ -255,7 +255,7 @@ def test_contrast_and_layout_in_both_schemes_and_on_a_narrow_screen(tmp_path, pa
 NAMES = (Path(__file__).parent / "names.js").read_text(encoding="utf-8")
 
 
-def test_everything_that_can_be_used_has_a_name(browser, pages):
+def test_every_control_has_an_accessible_name(browser, pages):
     for name in ("training", "evaluation"):
         for address in ("#/", "#/episodes", "#/episode/2"):
             visit(browser, pages[name], address)

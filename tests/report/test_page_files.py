@@ -1,4 +1,4 @@
-"""The page as a file: self-contained, escaped, whole or not at all."""
+"""The page as a file: self-contained, escaped, and written atomically."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def blocks(path) -> dict:
     return found
 
 
-def test_the_page_refers_to_nothing_outside_itself(tmp_path):
+def test_the_page_loads_no_external_resource(tmp_path):
     for run in (training_run(tmp_path / "training"), evaluation_run(tmp_path / "evaluation", 30)):
         page = write_report(run)
         assert page == run / "report.html"
@@ -71,7 +71,7 @@ def test_the_page_refers_to_nothing_outside_itself(tmp_path):
         assert set(re.findall(r"https?://[^\"' ]+", text)) == {"http://www.w3.org/2000/svg"}
 
 
-def test_the_policy_admits_only_the_script_of_the_page(tmp_path):
+def test_the_content_policy_allows_only_the_script_of_the_page(tmp_path):
     import hashlib
 
     parser = outline(write_report(training_run(tmp_path / "run")))
@@ -93,10 +93,10 @@ def test_no_text_of_a_run_breaks_out_of_the_page(tmp_path):
     assert count(hostile) == count(plain) == 1
     episode = blocks(page)["data-chunk-0"][0]
     assert episode["steps"][0]["observation"] == HOSTILE
-    assert episode["instruction"] == HOSTILE + " ?", "a lone surrogate has no form in UTF-8"
+    assert episode["instruction"] == HOSTILE + " ?", "a lone surrogate can't be encoded in UTF-8"
 
 
-def test_data_of_the_page_equals_the_run(tmp_path):
+def test_the_data_of_the_page_equals_that_of_the_run(tmp_path):
     from empg_gym.trajectory import read_trajectories
 
     run = evaluation_run(tmp_path / "run", 60)
@@ -114,7 +114,7 @@ def test_data_of_the_page_equals_the_run(tmp_path):
             assert [value / 1000 for value in shown["entropies"]] == pytest.approx(step.entropies.tolist(), abs=5.1e-4)
 
 
-def test_a_step_that_is_certain_shows_an_entropy_of_0(tmp_path):
+def test_an_entropy_of_0_is_shown_and_a_missing_one_is_not(tmp_path):
     from empg_gym.report.detail import detail
 
     sure = trajectory(np.random.default_rng(0), 0, steps=2)
@@ -129,7 +129,7 @@ def test_advantages_before_and_after_modulation_reach_the_page(tmp_path):
     assert all({"advantage", "advantage_modulated"} <= step["diagnostics"].keys() for step in episode["steps"])
 
 
-def test_token_texts_come_from_the_runs_tokenizer_and_ids_stay_without_one(tmp_path):
+def test_token_texts_come_from_the_runs_tokenizer_and_are_ids_without_one(tmp_path):
     tokenizers = pytest.importorskip("tokenizers", reason="tokenizers is not installed: pip install 'empg-gym[train]'")
     from tests.report.samples import WORDS
 
@@ -145,7 +145,7 @@ def test_token_texts_come_from_the_runs_tokenizer_and_ids_stay_without_one(tmp_p
     assert blocks(write_report(run))["data-vocabulary"] == {}
 
 
-def test_a_run_being_written_is_shown_as_far_as_it_goes(tmp_path):
+def test_a_run_being_written_is_shown_up_to_its_last_complete_line(tmp_path):
     run = training_run(tmp_path / "run", 5)
     with (run / "trajectories.jsonl").open("a") as file:
         file.write('{"format": "empg-gym/traj')
@@ -154,7 +154,7 @@ def test_a_run_being_written_is_shown_as_far_as_it_goes(tmp_path):
     assert blocks(write_report(run))["data-index"]["count"] == 5
 
 
-def test_a_folder_without_a_run_is_refused_in_a_sentence_and_nothing_is_written(tmp_path):
+def test_a_folder_without_a_run_is_a_one_sentence_error_and_nothing_is_written(tmp_path):
     with pytest.raises(DataError, match="no run at"):
         write_report(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
@@ -176,7 +176,7 @@ def test_a_folder_without_a_run_is_refused_in_a_sentence_and_nothing_is_written(
     assert [path.name for path in run.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_file_of_saved_games_is_a_report_too(tmp_path):
+def test_a_file_of_saved_games_has_a_report_too(tmp_path):
     run = evaluation_run(tmp_path / "run", 3)
     page = write_report(run / "trajectories.jsonl")
     assert page == run / "trajectories.html"

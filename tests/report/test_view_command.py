@@ -1,4 +1,4 @@
-"""`empg-gym view` as it is typed."""
+"""The command `empg-gym view`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_page_is_written_and_opened(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["file/page.html", "folder"])
-def test_a_page_that_cannot_be_written_is_told_in_a_sentence(tmp_path, place):
+def test_a_page_that_cannot_be_written_is_a_one_sentence_error(tmp_path, place):
     run = evaluation_run(tmp_path / "run", 1)
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
@@ -38,6 +38,6 @@ def test_a_page_that_cannot_be_written_is_told_in_a_sentence(tmp_path, place):
 @pytest.mark.parametrize(
     ("options", "error", "part"), [(["--follow", "--out", "x"], ConfigError, "writes no file"), ([], DataError, "no run")]
 )
-def test_wrong_use_is_told_in_a_sentence(tmp_path, options, error, part):
+def test_wrong_use_is_a_one_sentence_error(tmp_path, options, error, part):
     result = CliRunner().invoke(app, [str(tmp_path / "none"), *options])
     assert isinstance(result.exception, error) and part in str(result.exception)

@@ -1,6 +1,6 @@
-"""The agent `openai` against a real OpenAI-compatible server: vLLM's, serving a model from scratch as a checkpoint holds it.
+"""The agent `openai` against a real OpenAI-compatible server, vLLM's, which serves a saved model from scratch.
 
-`make test-vllm` makes the environment `.venv-vllm` that the server runs in (vLLM pins its own versions); without it these tests skip.
+`make test-vllm` creates the environment `.venv-vllm` for the server (vLLM pins its own versions); without it these tests are skipped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ START_SECONDS = 420
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-vllm with vLLM in it: run `make test-vllm`"),
+    pytest.mark.skipif(not PYTHON.exists(), reason="no .venv-vllm with vLLM: run `make test-vllm`"),
     pytest.mark.xdist_group("vllm"),
 ]
 
@@ -112,7 +112,7 @@ def play(server, out, *, episodes=6, env_kwargs=None, **options):
 
 
 def test_episodes_with_ids_logprobs_and_bounded_entropies(server, model, tmp_path):
-    """What the server reports is what the model computes: log-probabilities equal, entropies bounded from below, rows id by id."""
+    """The server's values are the model's: equal log-probabilities, entropies as lower bounds, rows id by id."""
     import torch
 
     entry, trajectories = play(server, tmp_path / "run")
@@ -124,13 +124,13 @@ def test_episodes_with_ids_logprobs_and_bounded_entropies(server, model, tmp_pat
     compared = 0
     for trajectory in trajectories:
         prompt = trajectory.steps[0].prompt_token_ids.tolist()
-        assert tokenizer.encode(tokenizer.decode(prompt)) == prompt, "the server splits text as our own tokenizer does"
+        assert tokenizer.encode(tokenizer.decode(prompt)) == prompt, "the server splits text as our tokenizer does"
         row, last = [], -1
         for step in trajectory.steps:
             assert len(step.response_token_ids) == len(step.logprobs) == len(step.entropies) == step.completion_tokens
             opens_row = step.row != last
             row = [*([] if opens_row else row), *step.prompt_token_ids.tolist()]
-            assert len(row) == step.prompt_tokens, "the row is the prompt as billed, id by id"
+            assert len(row) == step.prompt_tokens, "the row is the prompt that the server counted, id by id"
             begin, last = len(row), step.row
             row += step.response_token_ids.tolist()
             with torch.no_grad():
@@ -145,7 +145,7 @@ def test_episodes_with_ids_logprobs_and_bounded_entropies(server, model, tmp_pat
 
 
 def test_valid_actions_by_structured_output(server, tmp_path):
-    """Further fields of the request reach the server: its grammar lets the untrained model write actions only."""
+    """Extra request fields reach the server: its grammar restricts the untrained model to valid actions."""
     doors = [f"open door {number}" for number in range(1, 5)]
     entry, trajectories = play(server, tmp_path / "run", max_tokens=40, extra={"structured_outputs": {"choice": doors}})
     assert (entry["errors"], entry["invalid_actions"]["rate"]) == (0, 0.0)
@@ -154,25 +154,25 @@ def test_valid_actions_by_structured_output(server, tmp_path):
     assert any(step.row == 0 for trajectory in trajectories for step in trajectory.steps[1:]), "rows continue where text and ids agree"
 
 
-def test_the_seed_makes_a_sampled_run_repeatable(server, tmp_path):
+def test_a_sampled_run_is_reproducible_by_its_seed(server, tmp_path):
     runs = [play(server, tmp_path / str(number), episodes=3)[1] for number in range(2)]
     texts = [sorted((one.task, [step.response for step in one.steps]) for one in run) for run in runs]
     assert texts[0] == texts[1]
 
 
-def test_a_conversation_beyond_the_model_ends_as_a_limit(server, tmp_path):
+def test_a_conversation_longer_than_the_context_ends_at_a_limit(server, tmp_path):
     entry, trajectories = play(server, tmp_path / "run", episodes=2, max_tokens=300, env_kwargs={"max_steps": 40}, token_ids=False)
     assert entry["errors"] == 0 and entry["stop_reasons"] == {"row_tokens": 2}
     assert all(1 <= len(one.steps) < 40 for one in trajectories)
 
 
-def test_parameters_that_the_server_refuses_give_way(server, tmp_path):
-    """vLLM allows 20 log-probabilities a token unless told otherwise."""
+def test_parameters_that_the_server_refuses_are_dropped(server, tmp_path):
+    """By default vLLM allows 20 log-probabilities per token."""
     entry, _ = play(server, tmp_path / "run", episodes=1, top_logprobs=50)
     assert entry["errors"] == 0 and entry["entropy"] is None
 
 
-def test_the_model_is_found_and_a_wrong_one_named(server, tmp_path):
+def test_the_model_name_is_found_and_a_wrong_one_is_an_error(server, tmp_path):
     agent = OpenAIAgent(base_url=server, max_tokens=4)
     assert evaluate(TOY_ID, agent, episodes=1, dialogue="plain").data["agent"] == "openai:tiny"
     with pytest.raises(ConfigError, match="model's name"):

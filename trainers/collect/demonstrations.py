@@ -1,11 +1,11 @@
-"""Expert episodes as token rows, written by the same code that writes the rows of rollouts.
+"""Expert episodes as token rows, built by the same code as the rows of rollouts.
 
 Rules:
-    - Episode i is a function of (configuration, i): its task, its detours and its row never depend on the others.
-    - A detour is a random action in the expert's place, drawn from all that were admissible so far in the episode, so that some can't
-      be carried out any more: a policy has to know how to go on after its mistakes. It stands in the row, for the model has to see what
-      came of it, and is marked in the step's diagnostics: `supervised_rows` leaves it out of the loss.
-    - An expert that knows no way on ends the episode, unsolved.
+    - Episode i is a function of (configuration, i): its task, its detours and its row do not depend on the other episodes.
+    - A detour is a random action in place of the expert's, drawn from all actions that were admissible so far in the episode. Some of them
+      are no longer valid: a policy must learn to recover from its mistakes. The row contains the detour and its result, but the step's
+      diagnostics mark it, and `supervised_rows` excludes it from the loss.
+    - If the expert has no action, the episode ends unsolved.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ DETOUR = "detour"
 def demonstrate(
     env: LLMAgentEnv, index: int, *, seed: int, detours: float, tokenizer: PreTrainedTokenizerBase | ChatCodec | None = None
 ) -> Trajectory:
-    """Play expert episode `index`; with a tokenizer its steps have token ids."""
+    """Run expert episode `index`; with a tokenizer its steps have token ids."""
     rng = stream(seed, Stream.DEMONSTRATIONS, index)
     _, info = env.reset(seed=int(rng.integers(2**31)), options={"task": int(rng.integers(env.text_env.num_tasks))})
     row = None if tokenizer is None else ChatRow(tokenizer)
@@ -59,10 +59,10 @@ def demonstrate(
 
 
 def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config: WarmStartConfig, seed: int) -> Iterator[Trajectory]:
-    """Yield the expert episodes of a warm start, those that it leaves out excepted.
+    """Yield the expert episodes of a warm start, except those that it excludes.
 
     Raises:
-        DataError: the expert solved none of them.
+        DataError: no episode is left.
     """
     codec = ChatCodec(tokenizer)
     found = False
@@ -78,7 +78,7 @@ def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config:
 
 
 def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: float) -> Iterator[str]:
-    """Yield what is said in expert episodes, for training a tokenizer: prompts, observations, responses and admissible actions."""
+    """Yield the texts of expert episodes, to train a tokenizer on: prompts, observations, responses and admissible actions."""
     for index in range(episodes):
         trajectory = demonstrate(env, index, seed=seed, detours=detours)
         yield from (trajectory.system_prompt, trajectory.final_observation)
@@ -89,10 +89,10 @@ def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: floa
 
 
 def supervised_rows(trajectories: Sequence[Trajectory], observation_weight: float = 0.0) -> tuple[list[TokenRow], Tensor]:
-    """Return the rows of expert episodes and [N] the weight of each of their tokens in the supervised loss.
+    """Return the rows of expert episodes and [N] the weight of each token in the supervised loss.
 
-    A token of the expert's counts 1, one of a detour nothing, one that was read `observation_weight`; with a weight above 0 the rows
-    mark all tokens but the first as generated. Weights add up to 1.
+    Before normalisation, the expert's tokens have weight 1, those of detours 0 and those that are read `observation_weight`; if it is above
+    0, the rows mark all tokens but the first as generated. The weights add up to 1.
     """
     rows = [row for position, trajectory in enumerate(trajectories) for row in rows_of(trajectory, position)]
     parts = []

@@ -1,4 +1,4 @@
-"""The environments and episodes of a training run."""
+"""The environments of a training run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from empg_gym.trainers.config.sections import TrainConfig
 
 
 def evaluation_environments(config: TrainConfig) -> tuple[dict[str, tuple[EnvRecipe, tuple[str, ...]]], dict[str, str]]:
-    """Return each evaluation split's recipe and task ids, and the splits that the data lacks with the reason.
+    """Return recipe and task ids of each evaluation split, and the splits that the data lacks with the reason.
 
     Raises:
         MissingSplitError: the data has none of the splits.
@@ -28,10 +28,10 @@ def evaluation_environments(config: TrainConfig) -> tuple[dict[str, tuple[EnvRec
 
 
 def check_environments(config: TrainConfig) -> None:
-    """Make an environment of the training split and of each evaluation split, as a run would.
+    """Create an environment of the training split and read the tasks of each evaluation split, as a run does.
 
     Raises:
-        EMPGGymError: what the run would raise.
+        EMPGGymError: any error that the run would raise.
     """
     config.env.recipe().make().close()
     evaluation_environments(config)

@@ -1,7 +1,7 @@
 """The configuration of a training run: one TOML file, read into these models. Importing this imports no torch.
 
 Every key is listed here with its default and its unit; an unknown key is an error that names the nearest one
-(`empg_gym.trainers.config.file`). Phases with `steps = 0` are left out.
+(`empg_gym.trainers.config.file`). A phase with `steps = 0` is skipped.
 """
 
 from __future__ import annotations
@@ -56,50 +56,53 @@ class Section(BaseModel):
 
 
 class RunConfig(Section):
-    """Where and how the run happens."""
+    """Folder, device and bookkeeping of the run."""
 
     seed: Seed = 0
-    """Decides weights, tasks, samples and the order of rows."""
+    """Seed of the initial weights, tasks, sampling and mini-batches."""
     out: Annotated[str, AfterValidator(_path)] = "runs/train"
-    """Folder of everything that the run writes."""
+    """The run folder: everything that the run writes is in it."""
     device: str = "auto"
-    """"auto" takes CUDA where there is one."""
+    """"auto" selects CUDA if available; or "cpu", "cuda", "cuda:1", "mps"."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number type of forward passes and generation; the master weights are float32. "auto" is bfloat16 on a CUDA device that has it."""
+    """Number type of forward passes and generation; master weights are float32. "auto" is bfloat16 on a CUDA device that supports it."""
     threads: PositiveInt | None = None
-    """Threads of torch on the processor; None leaves it to torch."""
+    """Number of torch's threads on the CPU; None uses torch's default."""
     gradient_checkpointing: bool = False
-    """Compute each layer again in the backward pass: less memory, more time."""
+    """Recompute each layer in the backward pass: less memory, more time."""
     checkpoint_every: PositiveInt = 50
     """Steps of a phase between checkpoints; each phase also ends with one."""
     keep_checkpoints: PositiveInt = 2
-    """Checkpoints that stay, the last of each phase besides."""
+    """Number of latest checkpoints to keep, in addition to the last one of each phase."""
     sample_every: PositiveInt = 10
-    """Reinforcement steps between those whose episodes are written to trajectories.jsonl."""
+    """Reinforcement steps between samples of episodes in trajectories.jsonl."""
     samples: NonNegativeInt = 4
-    """Episodes written each time."""
+    """Number of episodes in a sample."""
     keep_rollouts: bool = False
     """Keep the journal of all rollouts (rollouts/), not only of the steps since the last checkpoint."""
 
 
 class EnvConfig(Section):
-    """The environment, as `gymnasium.make` takes it, and the dialogue with it."""
+    """The environment, by the arguments of `gymnasium.make`, and its chat settings."""
 
     id: str = "EMPG/ALFWorld-v0"
     split: str = "train"
     data: str | None = None
-    """Folder of official data; None takes the embedded world."""
+    """Folder of official data; None uses the embedded world."""
     max_steps: PositiveInt | None = None
-    """Turns of an episode; None takes the environment's own limit."""
+    """Maximum number of steps per episode; None uses the environment's default."""
     options: Options = Field(default_factory=dict)
-    """Further keyword arguments of the environment."""
+    """Additional keyword arguments of the environment."""
     embedded_options: Options = Field(default_factory=dict)
-    """Those that only the embedded world has (its size); without effect where `data` is set."""
+    """Keyword arguments for the embedded world only (such as its size); ignored if `data` is set."""
     dialogue: str | None = None
+    """Dialogue format; None uses the environment's native protocol or the default format."""
     history: NonNegativeInt | None = None
+    """Steps shown in a prompt, the latest ones; None shows the whole conversation."""
     show_admissible: bool = False
+    """Whether prompts list the admissible actions."""
     system_prompt: str | None = None
-    """None makes it of the environment's rules and the dialogue's; "" leaves it out."""
+    """None builds it from the rules of the environment and the dialogue format; "" omits it."""
 
     def recipe(self, split: str | None = None) -> EnvRecipe:
         """Return the recipe of the environment for a split; None means the training split."""
@@ -126,27 +129,27 @@ class FromScratch(Section):
     """Features of a hidden state."""
     heads: PositiveInt = 4
     kv_heads: PositiveInt | None = None
-    """Heads of keys and values; None takes `heads`."""
+    """Heads of keys and values; None uses `heads`."""
     mlp: PositiveInt | None = None
-    """Inner features of the gated feed-forward part; None takes twice the width."""
+    """Inner features of the gated feed-forward layer; None uses twice the width."""
     max_positions: PositiveInt = 8192
-    """Tokens of the longest row."""
+    """Maximum row length, in tokens."""
     tie_embeddings: bool = True
     """Whether input and output share one embedding."""
     init_std: PositiveFloat = 0.02
     """Standard deviation of the initial weights."""
     max_words: PositiveInt = 16_000
-    """Words that are one token, at most, the most frequent first; others are spelled from pieces. Few of them make the model practise
-    spelling, which it needs where held-out tasks bring new names."""
+    """Maximum number of words that are one token, the most frequent first; other words are spelled from pieces. A small number makes the
+    model practise spelling, which it needs if held-out tasks contain new names."""
     pieces: PositiveInt = 256
-    """Merges trained on all words, from which the others are spelled: with more of them a name has fewer pieces."""
+    """Byte-pair merges from which the other words are spelled; with more of them a word has fewer pieces."""
 
 
 class ModelConfig(Section):
-    """Exactly one of the two."""
+    """The model: exactly one of the two keys."""
 
     name: str | None = None
-    """Hugging Face folder, or name on the hub."""
+    """Hugging Face model folder, or name on the hub."""
     from_scratch: FromScratch | None = None
     """Shape of a new model; its tokenizer is trained on the environment's text."""
 
@@ -175,11 +178,11 @@ class RolloutConfig(Section):
     retries: NonNegativeInt = 1
     """Retries per failed episode."""
     env_backend: str = "inline"
-    """Where environments run: "inline", "processes" (each in a process of its own, with deadlines), or a user's own as `module:object`."""
+    """Where environments run: "inline", "processes" (one process per environment, with time limits), or your own as `module:object`."""
     step_seconds: PositiveFloat = 30.0
-    """Longest time for a step of an environment in a process; later it is ended and the episode retried."""
+    """Time limit for a step of an environment in a process; after it the process is ended and the episode retried."""
     reset_seconds: PositiveFloat = 120.0
-    """The same for a reset, and for making the environment."""
+    """Time limit for creating and for resetting an environment in a process."""
 
     @field_validator("env_backend")
     @classmethod
@@ -188,7 +191,7 @@ class RolloutConfig(Section):
         return name
 
     def environments(self) -> EnvBackend:
-        """Return where environments run."""
+        """Return the environment backend."""
         return EnvBackend(name=self.env_backend, step_seconds=self.step_seconds, reset_seconds=self.reset_seconds)
 
 
@@ -203,8 +206,9 @@ class OptimizerConfig(Section):
     warmup_steps: NonNegativeInt = 0
     """Steps over which the learning rate rises linearly."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """"cosine" and "linear" fall towards `final_lr_share` of the rate, which the step behind the phase's last would have."""
+    """"cosine" and "linear" decay towards `final_lr_share` of the rate, which they would reach one step after the phase's last."""
     final_lr_share: Share = 0.1
+    """Final learning rate of a decay, as a share of `lr`."""
 
 
 class WarmStartConfig(Section):
@@ -212,57 +216,59 @@ class WarmStartConfig(Section):
 
     steps: NonNegativeInt = 0
     episodes: PositiveInt = 2000
-    """Different expert episodes."""
+    """Number of different expert episodes."""
     episodes_per_step: PositiveInt = 32
     detours: Share = 0.0
-    """Share of turns on which a random action is carried out instead of the expert's, one that is admissible or was so earlier in the
-    episode. The model sees how the expert goes on from there; the detour itself is not learned."""
+    """Share of steps in which a random action replaces the expert's: one that is admissible, or was earlier in the episode. The model sees
+    how the expert recovers; the detour itself is not learned. Example: with 0.1, about one step in ten opens a drawer that the task does
+    not need, and the loss covers the expert's next action."""
     observation_weight: NonNegativeFloat = 0.0
-    """Weight of the tokens that the model reads, where 1 is that of those it writes. Observations repeat names, so that predicting them
-    teaches a model from scratch to copy."""
+    """Loss weight of the tokens that the model reads, relative to 1 for those it generates. Observations repeat names, so that predicting
+    them teaches a model from scratch to copy. Example: with 0.1, ten tokens of an observation count as much as one of an action."""
     only_solved: bool = True
-    """Leave out episodes in which the expert did not succeed."""
+    """Exclude episodes that the expert did not solve."""
     token_budget: PositiveInt = 16384
-    """Places (padding included) of a forward pass."""
+    """Positions (padding included) of a forward pass."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, warmup_steps=20, schedule="cosine")
 
 
 class RLConfig(Section):
-    """Reinforcement."""
+    """Reinforcement learning."""
 
     steps: NonNegativeInt = 0
     tasks_per_step: PositiveInt = 16
-    """Groups of a rollout batch."""
+    """Groups per step."""
     repeats: PositiveInt = 8
-    """Episodes of a group: same task, same seed of the environment."""
+    """Episodes per group: same task, same seed of the environment."""
     reward: str = "success"
     """The outcome of a trajectory: "success" (0 or 1), "score" (0..1), "return" (sum of the environment's rewards), or your own function of
     the trajectory as `module:function`."""
     reward_scale: PositiveFloat = 1.0
-    """Factor of the reward (10 in verl-agent); without influence where advantages are divided by their deviation."""
+    """Factor of the reward (10 in verl-agent); it has no effect if advantages are divided by their standard deviation."""
     invalid_action_penalty: NonNegativeFloat = 0.0
-    """Subtracted from the advantage of each step whose action could not be carried out, after normalisation."""
+    """Subtracted from the advantage of each step with an invalid action, after normalisation."""
     minibatches: PositiveInt = 1
-    """Updates that a batch is cut into, by trajectories."""
+    """Updates per pass over a batch, which is split by trajectories."""
     epochs: PositiveInt = 1
     """Passes over a batch."""
     aggregation: str = "token-mean"
+    """Weights of tokens in the loss: "token-mean", "row-mean" or "row-sum" (`empg_gym.trainers.data.aggregation`)."""
     entropy_coef: NonNegativeFloat = 0.0
-    """Weight of the entropy bonus in the loss; its gradient is computed only where this is above 0."""
+    """Weight of the entropy bonus in the loss; its gradient is computed only if this is above 0."""
     kl_coef: NonNegativeFloat = 0.0
-    """Weight of the k3 estimate of the KL divergence to the policy that reinforcement began with."""
+    """Weight of the k3 estimate of the KL divergence to the policy at the beginning of reinforcement learning."""
     old_logprobs: Literal["recompute", "rollout"] = "recompute"
     """The scorer, the source of old log-probabilities and entropies: a forward pass of the trainer, or the generator. A batch in which the
     generator left values out is scored by the trainer, and the run says so."""
     token_budget: PositiveInt = 16384
-    """Places (padding included) of a forward pass."""
+    """Positions (padding included) of a forward pass."""
     logit_chunk: PositiveInt = 4096
-    """Places whose logits are in memory at once."""
+    """Positions whose logits are in memory at the same time."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
 
 class StageConfig(Section):
-    """One filter or shaper: a name alone, or a table with the name and its options."""
+    """A filter or shaper: a name, or a table with a name and options."""
 
     name: str
     options: Options = Field(default_factory=dict)
@@ -274,39 +280,42 @@ class StageConfig(Section):
 
 
 class AlgorithmConfig(Section):
-    """The stages of a training step, in their order: registered names, or your own functions as `module:function`, and their options."""
+    """The stages of a training step, in order: registered names, or your own functions as `module:function`, and their options."""
 
     task_source: str = "uniform"
-    """Which tasks a step plays (`empg_gym.trainers.collect.tasks`)."""
+    """The tasks of a step (`empg_gym.trainers.collect.tasks`)."""
     task_source_options: Options = Field(default_factory=dict)
     plan: str = "groups"
-    """Which episodes are played for them: "groups", "dynamic" or "branching" (`empg_gym.trainers.collect.plans`)."""
+    """The episodes to run on these tasks: "groups", "dynamic" or "branching" (`empg_gym.trainers.collect.plans`)."""
     plan_options: Options = Field(default_factory=dict)
     filters: tuple[StageConfig, ...] = ()
-    """Which groups are trained on, by their outcomes; before every statistic (`empg_gym.trainers.data.rewards`)."""
+    """Filters of groups by their outcomes, applied before any statistic (`empg_gym.trainers.data.rewards`)."""
     shapers: tuple[StageConfig, ...] = ()
-    """What is added to the reward of a trajectory."""
+    """Terms added to the reward of a trajectory (`empg_gym.trainers.data.rewards`)."""
     state_key: Literal["state", "observation"] = "state"
-    """What makes two states equal for step-level methods: the environment's exact key, or the observation text."""
+    """How step-level methods identify states: by the environment's exact key, or by the observation text."""
     advantage: str = "empg"
+    """The advantage of each step (`empg_gym.trainers.algorithms`)."""
     advantage_options: Options = Field(default_factory=dict)
     policy_loss: str = "ppo_clip"
+    """The loss of the policy update (`empg_gym.trainers.algorithms`)."""
     policy_loss_options: Options = Field(default_factory=dict)
 
 
 class EvalConfig(Section):
-    """Evaluation on fixed lists of tasks."""
+    """Evaluation on a fixed sample of tasks."""
 
     splits: tuple[str, ...] = ()
+    """Splits to evaluate on; those that the data lacks are skipped."""
     tasks: PositiveInt = 128
-    """Tasks of each split: a fixed draw without repetition (all of them, where the split has fewer)."""
+    """Tasks per split, drawn without replacement (all tasks if the split has fewer)."""
     every: PositiveInt | None = None
-    """Reinforcement steps between evaluations; None evaluates before and after only."""
+    """Reinforcement steps between evaluations; None evaluates only before and after."""
     curve_tasks: PositiveInt | None = None
-    """Tasks of the evaluations in between; None takes `tasks`."""
+    """Tasks of the evaluations in between; None uses `tasks`."""
     temperature: NonNegativeFloat = 0.4
     seed: Seed = 0
-    """Draws tasks and samples; the same in all runs that are compared."""
+    """Seed of tasks and sampling; use the same one in runs that you compare."""
 
 
 class TrainConfig(Section):

@@ -1,10 +1,10 @@
-"""How the losses of tokens become one loss: a weight for each generated token of a mini-batch.
+"""Aggregation of token losses into one loss: a weight for each generated token of a mini-batch.
 
-    token-mean      1 / N                            every token counts the same (DAPO; verl's default)
-    row-mean        1 / (R |row|)                    every row counts the same (GRPO's paper)
+    token-mean      1 / N                            every token has the same weight (DAPO; verl's default)
+    row-mean        1 / (R |row|)                    every row has the same weight (the GRPO paper)
     row-sum         1 / (R budget)                   a constant divisor, so that length has no influence (Dr. GRPO)
 
-Weights are made over the whole mini-batch; the losses of its micro-batches then add up to the same loss however it is cut.
+Weights are computed over the whole mini-batch, so that the losses of its micro-batches add up to the same loss however it is split.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def token_weights(rows: Tensor, aggregation: str, *, budget: int = 1) -> Tensor:
     Args:
         rows: [N] integer id of the token's row.
         aggregation: one of `AGGREGATIONS`.
-        budget: tokens of a row that "row-sum" divides by, whatever the row's own length.
+        budget: number of tokens that "row-sum" divides by, regardless of the row's length.
 
     Raises:
-        ConfigError: no aggregation of that name.
+        ConfigError: there is no such aggregation.
     """
     if aggregation not in AGGREGATIONS:
         raise ConfigError(f"unknown aggregation {aggregation!r}; {nearest(aggregation, AGGREGATIONS)}")

@@ -1,10 +1,10 @@
-"""From trajectories to what algorithms and losses need: rows, the axis N of generated tokens and the axis S of steps.
+"""Turn trajectories into a batch for algorithms and losses: rows, the axis N of generated tokens and the axis S of steps.
 
 Rules:
-    - Failed episodes (`StopReason.ERROR`) are excluded from a batch, and so is a group that they reduced to one trajectory.
+    - Failed episodes (`StopReason.ERROR`) are excluded from a batch, and so is a group of which only one trajectory is left.
     - A step that a branch shares with its parent is in the batch once, with the parent; in the branch's row its tokens are context.
     - A step that generated nothing stays on the axis S with entropy NaN.
-    - The entropy of a step is the mean over its generated tokens: thought, action and end of turn.
+    - The entropy of a step is the mean over its generated tokens: thought, action and end-of-turn token.
     - States are numbered within a group, so that equal numbers mean equal states of the same group.
 """
 
@@ -36,7 +36,7 @@ class RolloutBatch:
     trajectories: list[Trajectory]
     """[T]"""
     rows: list[TokenRow]
-    """Of all trajectories, in order."""
+    """Rows of all trajectories, in order."""
     step_of_token: Tensor
     """[N] index into S of every generated token."""
     row_of_token: Tensor
@@ -46,9 +46,9 @@ class RolloutBatch:
     step: Tensor
     """[S] index of the step in its episode: a branch's own steps begin at its branch step."""
     rollout_logprobs: Tensor
-    """[N] as the generator gave them; NaN where it gave none."""
+    """[N] log-probabilities reported by the generator; NaN where it reported none."""
     rollout_entropies: Tensor
-    """[N] likewise, in nats."""
+    """[N] entropies reported by the generator, in nats; NaN where it reported none."""
     rewards: Tensor
     """[T] float64, scaled and shaped."""
     penalties: Tensor
@@ -74,11 +74,11 @@ class RolloutBatch:
         return {"tree": torch.tensor(tree), "parent": torch.tensor(parent), "branch_step": torch.tensor(branch_step)}
 
     def steps(self, entropies: Tensor, *, state_key: StateKey = "state") -> RolloutSteps:
-        """Return what advantage functions see.
+        """Return the batch in the form that advantage functions receive.
 
         Args:
             entropies: [N] entropy of each generated token under the old policy, in nats.
-            state_key: what makes two states equal: the environment's exact key, or its observation text.
+            state_key: how states are identified: by the environment's exact key, or by the observation text.
         """
         steps = [step for trajectory in self.trajectories for step in trajectory.steps]
         states = _state_ids(self.trajectories, state_key)
@@ -112,8 +112,8 @@ def make_batch(
 
     Args:
         trajectories: episodes with token ids; unusable ones (`usable`) are left out.
-        outcome: of a trajectory.
-        shapers: what they return is added to the scaled outcome.
+        outcome: function that returns a trajectory's outcome.
+        shapers: functions of a trajectory; their results are added to the scaled outcome.
         reward_scale: factor of outcomes and step rewards.
         invalid_action_penalty: penalty of a step whose action could not be carried out.
 
@@ -142,7 +142,7 @@ def make_batch(
 
 
 def usable(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Return the trajectories that may enter a loss."""
+    """Return the trajectories that can be trained on."""
     finished = [item for item in trajectories if item.stop_reason is not StopReason.ERROR and item.steps]
     before, left = Counter(item.group for item in trajectories), Counter(item.group for item in finished)
     return [item for item in finished if left[item.group] > 1 or before[item.group] == 1]
@@ -152,11 +152,11 @@ def require_episodes(trajectories: Sequence[Trajectory], place: str) -> None:
     """Check that not all episodes of a batch failed.
 
     Args:
-        trajectories: of the batch.
-        place: which batch, for the error.
+        trajectories: the episodes of the batch.
+        place: name of the batch in the error.
 
     Raises:
-        TrainingError: no episode had a step without failing.
+        TrainingError: every episode failed or has no step.
     """
     failed = [item for item in trajectories if item.stop_reason is StopReason.ERROR or not item.steps]
     if trajectories and len(failed) == len(trajectories):
@@ -185,7 +185,7 @@ def _reward(
 
 
 def _state_ids(trajectories: Sequence[Trajectory], state_key: StateKey) -> tuple[Tensor, Tensor] | None:
-    """Return [S] the numbers of the states before and after each step; None where the episodes have no keys."""
+    """Return [S] ids of the states before and after each step, or None if the steps have no keys."""
     numbers: dict[tuple[int, str], int] = {}
     before: list[int] = []
     after: list[int] = []
@@ -207,7 +207,7 @@ def _cat(parts: list[Tensor]) -> Tensor:
 
 
 def _tokens(trajectories: Sequence[Trajectory], name: str) -> Tensor:
-    """Return [N] a quantity that steps hold for each generated token. Steps stand in the order of their rows' tokens."""
+    """Return [N] a quantity that steps have per generated token. The order of the steps is that of their rows' tokens."""
     parts = []
     for trajectory in trajectories:
         for step in trajectory.steps:

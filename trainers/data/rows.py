@@ -1,11 +1,11 @@
-"""Token rows: what the model read and wrote, ready for a forward pass. Token in, token out: nothing is tokenised here.
+"""Token rows: the tokens that the model read and generated, ready for a forward pass. Token in, token out: nothing is tokenised here.
 
 Rules:
     - A row is the concatenation of the prompt and response ids of its steps; `generated` marks the response ids, end of turn included.
-    - Tokens of all rows have one flat order, row after row: the axis N. Whatever belongs to a generated token (its log-probability,
-      its advantage) is a flat vector, and a micro-batch knows which entries are its own.
-    - Micro-batches hold whole rows, padded on the right, at most `token_budget` places each (one longer row stands alone). Rows of
-      similar length go together; every row appears once.
+    - The generated tokens of all rows have one flat order, row after row: the axis N. Values per generated token (log-probabilities,
+      advantages) are flat vectors, and `MicroBatch.flat` indexes into them.
+    - Micro-batches consist of whole rows, padded on the right, with at most `token_budget` positions (a longer row is a micro-batch by
+      itself). Rows of similar length are packed together; every row appears once.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Padded rows with the places of their generated tokens."""
+    """Padded rows with the positions of their generated tokens."""
 
     ids: Tensor
-    """[B, L] int64, padded on the right with 0; causal attention keeps the padding from being seen."""
+    """[B, L] int64, padded on the right with 0; causal attention hides the padding."""
     row: Tensor
     """[n] row of each generated token in this micro-batch."""
     position: Tensor
-    """[n] its place in the row, at least 1."""
+    """[n] its position in the row, at least 1."""
     flat: Tensor
-    """[n] its place on the axis N."""
+    """[n] its index on the axis N."""
 
     def to(self, device: torch.device) -> MicroBatch:
         """Return the micro-batch on another device; `flat` stays where the flat vectors are."""
@@ -70,10 +70,10 @@ def rows_of(trajectory: Trajectory, position: int = 0, prefix: Sequence[Step] = 
     Args:
         trajectory: an episode with token ids.
         position: of the trajectory in its batch.
-        prefix: steps before its own, if it was branched. Their tokens are context, which is read and not trained on.
+        prefix: steps before its own, if it was branched. Their tokens are context and are not trained on.
 
     Raises:
-        DataError: a step without token ids (its agent was no language model of ours), or a row that begins with a generated token.
+        DataError: a step has no token ids (its agent does not report them), or a row begins with a generated token.
     """
     parts: dict[int, list[tuple[np.ndarray, bool, int]]] = {}
     first_own_row = trajectory.steps[0].row if trajectory.steps else 0
@@ -106,8 +106,8 @@ def micro_batches(rows: Sequence[TokenRow], token_budget: int, chosen: Sequence[
 
     Args:
         rows: all rows of the batch; their order is that of the axis N.
-        token_budget: places (padding included) of a micro-batch.
-        chosen: rows to take, by index; None takes all.
+        token_budget: positions (padding included) of a micro-batch.
+        chosen: indices of the rows to pack; None packs all.
 
     Returns:
         Micro-batches, longest rows first. Rows without generated tokens are left out.

@@ -1,1 +1,1 @@
-"""Generators: what turns a policy into the responses of many episodes at once."""
+"""Generators: they sample a policy's responses in many episodes at once."""

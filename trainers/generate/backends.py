@@ -33,7 +33,7 @@ def build_generator(
     Args:
         name: a registered backend, or `module:function`.
         options: its keyword-only parameters.
-        model: the model that is trained or played; the backend copies or shares its weights.
+        model: the model to sample from; the backend copies or shares its weights.
         tokenizer: with a chat template.
         settings: sampling and limits.
 
@@ -50,7 +50,7 @@ def build_generator(
 def hf(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: GenerationSettings, *, max_read_tokens: int = 16_384
 ) -> Generator:
-    """Build the in-process engine on `transformers`, the exact reference of the other backends."""
+    """Build the in-process engine on `transformers`, the reference for the other backends."""
     from empg_gym.trainers.generate.hf import HFGenerator
 
     sampling = settings.sampling

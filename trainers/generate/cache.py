@@ -1,10 +1,10 @@
 """`RaggedCache`: keys and values of many rows of different lengths, each written at its own positions.
 
-A row of the cache is a *slot*. Before a forward pass `place` says which slots the batch stands for and where in them the new tokens go;
-each layer then scatters the new keys and values there and returns those of the batch's slots up to the longest row. What lies behind the
-end of a row is finite and masked by the caller.
+A row of the cache is a *slot*. Before a forward pass, `place` sets which slots form the batch and at which positions the new tokens are
+written; each layer then scatters the new keys and values there and returns those of the batch's slots up to the longest row. Values past
+the end of a row are finite, and the caller masks them.
 
-Slots are kept dense: `move` copies rows into freed slots, so that a batch of all live rows is a view and costs no copy.
+Slots are kept dense: `move` copies rows into freed slots, so that a batch of all live rows is a view and needs no copy.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from transformers.cache_utils import Cache, CacheLayerMixin
 
 
 class Placement:
-    """Where the tokens of the running forward pass go; shared by the layers.
+    """Where the current forward pass writes its tokens; shared by the layers.
 
     Attributes:
         slots: a slice (the batch is a view of the cache) or [B] indices (the batch is gathered).
-        flat: [B*Q] index slot * capacity + position of each new token.
-        span: positions that attention sees.
+        flat: [B*Q] index of each new token: slot * capacity + position.
+        span: number of positions that attention sees.
     """
 
     slots: slice | torch.Tensor
@@ -68,12 +68,12 @@ class RaggedLayer(CacheLayerMixin):
         return store[:, : place.span].index_select(0, place.slots).transpose(1, 2)
 
     def release(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         self.keys = self.values = torch.empty(0)
         self.is_initialized = False
 
     def resize(self, num_slots: int, capacity: int) -> None:
-        """Change the size; rows and positions that fit both sizes are kept."""
+        """Change the size, keeping the rows and positions that fit."""
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = old.new_zeros(num_slots, capacity, *old.shape[2:])
@@ -97,7 +97,7 @@ class RaggedLayer(CacheLayerMixin):
 
 
 class RaggedCache(Cache):
-    """A transformers cache over slots. It has no size until the first `reserve`."""
+    """A transformers cache over slots. It is empty until the first `resize`."""
 
     def __init__(self, num_layers: int) -> None:
         self.placement = Placement()
@@ -106,16 +106,16 @@ class RaggedCache(Cache):
 
     @property
     def num_slots(self) -> int:
-        """Rows that there is memory for."""
+        """Number of rows that memory is allocated for."""
         return self.placement.num_slots
 
     @property
     def capacity(self) -> int:
-        """Tokens a row that there is memory for."""
+        """Tokens per row that memory is allocated for."""
         return self.placement.capacity
 
     def resize(self, num_slots: int, capacity: int) -> None:
-        """Make room for exactly so many rows of so many tokens; 0 slots give all memory back."""
+        """Set the size to `num_slots` rows of `capacity` tokens; 0 slots free all memory."""
         if (num_slots, capacity) == (self.num_slots, self.capacity):
             return
         self.placement.num_slots, self.placement.capacity = num_slots, capacity
@@ -126,12 +126,12 @@ class RaggedCache(Cache):
                 layer.resize(num_slots, capacity)
 
     def move(self, source: NDArray[np.int64], target: NDArray[np.int64], length: int) -> None:
-        """Copy rows of at most `length` tokens to other slots; no slot is both source and target."""
+        """Copy rows of at most `length` tokens to other slots; no slot may be both source and target."""
         for layer in self.ragged:
             if layer.is_initialized:
                 device = layer.keys.device
                 layer.move(torch.from_numpy(source).to(device), torch.from_numpy(target).to(device), length)
 
     def place(self, slots: slice | torch.Tensor, flat: torch.Tensor, span: int) -> None:
-        """Say where the next forward pass writes and what it sees; see `Placement`."""
+        """Set where the next forward pass writes and what it sees; see `Placement`."""
         self.placement.slots, self.placement.flat, self.placement.span = slots, flat, span

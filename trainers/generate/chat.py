@@ -1,12 +1,12 @@
 """`ChatRow`: a conversation as one token row, token in and token out.
 
 Rules:
-    - What a model generated stays in the row id by id; text that is in the row is never encoded again.
-    - A turn renders the conversation with the tokenizer's chat template. Where the rendering begins with the row's text, only the text
-      that it gained is encoded and appended. Where it does not (the template rewrote history, the conversation's window moved, the
-      response was not what the conversation repeats), a new row opens with the whole rendering.
-    - A template that is known to append only (that of `empg_gym.trainers.generate.tokenizer`) is rendered message by message: comparing
-      texts then means comparing messages, and a step costs as much as its own text.
+    - Generated ids stay in the row unchanged; text that is already in the row is never encoded again.
+    - Each step renders the conversation with the tokenizer's chat template. If the rendering begins with the row's text, only the rest is
+      encoded and appended. If it does not (the template rewrote history, the conversation's window moved, or the conversation repeats
+      a response in another form), a new row starts with the whole rendering.
+    - A template that is known to only append (that of `empg_gym.trainers.generate.tokenizer`) is rendered message by message: comparing
+      messages then replaces comparing texts, and the cost of a step depends only on its own text.
 
 Example:
     >>> row = ChatRow(tokenizer)
@@ -32,24 +32,24 @@ _SENTINEL = "sentinel"
 
 
 class ChatCodec:
-    """What rows of one tokenizer share: rendering, encoding, decoding and the ids that end a response."""
+    """Rendering, encoding and decoding with one tokenizer, shared by its rows."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self.appends_only = tokenizer.chat_template == CHAT_TEMPLATE
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
         self.end_of_turn = self._end_of_turn()
-        """Id that closes a response in the template's own form."""
+        """Id with which the template ends a response."""
 
     def render(self, messages: Sequence[Message]) -> str:
-        """Return the text of the conversation with the opening of the response."""
+        """Return the text of the conversation and the opening of the response."""
         if self.appends_only:
             return render_messages(messages) + "<|assistant|>"
         text = self.tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False, add_generation_prompt=True)
         return str(text)
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`; nothing is added to it."""
+        """Return the ids of `text`, without added special tokens."""
         if self._backend is not None:
             return list(self._backend.encode(text, add_special_tokens=False).ids)
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -61,13 +61,13 @@ class ChatCodec:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def encode_response(self, text: str) -> list[int]:
-        """Return the ids of a response with its end-of-turn token, as a model would have written it (for supervised rows)."""
+        """Return the ids of a response and its end-of-turn token, as a model would have generated them (for supervised rows)."""
         return [*self.encode(text), self.end_of_turn]
 
     def _end_of_turn(self) -> int:
-        """Return the id that the template puts behind a response; the tokenizer's end-of-sequence where it puts none."""
-        turn = [{"role": "user", "content": _SENTINEL}, {"role": "assistant", "content": _SENTINEL}]
-        text = END if self.appends_only else str(self.tokenizer.apply_chat_template(turn, tokenize=False)).rpartition(_SENTINEL)[2]
+        """Return the id that the template puts after a response, or the tokenizer's end-of-sequence id if it puts none."""
+        messages = [{"role": "user", "content": _SENTINEL}, {"role": "assistant", "content": _SENTINEL}]
+        text = END if self.appends_only else str(self.tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(_SENTINEL)[2]
         ids = self.encode(text)
         return ids[0] if ids else int(self.tokenizer.eos_token_id)
 
@@ -76,7 +76,7 @@ class ChatRow:
     """One conversation as a token row. See the module docstring for the rules.
 
     Args:
-        tokenizer: a tokenizer with a chat template, or a `ChatCodec` where many rows share one.
+        tokenizer: a tokenizer with a chat template, or a `ChatCodec` that many rows share.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase | ChatCodec) -> None:
@@ -91,10 +91,10 @@ class ChatRow:
         """Text of the response to it, end-of-turn token included."""
 
     def prompt(self, messages: Sequence[Message]) -> tuple[list[int], bool]:
-        """Append what the conversation gained, and the opening of the next response.
+        """Append the new part of the conversation and the opening of the next response.
 
         Returns:
-            (ids that the row gained, whether they open a new row; the first row is one too).
+            (new ids of the row, whether they start a new row; the first call always does).
         """
         gained = self._gained(messages)
         new_row = gained is None
@@ -109,7 +109,7 @@ class ChatRow:
         return ids, new_row
 
     def respond(self, ids: Sequence[int]) -> None:
-        """Append generated ids, end-of-turn token included where there is one."""
+        """Append generated ids, including the end-of-turn token if there is one."""
         text = self.codec.decode(ids)
         self.ids.extend(ids)
         self._answer += text
@@ -117,7 +117,7 @@ class ChatRow:
 
     @classmethod
     def of_steps(cls, tokenizer: PreTrainedTokenizerBase | ChatCodec, steps: Sequence[Step]) -> ChatRow:
-        """Return the row that recorded steps lead to: the tokens of their last row, id by id; empty where they have none."""
+        """Return the row of recorded steps: the tokens of their last row, id by id; empty if they have no token ids."""
         row = cls(tokenizer)
         for step in steps:
             if step.row == steps[-1].row:
@@ -127,7 +127,7 @@ class ChatRow:
         return row
 
     def _gained(self, messages: Sequence[Message]) -> str | None:
-        """Return the text that the rendering has beyond the row's, or None if it does not begin with the row's text."""
+        """Return the rendering without the row's text at its beginning, or None if it does not begin with that text."""
         if not self.ids:
             return None
         if self.codec.appends_only and (gained := self._appended(messages)) is not None:
@@ -136,7 +136,7 @@ class ChatRow:
         return rendering[len(self.text) :] if rendering.startswith(self.text) else None
 
     def _appended(self, messages: Sequence[Message]) -> str | None:
-        """Return the gained text without rendering the messages that the row holds, or None where only the whole rendering can tell."""
+        """Return the gained text without rendering the messages that are in the row, or None if only a full rendering can decide."""
         count = len(self._asked)
         if len(messages) <= count or messages[count]["role"] != "assistant":
             return None
@@ -149,5 +149,5 @@ class ChatRow:
 
 
 def render_messages(messages: Sequence[Message]) -> str:
-    """Return the rendering of our own chat template (`CHAT_TEMPLATE`) without Jinja."""
+    """Render messages as our own chat template (`CHAT_TEMPLATE`) does, without Jinja."""
     return "".join(f"<|{message['role']}|>{message['content']}{END if message['role'] == 'assistant' else ''}" for message in messages)

@@ -1,22 +1,22 @@
 """The engine of `HFGenerator`: continuous batching of token rows over one ragged key-value cache.
 
 Vocabulary:
-    row       the tokens of one session; it keeps its slot of the cache, and so its keys and values, between the turns of an episode;
+    row       the tokens of one session; it keeps its slot of the cache, with its keys and values, between the steps of an episode;
     request   one response that a row waits for;
     waiting   rows whose new tokens have not been read yet; running: rows that are generating; idle: rows between two requests.
 
 Rules:
-    - `step` is one forward pass: it reads the new tokens of waiting rows, many at once, or makes one token for every running row.
-      Reading comes first once the waiting rows are an eighth of the running ones or have waited for eight passes, so that both kinds
-      of passes stay large.
-    - A row that ends its response leaves the running rows in the same step; a released row gives its slot back before the next one.
-    - There are at most `max_batch` slots. A row without one waits; only when nothing else could run is the slot of the row that has been
-      idle longest taken away (it is read again when it comes back).
-    - What is in the cache of a row is a prefix of its tokens; a row that is rewritten keeps the prefix that it shares with the old one.
-    - A failure in `step` is the caller's to pass on with `fail`; every row is then read anew.
+    - `step` is one forward pass: it reads the new tokens of many waiting rows, or generates one token for every running row. Reading has
+      priority once the waiting rows number an eighth of the running ones or have waited for eight passes, so that both kinds of passes
+      stay large.
+    - A row whose response is complete leaves the running rows in the same pass; the slot of a released row is free before the next one.
+    - There are at most `max_batch` slots. A row without one waits. Only if nothing else can run, the row that has been idle longest loses
+      its slot (and is read again at its next request).
+    - The cached part of a row is a prefix of its tokens; a row that is rewritten keeps the prefix that it shares with the old one.
+    - The caller reports a failure of `step` with `fail`; every row is then read again from the start.
 
-Slots are dense: live rows are 0..n-1. A pass over nearly all of them runs on a view of the cache in which the few others ride along as
-idle lanes: they write behind their own end, where nothing is read before it is overwritten.
+Slots are dense: live rows are 0..n-1. A pass over nearly all of them runs on a view of the cache that includes the few others as idle
+lanes: these write past their own end, where everything is overwritten before it is read.
 """
 
 from __future__ import annotations
@@ -37,35 +37,35 @@ from empg_gym.trainers.generate.sampling import Sampling, sample
 from empg_gym.trajectory import FloatArray, IntArray
 
 _VIEW_SHARE = 0.75
-"""Share of the live rows from which a decoding pass takes all lanes instead of gathering its own."""
+"""Share of the live rows above which a decoding pass uses all lanes instead of gathering its own."""
 _READ_SHARE = 1 / 8
-"""Waiting rows for each running one from which reading comes first."""
+"""Ratio of waiting to running rows above which reading has priority."""
 _PATIENCE = 8
-"""Passes after which waiting rows are read, few as they are."""
+"""Passes after which waiting rows are read, however few they are."""
 _SEEN = 8
-"""Positions of the cache, those of the longest row for each, that a reading pass sees for each token that it may read: attention copies the
-keys and values of such a pass to all heads."""
+"""Bound on the cache positions that a reading pass sees (rows times the longest row), as a multiple of `max_read_tokens`: attention copies
+the keys and values of such a pass to all heads."""
 _BLOCK = 64
 """The cache grows by multiples of this many positions."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Response:
-    """What a request brought."""
+    """The result of a request."""
 
     ids: IntArray
     logprobs: FloatArray
     entropies: FloatArray
     stopped: bool
-    """Whether the last id is a stop id; else the response was cut."""
+    """Whether the last id is a stop id; if not, the response reached its maximum length."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Request:
-    """A response to be made."""
+    """A request for a response."""
 
     uniforms: NDArray[np.float64]
-    """[R] a number in [0, 1) for each token; as many tokens are made at most."""
+    """[R] a number in [0, 1) for each token; R is the maximum length of the response."""
     on_done: Callable[[Response | BaseException], None]
     start: int = 0
     """Tokens of the row before the response."""
@@ -79,20 +79,20 @@ class Row:
     slot: int | None = None
     request: Request | None = None
     used: int = 0
-    """Step of the engine that ended its last response."""
+    """Pass of the engine that completed its last response."""
 
 
 class Engine:
-    """Makes the responses of many rows at once. See the module docstring for the rules.
+    """Generates the responses of many rows at once. See the module docstring for the rules.
 
     Args:
         model: a causal language model with full attention in every layer.
         sampling: how tokens are drawn.
         stop_ids: ids that end a response.
-        max_response_tokens: tokens of the longest response.
-        max_batch: slots of the cache.
-        max_row_tokens: tokens of the longest row; None knows no bound.
-        max_read_tokens: tokens, padding included, that one reading pass takes at most (one row always fits).
+        max_response_tokens: maximum response length, in tokens.
+        max_batch: number of slots.
+        max_row_tokens: maximum row length, in tokens; None for no limit.
+        max_read_tokens: maximum size of a reading pass, in tokens with padding (a single row is always allowed).
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class Engine:
         return sum(row is not None for row in self._rows)
 
     def submit(self, row: Row, ids: Sequence[int], *, new_row: bool, request: Request) -> None:
-        """Append `ids` to the row, or let them replace it, and ask for a response."""
+        """Append `ids` to the row, or replace it if `new_row`, and request a response."""
         if new_row:
             if row.slot is not None:
                 self._length[row.slot] = min(int(self._length[row.slot]), _shared_prefix(row.ids, ids))
@@ -156,7 +156,7 @@ class Engine:
         self.waiting.append(row)
 
     def release(self, row: Row) -> None:
-        """Forget the row; a request that it waits for is dropped."""
+        """Drop the row and its pending request, if any."""
         if row.request is not None:
             row.request = None
             if row in self.waiting:
@@ -168,7 +168,7 @@ class Engine:
                 self._compact()
 
     def forget(self) -> None:
-        """Drop all keys and values, since the weights changed; responses under way go on from their tokens so far."""
+        """Drop all keys and values because the weights changed; unfinished responses continue from their tokens so far."""
         self._length[:] = 0
         for slot in np.flatnonzero(self._running):
             row = self._rows[slot]
@@ -178,12 +178,12 @@ class Engine:
         self._running[:] = False
 
     def fail(self, error: BaseException) -> None:
-        """Give the error to every row that waits for a response, and keep nothing of the cache."""
+        """Report the error to every row that waits for a response, and drop the whole cache."""
         rows = self.waiting + [row for row in self._rows if row is not None]
         self.waiting = []
         self._running[:] = False
         self._length[:] = 0
-        # Numbers that are not finite would spoil the rows that are written over them: attention weighs what is masked with 0.
+        # Non-finite values would spoil the rows that later use these slots: attention multiplies masked values by 0.
         self.cache.resize(0, 0)
         for row in rows:
             request, row.request = row.request, None
@@ -191,7 +191,7 @@ class Engine:
                 request.on_done(error)
 
     def step(self) -> int:
-        """Run one forward pass, and return the number of responses that it ended."""
+        """Run one forward pass, and return the number of responses that it completed."""
         began = time.perf_counter()
         self._clock += 1
         if self._holes:
@@ -222,7 +222,7 @@ class Engine:
         tokens = np.zeros((len(rows), width), np.int64)
         for line, part in zip(tokens, parts, strict=True):
             line[width - len(part) :] = part
-        # Rows stand at the right, so that the last column holds every row's last token; padding is written behind the row's end.
+        # Rows are aligned on the right, so that the last column holds every row's last token; padding is written past the row's end.
         offsets = np.arange(width) - (width - counts)[:, None]
         targets = starts[:, None] + offsets % width
         positions = np.where(offsets >= 0, targets, 0)
@@ -286,7 +286,7 @@ class Engine:
         return logits
 
     def _draw(self, slots: NDArray[np.int64], logits: torch.Tensor) -> int:
-        """Draw and note a token of every slot; end the responses that are complete."""
+        """Draw and record a token for every slot; complete the responses that end."""
         at = self._step[slots]
         uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
         ids, logp, entropy = sample(logits, uniforms, self.sampling)
@@ -321,7 +321,7 @@ class Engine:
     # Slots and memory
 
     def _ready(self, running: int) -> list[Row]:
-        """Return the waiting rows that have a slot or can have one."""
+        """Return the waiting rows that have a slot or can get one."""
         free = self.max_batch - len(self._rows)
         ready = [row for row in self.waiting if row.slot is not None]
         if not ready and not free and not running:
@@ -332,7 +332,7 @@ class Engine:
         return ready + [row for row in self.waiting if row.slot is None][:free]
 
     def _admit(self, ready: list[Row]) -> list[Row]:
-        """Take the rows of the next reading pass off the waiting ones, rows of similar length together, and give each a slot."""
+        """Remove the rows of the next reading pass from the waiting ones, grouping similar lengths, and give each a slot."""
         unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._length[row.slot])) for row in ready}
         rows: list[Row] = []
         longest = 0
@@ -352,7 +352,7 @@ class Engine:
         return rows
 
     def _reserve(self, tokens: int) -> None:
-        """Make room for the live rows and for `tokens` positions."""
+        """Ensure space for the live rows and `tokens` positions."""
         num_slots, capacity = self.cache.num_slots, self.cache.capacity
         if len(self._rows) > num_slots:
             num_slots = min(self.max_batch, max(len(self._rows), 2 * num_slots))
@@ -362,7 +362,7 @@ class Engine:
         self.cache.resize(num_slots, capacity)
 
     def _compact(self) -> None:
-        """Move the last rows into the freed slots, and give memory back once three quarters of it are free."""
+        """Move the last rows into the freed slots, and shrink the cache once three quarters of it are free."""
         live = self.live
         holes = np.array([slot for slot in range(live) if self._rows[slot] is None], np.int64)
         behind = np.array([slot for slot in range(live, len(self._rows)) if self._rows[slot] is not None], np.int64)
@@ -391,7 +391,7 @@ def _slot(row: Row) -> int:
 
 
 def _shared_prefix(old: Sequence[int], new: Sequence[int]) -> int:
-    """Return how many ids both begin with, less one where that is all of `new` (its last id has to be read for the next token)."""
+    """Return the length of the common prefix, shorter than `new` (the last id must be read to predict the next token)."""
     length = min(len(old), len(new) - 1)
     different = np.flatnonzero(np.asarray(old[:length]) != np.asarray(new[:length]))
     return int(different[0]) if len(different) else length

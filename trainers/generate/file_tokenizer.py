@@ -1,9 +1,8 @@
-"""The class of a tokenizer that is all in its `tokenizer.json`.
+"""A tokenizer class for tokenizers that are fully described by their `tokenizer.json`.
 
-`AutoTokenizer` gives a folder the class that belongs to its model's type, and that of Qwen2 replaces normalization and splitting by
-its own. A folder that names a class of its own (`auto_map`) is exempt: so this class writes its name, and this file beside it, into
-every folder that it is saved in. It is called as the generic class is, which AutoTokenizer takes where `trust_remote_code` is not set;
-both read `tokenizer.json` as it stands.
+`AutoTokenizer` selects the class by the model's type, and Qwen2's class replaces normalization and splitting with its own. A folder that
+names its own class (`auto_map`) is exempt. This class therefore saves its name, and this file, into every folder that it is saved in. It
+has the name of the generic class, which AutoTokenizer uses if `trust_remote_code` is not set; both read `tokenizer.json` unchanged.
 """
 
 from __future__ import annotations
@@ -12,6 +11,6 @@ import transformers
 
 
 class TokenizersBackend(transformers.TokenizersBackend):
-    """The generic tokenizer of transformers, which `save_pretrained` writes so that `AutoTokenizer` reads it for any type of model."""
+    """The generic tokenizer of transformers, saved in such a way that `AutoTokenizer` loads it for any type of model."""
 
     _auto_class = "AutoTokenizer"

@@ -1,15 +1,15 @@
 """`HFGenerator`: responses of a Hugging Face model for many episodes at once, in this process.
 
 Rules:
-    - Each session keeps its token row and its keys and values over the turns of the episode; a turn reads only what is new.
+    - Each session keeps its token row and its keys and values across the steps of the episode; a step reads only the new tokens.
     - Sessions are batched continuously by `empg_gym.trainers.generate.engine`; there is no barrier between episodes.
-    - All randomness of an episode comes from its session's seed: each response takes `max_response_tokens` uniform numbers, whatever its
-      length, so that an episode does not depend on those beside it.
-    - The chat template gets no list of tools: a dialogue format describes the actions.
-    - A session that failed or was cancelled begins its next turn with a new row.
+    - The session's seed is the only source of randomness of an episode. Each response consumes `max_response_tokens` uniform numbers,
+      whatever its length, so that an episode does not depend on the others.
+    - The chat template receives no list of tools: the dialogue format describes the actions.
+    - After a failure or a cancellation, a session starts its next step with a new row.
 
-When the weights change: call `update_weights(named_tensors, version)`. Keys and values of the old weights are forgotten; a running
-episode is read again with the new ones, and a response in progress continues from its tokens so far (it keeps the version that began it).
+When the weights change, call `update_weights(named_tensors, version)`. Keys and values of the old weights are dropped, running episodes
+are read again with the new ones, and a response in progress continues from its tokens so far (under the version that started it).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from empg_gym.agents.base import Message
 
 _SETTLE = 5
-"""Turns of the event loop after which the answered episodes have come back with their next prompt (unless they wait for the outside)."""
+"""Iterations of the event loop after which the episodes have submitted their next prompt (unless they wait for I/O)."""
 
 
 class HFGenerator:
@@ -48,17 +48,17 @@ class HFGenerator:
         temperature: divides the logits; 0 is greedy (log-probabilities and entropies are then those of temperature 1).
         top_p: 1 is off. See `empg_gym.trainers.generate.sampling`.
         top_k: 0 is off.
-        max_response_tokens: a response is cut behind this many.
-        max_row_tokens: prompt and responses of a row; None takes the model's number of positions.
-        max_batch: sessions that hold a place in the cache at once; others wait.
+        max_response_tokens: maximum response length, in tokens.
+        max_row_tokens: maximum row length (prompts and responses), in tokens; None uses the model's number of positions.
+        max_batch: sessions with a place in the cache at the same time; others wait.
         max_read_tokens: prompt tokens, padding included, in one forward pass.
         policy_version: of the current weights.
-        dtype: number type that generates; where it differs from the model's, the generator plays with a copy in that type, which
-            `update_weights` fills.
+        dtype: number type for generation; if it differs from the model's, the generator uses a copy in that type, which
+            `update_weights` keeps up to date.
 
     Raises:
-        ConfigError: a model whose layers don't all attend to the whole row or whose positions depend on the row's length, another attention
-            implementation, or a limit below 1.
+        ConfigError: a layer of the model does not attend to the whole row, its positions depend on the row's length, its attention
+            implementation is not supported, or a limit is below 1.
 
     Example:
         >>> rollout = Rollout(make_env, HFGenerator(model, tokenizer))
@@ -112,11 +112,11 @@ class HFGenerator:
 
     @property
     def live(self) -> int:
-        """Sessions that hold a place in the cache."""
+        """Sessions with a place in the cache."""
         return self._engine.live
 
     def session(self, env: LLMAgentEnv | None, seed: int) -> HFSession:
-        """Return a session for one episode, which continues the row of a branched episode."""
+        """Return a session for one episode; that of a branched episode continues its row."""
         return HFSession(self, np.random.Generator(np.random.Philox(seed)), () if env is None else env.path)
 
     def with_sampling(self, sampling: Sampling) -> HFGenerator:
@@ -131,7 +131,7 @@ class HFGenerator:
         """Use new weights; see the module docstring.
 
         Raises:
-            ConfigError: a name that the model lacks.
+            ConfigError: the model lacks a parameter of that name.
         """
         own = dict(self.model.named_parameters())
         for name, tensor in named_tensors:
@@ -144,7 +144,7 @@ class HFGenerator:
             sibling._engine.forget()
 
     def close(self) -> None:
-        """Nothing outlives the sessions."""
+        """Do nothing: no resource outlives the sessions."""
 
     async def respond(self, row: Row, ids: Sequence[int], *, new_row: bool, uniforms: np.ndarray[Any, Any]) -> Response:
         """Append `ids` to the row and return the response to it."""
@@ -167,7 +167,7 @@ class HFGenerator:
         return await future
 
     def release(self, row: Row) -> None:
-        """Give back the row's place in the cache; a request that it waits for is dropped."""
+        """Release the row's place in the cache and drop its pending request, if any."""
         self._engine.release(row)
 
     def _new_engine(self, sampling: Sampling) -> Engine:
@@ -182,19 +182,19 @@ class HFGenerator:
         )
 
     async def _drive(self) -> None:
-        """Run the engine until no session waits. In between the event loop runs on, so that answered episodes take their step."""
+        """Run the engine until no session waits. Between passes the event loop runs, so that episodes with a response take their step."""
         training = self.model.training
         self.model.eval()
-        turns = _SETTLE
+        iterations = _SETTLE
         try:
             while True:
-                for _ in range(turns):
+                for _ in range(iterations):
                     await asyncio.sleep(0)
                 if not self._engine.busy:
                     return
-                turns = _SETTLE if self._engine.step() else 1
+                iterations = _SETTLE if self._engine.step() else 1
         except torch.OutOfMemoryError as error:
-            # Only the configuration can help: a row that is tried again would fail again, or be missed in the batch.
+            # Only the configuration can help: a retried row would fail again, or be missing from the batch.
             self._engine.fail(
                 ConfigError(
                     f"the device has no memory for {self._engine.live} rows ({str(error).split('. ', 1)[0]}): lower max_batch "
@@ -210,7 +210,7 @@ class HFGenerator:
 
 
 class HFSession:
-    """One episode's row. Made by `HFGenerator.session`."""
+    """The row of one episode, created by `HFGenerator.session`."""
 
     def __init__(self, generator: HFGenerator, rng: np.random.Generator, path: Sequence[Step] = ()) -> None:
         self._generator = generator
@@ -231,7 +231,7 @@ class HFSession:
             if length >= generator.max_row_tokens:
                 self._restart()
                 raise RowOverflowError(
-                    f"the prompt makes a row of {length} tokens, and a row holds {generator.max_row_tokens} with the response; "
+                    f"the prompt makes the row {length} tokens long, but a row holds at most {generator.max_row_tokens} with the response; "
                     "raise max_row_tokens, or show less history"
                 )
             limit = min(limit, generator.max_row_tokens - length)
@@ -258,7 +258,7 @@ class HFSession:
         )
 
     def close(self) -> None:
-        """Give back the place in the cache."""
+        """Release the place in the cache."""
         self._generator.release(self._row)
 
     def _restart(self) -> None:
@@ -267,7 +267,7 @@ class HFSession:
 
 
 def _check(config: Any, max_row_tokens: int | None) -> None:
-    """Raise unless one causal mask serves every layer."""
+    """Check that one causal mask is right for every layer."""
     kind = config._attn_implementation
     if kind not in ("sdpa", "eager"):
         raise ConfigError(
@@ -283,12 +283,12 @@ def _check(config: Any, max_row_tokens: int | None) -> None:
     fixed = _fixed_positions(config)
     if fixed is not None and (max_row_tokens is None or max_row_tokens > fixed):
         raise ConfigError(
-            f"this model changes the positions of all tokens once a row is longer than {fixed}: set max_row_tokens to at most {fixed}"
+            f"this model changes the positions of all tokens in rows longer than {fixed} tokens: set max_row_tokens to at most {fixed}"
         )
 
 
 def _fixed_positions(config: Any) -> int | None:
-    """Return the row length from which rotary frequencies depend on the longest row of the batch, so that cached keys grow stale."""
+    """Return the row length above which rotary frequencies depend on the longest row of the batch, so that cached keys become stale."""
     given = getattr(config, "rope_parameters", None) or {}
     for parameters in (given, *(part for part in given.values() if isinstance(part, dict))):
         if parameters.get("rope_type") in ("longrope", "dynamic"):
@@ -297,7 +297,7 @@ def _fixed_positions(config: Any) -> int | None:
 
 
 def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: ChatCodec) -> frozenset[int]:
-    """Return the template's end of turn and every end-of-sequence id that tokenizer and model name."""
+    """Return the template's end-of-turn id and every end-of-sequence id of the tokenizer and the model."""
     ids = {codec.end_of_turn}
     for named in (tokenizer.eos_token_id, getattr(model.generation_config, "eos_token_id", None)):
         ids.update([] if named is None else [named] if isinstance(named, int) else named)

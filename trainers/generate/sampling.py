@@ -1,13 +1,12 @@
-"""Drawing tokens from logits, with the log-probability and the entropy of what was drawn from.
+"""Drawing tokens from logits, with their log-probability and the entropy of the sampling distribution.
 
 Rules:
-    - All numbers are those of the sampling distribution: softmax of logits / temperature over the whole vocabulary, in float32. Where
-      top_k or top_p cut it, it is the cut and renormalised one; training on such a sample is biased by the mass that was cut, so both
-      are off by default.
-    - temperature = 0 takes the most probable token; log-probability and entropy are then those of temperature 1.
+    - The sampling distribution is softmax(logits / temperature) over the whole vocabulary, in float32. With top_k or top_p it is
+      truncated and renormalised; training on such samples is biased by the removed mass, so both are off by default.
+    - temperature = 0 selects the most probable token; log-probability and entropy are then those of temperature 1.
     - Entropy is the Shannon entropy in nats.
-    - A token is drawn by inverting the cumulative distribution at a uniform number that the caller brings, so that a row's token depends
-      on nothing but its logits and its number.
+    - A token is drawn by inverting the cumulative distribution at a uniform number from the caller, so that it depends only on the row's
+      logits and that number.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ class Sampling:
     temperature: float = 1.0
     """Divides the logits; 0 is greedy."""
     top_p: float = 1.0
-    """Smallest set of tokens with at least this probability; 1 is off."""
+    """Draw from the smallest set of tokens with at least this probability; 1 is off."""
     top_k: int = 0
-    """This many tokens; 0 is off."""
+    """Draw from this many most probable tokens; 0 is off."""
 
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
@@ -44,7 +43,7 @@ class Sampling:
 
 
 def log_probabilities(logits_BV: torch.Tensor, sampling: Sampling) -> torch.Tensor:
-    """Return [B, V] log-probabilities of the sampling distribution in float32; -inf where top_k or top_p cut."""
+    """Return [B, V] log-probabilities of the sampling distribution in float32; -inf for tokens removed by top_k or top_p."""
     logits = logits_BV.float()
     if sampling.temperature not in (0.0, 1.0):
         logits = logits / sampling.temperature
@@ -60,7 +59,7 @@ def log_probabilities(logits_BV: torch.Tensor, sampling: Sampling) -> torch.Tens
 
 
 def sample(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw one token a row.
+    """Draw one token per row.
 
     Args:
         logits_BV: [B, V] logits of any float type.
@@ -79,6 +78,6 @@ def sample(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, sampling: Sampling
         cumulative = probability.cumsum(-1, dtype=uniforms_B.dtype)
         total = cumulative[:, -1:]
         target = torch.minimum(uniforms_B[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-        # Where logits are NaN the search ends behind the vocabulary; the caller sees it in the entropy.
+        # With NaN logits the search returns an index past the vocabulary; the caller recognises it by the entropy.
         ids = torch.searchsorted(cumulative, target, right=True).clamp_max(logp.shape[-1] - 1)
     return ids[:, 0], logp.gather(-1, ids)[:, 0], entropy

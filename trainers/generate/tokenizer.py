@@ -1,15 +1,15 @@
-"""A small tokenizer trained on an environment's own text, for models that start from nothing.
+"""A small tokenizer trained on the text of an environment, for models trained from scratch.
 
 Rules:
     - Byte-level: any text is encoded without loss, `decode(encode(x)) == x`.
-    - Word-level where it counts: every word that is frequent in the training texts, with its leading space, is one token, so that rows
-      are short and a name is copied in one step. Rarer words are spelled with merged pieces, in the end with single bytes.
-    - The chat template costs one token to open a message and one to end a response. It only ever appends, which is what lets
-      `empg_gym.trainers.generate.chat.ChatRow` render a turn without rendering the conversation again.
-    - The same texts give the same tokenizer, whatever their order or the process.
+    - Word-level for frequent words: each, with its leading space, is one token, so that rows are short and a name is copied in one token.
+      Rarer words are spelled with merged pieces, or with single bytes.
+    - The chat template needs one token to open a message and one to end a response. It only appends, so that
+      `empg_gym.trainers.generate.chat.ChatRow` can render a step without rendering the conversation again.
+    - The same texts give the same tokenizer, in any order and in any process.
 
-The words stand in the vocabulary of a byte-pair model with `ignore_merges` (as in Llama 3): a word of the vocabulary is taken whole,
-merges apply to all others.
+The words are in the vocabulary of a byte-pair model with `ignore_merges` (as in Llama 3): a word of the vocabulary is one token, and merges
+apply to all others.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ END = "<|end|>"
 """Ends a response; the end-of-sequence token."""
 PAD = "<|pad|>"
 ROLES = ("system", "user", "assistant", "tool")
-"""Roles that have a token of their own."""
+"""Roles with their own token."""
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>' + message['content'] }}{% if message['role'] == 'assistant' %}{{ '<|end|>' }}{% endif %}"
@@ -51,13 +51,13 @@ def train_tokenizer(
 
     Args:
         texts: observations, prompts and responses as the model will see them.
-        min_frequency: occurrences from which a word becomes a token of its own.
-        max_words: words at most, the most frequent first.
-        pieces: merges trained on all words, from which the others are spelled.
-        whole: strings that are always one token, wherever they stand, such as the tags of a dialogue format.
+        min_frequency: minimum number of occurrences for a word to become a token.
+        max_words: maximum number of words, the most frequent first.
+        pieces: merges trained on all words, from which the other words are spelled.
+        whole: strings that are always one token, wherever they occur, such as the tags of a dialogue format.
 
     Returns:
-        a tokenizer with special tokens and chat template; `save_pretrained` writes what transformers and vLLM load.
+        a tokenizer with special tokens and chat template; transformers and vLLM load the result of its `save_pretrained`.
 
     Raises:
         ConfigError: the texts are empty.
@@ -71,7 +71,7 @@ def train_tokenizer(
     parts = _outside(texts, whole)
     counts = Counter(word for part in parts for word, _ in splitter.pre_tokenize_str(part))
     if not counts:
-        raise ConfigError("a tokenizer can't be trained on no text: give it prompts, observations and responses of the environment")
+        raise ConfigError("a tokenizer can't be trained without text: pass prompts, observations and responses of the environment")
     merges = _merges(parts, pieces)
     vocabulary = {token: index for index, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     frequent = sorted((word for word, count in counts.items() if count >= min_frequency), key=lambda word: (-counts[word], word))

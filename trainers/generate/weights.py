@@ -1,4 +1,4 @@
-"""Weights in another number type."""
+"""Conversion of weights to another number type."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
 
 
 def cast_weights(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
-    """Give the weights of a model another number type, in place, and return it.
+    """Convert the weights of a model to another number type, in place, and return it.
 
-    Buffers keep theirs, which `model.to(dtype)` would not let them: rotary frequencies in bfloat16 put the tokens of a long row at
-    places that are radians off, so that the copy would be another policy than the model.
+    Unlike `model.to(dtype)`, this leaves the buffers alone: rotary frequencies in bfloat16 would shift the phases of tokens in long rows by
+    radians, so that the copy would not be the same policy as the model.
     """
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)

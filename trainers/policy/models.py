@@ -1,4 +1,4 @@
-"""Models: any Hugging Face causal language model, or a tiny one from scratch, and the device that it runs on."""
+"""Models: any Hugging Face causal language model, or a tiny one from scratch, and the device to run it on."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
-    """Return the device and the number type that a model runs in there: bfloat16 on a CUDA device that has it, else float32.
+    """Return the device and its number type: bfloat16 on a CUDA device that supports it, else float32.
 
     Args:
-        device: "auto" takes CUDA where there is one and the processor elsewhere; or "cpu", "cuda", "cuda:1", "mps".
+        device: "auto" selects CUDA if available, else the CPU; or "cpu", "cuda", "cuda:1", "mps".
 
     Raises:
-        ConfigError: no such device here.
+        ConfigError: the device is unknown or not available.
     """
     import torch
 
@@ -39,12 +39,12 @@ def resolve_device(device: str = "auto") -> tuple[torch.device, torch.dtype]:
         if (chosen.index or 0) >= count:
             found = "no CUDA device is" if count == 0 else f"only {count} CUDA device{'s are' if count > 1 else ' is'}"
             raise ConfigError(
-                f'device {device!r} was asked for and {found} available here; use device = "auto" or "cpu", or a CUDA build of torch'
+                f'device {device!r} was requested, but {found} available; use device = "auto" or "cpu", or a CUDA build of torch'
             )
-        # Older ones emulate bfloat16, slower than float32.
+        # Older devices emulate bfloat16, which is slower than float32.
         return chosen, torch.bfloat16 if torch.cuda.get_device_capability(chosen) >= (8, 0) else torch.float32
     if chosen.type == "mps" and not torch.backends.mps.is_available():
-        raise ConfigError('device \'mps\' was asked for and is not available here; use device = "auto" or "cpu"')
+        raise ConfigError('device \'mps\' was requested, but it is not available; use device = "auto" or "cpu"')
     return chosen, torch.float32
 
 
@@ -58,29 +58,29 @@ def load_model(
     dtype: torch.dtype | None = None,
     seed: int = 0,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model and its tokenizer, or make both.
+    """Load a model and its tokenizer, or create both.
 
     Args:
-        name_or_path: a Hugging Face folder, or a name on the hub. Exactly one of this and `from_scratch` is given.
+        name_or_path: a Hugging Face folder, or a name on the hub. Give exactly one of this and `from_scratch`.
         from_scratch: shape of a new model; its tokenizer is trained on `tokenizer_texts`.
         tokenizer_texts: text of the environment, for the new tokenizer.
         whole_tokens: strings that the new tokenizer keeps as one token.
-        device: where the weights go.
-        dtype: number type of the weights; None keeps that of the folder, float32 for a new model.
-        seed: of the new weights.
+        device: where to put the weights.
+        dtype: number type of the weights; None keeps that of the folder, and means float32 for a new model.
+        seed: seed of the new weights.
 
     Returns:
         (model, in evaluation mode; tokenizer, with chat template).
 
     Raises:
-        ConfigError: not exactly one source, a folder that is missing or no causal language model, a name that can't be fetched, or a
-            tokenizer without chat template.
+        ConfigError: not exactly one source is given, the folder is missing or does not contain a causal language model, the name can't be
+            downloaded, or the tokenizer has no chat template.
     """
     if (name_or_path is None) == (from_scratch is None):
-        raise ConfigError("a model is either named (name or folder) or made from scratch: give exactly one of the two")
+        raise ConfigError("a model is either named (name or folder) or created from scratch: give exactly one of the two")
     if from_scratch is not None:
         if tokenizer_texts is None:
-            raise ConfigError("a model from scratch needs tokenizer_texts, text of the environment to train its tokenizer on")
+            raise ConfigError("a model from scratch needs tokenizer_texts, texts of the environment to train its tokenizer on")
         return _make(from_scratch, tokenizer_texts, tuple(whole_tokens), device, dtype, seed)
     assert name_or_path is not None
     return _load(name_or_path, device, dtype)
@@ -95,12 +95,12 @@ def _make(
     from empg_gym.trainers.generate.tokenizer import train_tokenizer
 
     if shape.width % shape.heads:
-        raise ConfigError(f"the width must be a multiple of the heads: {shape.width} features don't divide into {shape.heads} heads")
+        raise ConfigError(f"width must be a multiple of heads; {shape.width} is not a multiple of {shape.heads}")
     if shape.width // shape.heads % 2:
-        raise ConfigError(f"rotary positions need an even number of features a head, not {shape.width // shape.heads}")
+        raise ConfigError(f"rotary positions need an even number of features per head, not {shape.width // shape.heads}")
     kv_heads = shape.kv_heads or shape.heads
     if shape.heads % kv_heads:
-        raise ConfigError(f"heads must be a multiple of kv_heads: {shape.heads} is none of {kv_heads}")
+        raise ConfigError(f"heads must be a multiple of kv_heads; {shape.heads} is not a multiple of {kv_heads}")
     tokenizer = train_tokenizer(texts, max_words=shape.max_words, pieces=shape.pieces, whole=whole)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -138,21 +138,21 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
             f"no model folder at {name!r}: expected a Hugging Face folder (config.json, safetensors, tokenizer) or a hub name"
         )
     if local and not (folder / "config.json").is_file():
-        raise ConfigError(f"{name!r} is no Hugging Face model folder: it has no config.json")
+        raise ConfigError(f"{name!r} is not a Hugging Face model folder: it has no config.json")
     source: Any = folder if local else name
     try:
-        # The class makes that it is saved again as what was read here.
+        # With this class the tokenizer is saved again exactly as it was loaded.
         tokenizer = (TokenizersBackend if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto", attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         hint = (
-            "the folder is damaged or holds no causal language model" if local else "check the name and the network, or give a local folder"
+            "the folder is damaged or does not contain a causal language model"
+            if local
+            else "check the name and the network, or give a local folder"
         )
         raise ConfigError(f"can't load the model {name!r}: {hint} ({_first_line(error)})") from error
     if tokenizer.chat_template is None:
-        raise ConfigError(
-            f"the tokenizer of {name!r} has no chat template; take a model with one, or add chat_template.jinja to its folder"
-        )
+        raise ConfigError(f"the tokenizer of {name!r} has no chat template; use a model with one, or add chat_template.jinja to its folder")
     return _ready(model, device), tokenizer
 
 
@@ -163,7 +163,7 @@ def _ready(model: Any, device: torch.device | str) -> PreTrainedModel:
 
 
 def _generic_tokenizer(folder: Path) -> bool:
-    """Whether the folder's tokenizer was saved as the generic class, which is all in its tokenizer.json."""
+    """Whether the folder's tokenizer was saved as the generic class, which is fully described by tokenizer.json."""
     try:
         saved = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8")).get("tokenizer_class")
     except (OSError, ValueError):

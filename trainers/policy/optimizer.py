@@ -1,4 +1,4 @@
-"""AdamW with a schedule, and one update from the losses of micro-batches."""
+"""AdamW with a learning rate schedule; an update accumulates the losses of micro-batches."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from empg_gym.trainers.policy.policy import Policy, TokenScores
 
 
 class Optimizer:
-    """Updates a policy's weights over one phase.
+    """Updates a policy's weights in one phase.
 
     Args:
-        policy: whose weights.
-        config: learning rate, schedule and clip.
-        total_steps: updates of the phase, for the schedule.
+        policy: the policy to update.
+        config: learning rate, schedule and gradient clipping.
+        total_steps: number of updates in the phase, for the schedule.
     """
 
     MAX_SKIPPED = 5
-    """Consecutive updates with a non-finite gradient at which training has collapsed. One bad batch causes one or a few of them."""
+    """Number of consecutive updates with a non-finite gradient that counts as a collapse. One bad batch causes one or a few."""
 
     def __init__(self, policy: Policy, config: OptimizerConfig, total_steps: int) -> None:
         self.policy = policy
@@ -38,28 +38,28 @@ class Optimizer:
             lr=config.lr,
             betas=(config.beta1, config.beta2),
             weight_decay=config.weight_decay,
-            fused=policy.device.type == "cuda" or None,  # without it the step holds copies of all weights
+            fused=policy.device.type == "cuda" or None,  # the default implementation needs copies of all weights
         )
 
     def update(
         self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor], *, entropy_gradient: bool = False
     ) -> tuple[float, float]:
-        """Take one step down the sum of the micro-batches' losses.
+        """Apply the gradient of the sum of the micro-batches' losses.
 
-        A gradient that is not finite is discarded: the weights stay as they are.
+        If the gradient is not finite, the update is discarded: the weights stay unchanged.
 
         Args:
             batches: the micro-batches.
-            loss: of a micro-batch, from its scores.
+            loss: function of a micro-batch and its scores.
             entropy_gradient: whether the loss differentiates the entropies.
 
         Returns:
-            (loss, norm of the gradient before it was clipped).
+            (loss, norm of the gradient before clipping).
 
         Raises:
-            TrainingError: this is the `MAX_SKIPPED`-th consecutive update that is discarded.
+            TrainingError: this is the `MAX_SKIPPED`-th consecutive discarded update.
         """
-        self.adamw.zero_grad(set_to_none=True)  # of an interrupted update
+        self.adamw.zero_grad(set_to_none=True)  # gradients left by an interrupted update
         total = 0.0
         for batch in batches:
             part = loss(batch, self.policy.score(batch, entropy_gradient=entropy_gradient))
@@ -83,11 +83,11 @@ class Optimizer:
         return total, float(norm)
 
     def state_dict(self) -> dict[str, object]:
-        """Return what `load_state_dict` needs to continue exactly here."""
+        """Return the state from which `load_state_dict` continues exactly here."""
         return {"adamw": self.adamw.state_dict(), "updates": self.updates, "skipped": self.skipped}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore a state returned by `state_dict`."""
         self.adamw.load_state_dict(state["adamw"])  # type: ignore[arg-type]
         self.updates = int(state["updates"])  # type: ignore[call-overload]
         self.skipped = int(state.get("skipped", 0))  # type: ignore[call-overload]

@@ -1,12 +1,12 @@
-"""The policy as the trainer sees it: log-probability and entropy of generated tokens, in one pass.
+"""The policy: log-probability and entropy of generated tokens in one forward pass.
 
 Rules:
-    - Logits exist only at positions that predict a generated token, and only `chunk` of them at a time; a chunk is recomputed in the
+    - Logits are computed only at positions that predict a generated token, `chunk` positions at a time; a chunk is recomputed in the
       backward pass. The chunk size changes memory, not results.
-    - Log-probabilities and entropies are those of softmax(logits / temperature), over the whole vocabulary; softmax and sums are float32,
-      the logits come out of the head in the number type of the forward pass.
-    - Dropout, where a model has any, is off in every pass: the policy that is trained is the one that played.
-    - Entropies carry a gradient only when a loss asks for it (an entropy bonus); elsewhere they weigh advantages or fill the metrics.
+    - Log-probabilities and entropies are those of softmax(logits / temperature) over the whole vocabulary. Softmax and sums are float32;
+      the logits have the number type of the forward pass.
+    - Dropout is off in every pass: the trained policy is the one that generated the episodes.
+    - Entropies have a gradient only if a loss needs it (an entropy bonus); otherwise they modulate advantages or appear in metrics.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """What the policy says of the generated tokens of a micro-batch."""
+    """Log-probabilities and entropies of the generated tokens of a micro-batch."""
 
     logprobs: Tensor
-    """[n] float32, with gradient where it is on."""
+    """[n] float32, with gradient if gradients are enabled."""
     entropies: Tensor
-    """[n] float32, nats; with gradient only where it was asked for."""
+    """[n] float32, in nats; with gradient only if requested."""
 
 
 class Policy:
-    """A causal language model that scores what was generated.
+    """A causal language model that scores generated tokens.
 
     Args:
         model: any Hugging Face causal language model; its weights are the master weights.
-        temperature: of the sampling distribution.
+        temperature: temperature of the sampling distribution.
         chunk: positions whose logits are in memory at the same time.
         token_budget: positions (padding included) of a micro-batch in `score_rows`.
-        compute_dtype: number type of the forward pass; one that differs from the weights' runs under autocast.
-        recompute_layers: recompute each layer in the backward pass, which saves memory.
+        compute_dtype: number type of the forward pass; autocast is used if it differs from that of the weights.
+        recompute_layers: recompute each layer in the backward pass, to save memory.
 
     Raises:
-        ConfigError: the model does more between its last hidden state and its logits than a linear layer and a soft cap.
+        ConfigError: the model's logits are not a linear layer of its last hidden state, with an optional soft cap.
     """
 
     def __init__(
@@ -88,11 +88,11 @@ class Policy:
 
         Args:
             batch: the micro-batch.
-            entropy_gradient: whether the entropies carry a gradient, for an entropy bonus.
+            entropy_gradient: whether the entropies have a gradient, for an entropy bonus.
         """
         batch = batch.to(self.device)
         self.model.eval()
-        for layer in self._recomputed:  # they are computed again only in training mode; `_in_evaluation_mode` ends it when they run
+        for layer in self._recomputed:  # only layers in training mode are recomputed; `_in_evaluation_mode` switches it off inside
             layer.training = torch.is_grad_enabled()
         with self._precision():
             hidden = self._decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
@@ -143,13 +143,13 @@ class Policy:
         ours = self._logits(self._decoder(input_ids=ids, use_cache=False).last_hidden_state).float()
         if not torch.allclose(whole, ours, atol=1e-2, rtol=1e-2):
             raise ConfigError(
-                f"models of type {self.model.config.model_type!r} scale or shift their logits in a way that is not known here; "
+                f"models of type {self.model.config.model_type!r} scale or shift their logits in an unsupported way; "
                 "train a model whose logits are a linear layer of its last hidden state (Qwen, Llama, Mistral, Gemma, …)"
             )
 
 
 def _in_evaluation_mode(layer: nn.Module, run: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the checkpointing function `run` with the layer in evaluation mode inside, in the first pass and in the second."""
+    """Return the checkpointing function `run` with the layer in evaluation mode inside, in both passes."""
 
     def checkpointed(forward: Callable[..., Any], *args: Any) -> Any:
         def quiet(*args: Any) -> Any:

@@ -3,7 +3,7 @@
 A checkpoint of a training run uses that run's settings unless overridden: temperature and token limits are the agent's defaults, chat
 settings and environment options those of an evaluation in the same environment (`empg_gym.evaluation`).
 
-Importing this module does not import torch; making an agent without the extra `train` is a `MissingDependencyError`.
+Importing this module does not import torch; creating an agent without the extra `train` raises `MissingDependencyError`.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 _PURPOSE = "the agent checkpoint:DIR"
 _DEFAULTS = {"temperature": 0.4, "max_response_tokens": 512, "max_row_tokens": None}
-"""For a model without a training run; the temperature is the default of the trainer's evaluation."""
+"""Defaults for a model without a training run; the temperature is the default of the trainer's evaluations."""
 
 
 class CheckpointAgent(BaseAgent):
     """Runs a model with `empg_gym.trainers.generate.hf.HFGenerator`: many episodes at once, one key-value cache per episode.
 
     Args:
-        folder: a Hugging Face folder; a run's folder or its `checkpoints`, for the latest checkpoint; or a name on the hub.
+        folder: a Hugging Face folder; a run folder or its `checkpoints`, for the latest checkpoint; or a name on the hub.
         temperature: 0 is greedy; None uses that of the training run's evaluations, or 0.4.
         top_p: 1 is off.
         top_k: 0 is off.
         max_response_tokens: maximum response length; None uses the training run's limit, or 512.
-        max_row_tokens: maximum row length, prompt and responses; None uses the training run's limit, or the model's positions.
+        max_row_tokens: maximum row length (prompts and responses); None uses the training run's limit, or the model's number of positions.
         device: "auto" uses CUDA if available; or "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto" uses bfloat16 on CUDA and float32 elsewhere; or "float32", "bfloat16", "float16".
         concurrency: episodes to run at once.

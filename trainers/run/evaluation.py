@@ -1,9 +1,9 @@
 """Evaluation during training: the tasks, seeds and scores of `evaluate` with `episodes = eval.tasks` and `seed = eval.seed`.
 
 Rules:
-    - Which episodes are run is `empg_gym.rollout.plan`'s decision, the numbers are `empg_gym.scoring`'s. An episode that failed by an error
-      enters no rate; `errors` counts them.
-    - A split with fewer tasks than asked for is run whole.
+    - `empg_gym.rollout.plan` selects the episodes and `empg_gym.scoring` computes the numbers. Failed episodes are excluded from every
+      rate; `errors` counts them.
+    - If a split has fewer tasks than requested, all of them are run.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from empg_gym.trainers.data.batch import require_episodes
 from empg_gym.trajectory import Trajectory
 
 METRICS = ("success", "score", "valid_action", "steps", "errors")
-"""Numbers of a result that the metrics of a step repeat as `eval/<split>/<name>`."""
+"""Numbers of a result that are also metrics: `eval/<split>/<name>`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationResult:
-    """The numbers of a policy on one split. Means, shares and intervals are over the scored episodes; None where there is none."""
+    """The results of a policy on one split. Means, shares and intervals are over the scored episodes; None if there are none."""
 
     split: str
     tasks: int
-    """Episodes, one per task, errors included."""
+    """Number of episodes, one per task, including failed ones."""
     errors: int = 0
-    """Episodes that failed by an error of the environment or the generator."""
+    """Number of episodes that failed because of an error in the environment or the generator."""
     success: float | None
     """Share of successes."""
     success_low: float | None
@@ -49,11 +49,11 @@ class EvaluationResult:
     """Lower end of its 95 % interval."""
     score_high: float | None = None
     valid_action: float | None
-    """Share of steps whose action could be carried out."""
+    """Share of steps with a valid action."""
     steps: float | None = None
     """Mean number of steps."""
     by_type: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    """Task type to {"tasks", "errors", "success"}."""
+    """{"tasks", "errors", "success"} of each task type."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -61,7 +61,7 @@ class EvaluationResult:
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> EvaluationResult:
-        """Return the result that `to_json` wrote; names that this release does not know are ignored."""
+        """Return the result from the output of `to_json`; unknown names are ignored."""
         known = {item.name for item in fields(cls)}
         return cls(**{name: value for name, value in record.items() if name in known})
 
@@ -72,7 +72,7 @@ class EvaluationResult:
 
 
 def result_of(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResult:
-    """Return the numbers of a split's episodes."""
+    """Return the results of a split's episodes."""
     records = [record_of(trajectory) for trajectory in trajectories]
     headline = headline_of(records)
     steps = estimate_mean(records, lambda record: float(record.steps))
@@ -106,11 +106,11 @@ class Evaluator:
     """Evaluates a policy on every evaluation split.
 
     Args:
-        config: the whole configuration; `env`, `rollout` and `eval` are read here.
-        agent: the policy's generator at the evaluation's temperature.
+        config: the whole configuration; `env`, `rollout` and `eval` are used.
+        agent: the policy's generator at the evaluation temperature.
 
     Attributes:
-        missing: splits that the data lacks, with the reason; they are left out.
+        missing: splits that the data lacks, with the reason; they are skipped.
 
     Raises:
         MissingSplitError: the data has none of the splits.

@@ -1,7 +1,7 @@
-"""The training run that a checkpoint comes from, so that an evaluation can use the settings that the model learned with.
+"""The training run of a checkpoint, so that an evaluation can use the settings of the training.
 
-A model learns one conversation: its dialogue format, its system prompt (or none), its environment's options, how long a response may be.
-With other settings it looks worse than it is. A model folder in `RUN/checkpoints` finds all of them in `RUN/config.json`.
+A model learns one kind of conversation: dialogue format, system prompt (or none), environment options and response length. With other
+settings it looks worse than it is. For a model folder in `RUN/checkpoints`, all of them are in `RUN/config.json`.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ class TrainingSettings:
     """The settings of a training run that an evaluation of its checkpoint uses."""
 
     folder: Path
-    """Folder of the run."""
+    """The run folder."""
     recipe: EnvRecipe
     """The training environment."""
     agent: Mapping[str, Any]
-    """Options of the agent: temperature (of the run's own evaluations), max_response_tokens, max_row_tokens."""
+    """Options of the agent: temperature (that of the run's evaluations), max_response_tokens, max_row_tokens."""
 
 
 def settings_of_run(model: Path) -> TrainingSettings | None:
-    """Return the settings of the run whose checkpoint the folder `model` is; None if it does not belong to a run.
+    """Return the settings of the run that the checkpoint in the folder `model` belongs to; None if it does not belong to a run.
 
     Raises:
         DataError: the run's configuration is damaged.

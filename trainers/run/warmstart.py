@@ -1,4 +1,4 @@
-"""The warm start: supervised learning on expert episodes, row by row as a rollout would have written them."""
+"""The warm start: supervised learning on expert episodes, whose rows have the form of rollout rows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from empg_gym.trajectory import Trajectory
 
 
 class WarmStart:
-    """Steps of supervised learning.
+    """Takes the steps of supervised learning.
 
     Args:
-        optimizer: of the policy.
-        config: how many episodes a step takes, and how they are cut.
+        optimizer: the policy's optimizer.
+        config: episodes per step, loss weights and token budget.
         trajectories: expert episodes with token ids.
-        seed: of the order in which they are taken.
+        seed: seed of their order.
     """
 
     def __init__(self, optimizer: Optimizer, config: WarmStartConfig, trajectories: Sequence[Trajectory], seed: int) -> None:
@@ -49,7 +49,7 @@ class WarmStart:
         }
 
     def _indices(self, step: int) -> list[int]:
-        """Return the episodes of a step: epoch after epoch, each in an order of its own."""
+        """Return the indices of a step's episodes: epoch after epoch, each in a different order."""
         count, size = len(self.trajectories), self.config.episodes_per_step
         places = range(step * size, (step + 1) * size)
         orders = {

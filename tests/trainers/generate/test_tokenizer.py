@@ -78,5 +78,5 @@ def test_saved_and_loaded_it_is_the_same(tmp_path):
 
 
 def test_no_text_is_an_error():
-    with pytest.raises(ConfigError, match="no text"):
+    with pytest.raises(ConfigError, match="without text"):
         train_tokenizer([])

@@ -103,7 +103,7 @@ def test_device(monkeypatch):
     assert resolve_device("cpu") == (torch.device("cpu"), torch.float32)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == (torch.device("cpu"), torch.float32)
-    with pytest.raises(ConfigError, match=r"'cuda' was asked for and no CUDA device.*\"cpu\""):
+    with pytest.raises(ConfigError, match=r"'cuda' was requested, but no CUDA device.*\"cpu\""):
         resolve_device("cuda")
     with pytest.raises(ConfigError, match="unknown device"):
         resolve_device("graphics")

@@ -131,7 +131,7 @@ def test_a_soft_cap_of_the_logits_is_applied(model, rows):
     logprobs = Policy(model).score_rows(rows).logprobs
     model.config.final_logit_softcapping = 2.0
     try:
-        with pytest.raises(ConfigError, match="in a way that is not known here"):
+        with pytest.raises(ConfigError, match="in an unsupported way"):
             Policy(model)
     finally:
         del model.config.final_logit_softcapping

@@ -192,7 +192,7 @@ def test_nothing_is_written_where_the_configuration_cannot_be_used(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_an_absent_device_is_named(tmp_path):
-    with pytest.raises(ConfigError, match="'cuda' was asked for and no CUDA device is available"):
+    with pytest.raises(ConfigError, match="'cuda' was requested, but no CUDA device is available"):
         train(corridor_config(str(tmp_path / "run"), run={"device": "cuda"}))
     assert not (tmp_path / "run").exists()
 
