@@ -4,7 +4,7 @@
 
 Or on the command line, from the repository root:
 
-    PYTHONPATH=. empg-gym eval alfworld --agent python:examples.own_agent:Explorer --show-admissible
+    empg-gym eval alfworld --agent python:examples.own_agent:Explorer --show-admissible --episodes 20
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python examples/own_method.py --gamma 0.9
 
-Any configuration can name it, from the repository root:
+Any configuration can name it; on the command line, with the options of the preset's own method left out:
 
-    empg-gym train configs/alfworld-tiny.toml --set algorithm.advantage=examples.own_method:discounted
+    empg-gym train configs/alfworld-tiny.toml --set algorithm.advantage=examples.own_method:discounted --set algorithm.advantage_options={}
 """
 
 import argparse

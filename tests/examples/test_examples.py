@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,15 @@ def test_an_example_is_short_and_listed(path):
     assert len(path.read_text().splitlines()) <= 60
     assert f"`python examples/{path.name}`" in (ROOT / "examples" / "README.md").read_text()
     assert f"def test_{path.stem}(" in Path(__file__).read_text(), "every example has a test below"
+
+
+@pytest.mark.parametrize(("name", "smaller"), [("own_agent", "--set env.max_steps=2 --out {out}"), ("own_method", "--dry-run")])
+def test_the_command_in_a_docstring(name, smaller, tmp_path):
+    (printed,) = re.findall(r"^    empg-gym (.+)$", (ROOT / "examples" / f"{name}.py").read_text(), re.MULTILINE)
+    words = shlex.split(f"{printed} {smaller.format(out=tmp_path / 'run')}")
+    command = [sys.executable, "-c", "from empg_gym.cli import main; main()", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_own_agent():
