@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.data.rows import MicroBatch, TokenRow, micro_batches
+from empg_gym.trainers.policy.head import capped_logits, score_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ class Policy:
         self.device: torch.device = next(model.parameters()).device
         self.compute_dtype = compute_dtype or next(model.parameters()).dtype
         self._decoder: nn.Module = model.get_decoder()
-        self._head: nn.Module = model.get_output_embeddings()
+        self._head: Any = model.get_output_embeddings()
         self._cap: float | None = getattr(model.config, "final_logit_softcapping", None)
         self._recomputed: list[nn.Module] = []
         if recompute_layers:
@@ -96,13 +96,18 @@ class Policy:
             layer.training = torch.is_grad_enabled()
         with self._precision():
             hidden = self._decoder(input_ids=batch.ids, use_cache=False).last_hidden_state
-            hidden_n = hidden[batch.row, batch.position - 1]
-            targets = batch.ids[batch.row, batch.position]
-            parts = [
-                self._chunk(hidden_n[start : start + self.chunk], targets[start : start + self.chunk], entropy_gradient)
-                for start in range(0, len(targets), self.chunk)
-            ]
-        return TokenScores(torch.cat([logprobs for logprobs, _ in parts]), torch.cat([entropies for _, entropies in parts]))
+        hidden_n = hidden[batch.row, batch.position - 1].to(self.compute_dtype)
+        targets = batch.ids[batch.row, batch.position]
+        logprobs, entropies = score_tokens(
+            self._head,
+            hidden_n,
+            targets,
+            temperature=self.temperature,
+            cap=self._cap,
+            chunk=self.chunk,
+            entropy_gradient=entropy_gradient,
+        )
+        return TokenScores(logprobs, entropies)
 
     @torch.no_grad()
     def score_rows(self, rows: Sequence[TokenRow]) -> TokenScores:
@@ -114,23 +119,6 @@ class Policy:
             logprobs[batch.flat], entropies[batch.flat] = scores.logprobs.cpu(), scores.entropies.cpu()
         return TokenScores(logprobs, entropies)
 
-    def _chunk(self, hidden: Tensor, targets: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
-        if torch.is_grad_enabled() and len(targets) == self.chunk:
-            return checkpoint(self._score_positions, hidden, targets, entropy_gradient, use_reentrant=False)
-        return self._score_positions(hidden, targets, entropy_gradient)
-
-    def _score_positions(self, hidden: Tensor, targets: Tensor, entropy_gradient: bool) -> tuple[Tensor, Tensor]:
-        logits = self._logits(hidden).float() / self.temperature
-        normaliser = logits.logsumexp(dim=-1)
-        logprobs = logits.gather(-1, targets[:, None]).squeeze(-1) - normaliser
-        with torch.set_grad_enabled(entropy_gradient and torch.is_grad_enabled()):
-            entropies = normaliser - (torch.exp(logits - normaliser[:, None]) * logits).sum(dim=-1)
-        return logprobs, entropies
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        logits: Tensor = self._head(hidden)
-        return logits if self._cap is None else self._cap * torch.tanh(logits / self._cap)
-
     def _precision(self) -> AbstractContextManager[object]:
         if self.compute_dtype is next(self.model.parameters()).dtype:
             return nullcontext()
@@ -140,8 +128,11 @@ class Policy:
     def _check_head(self) -> None:
         ids = torch.arange(4, device=self.device)[None]
         whole = self.model(input_ids=ids, use_cache=False).logits.float()
-        ours = self._logits(self._decoder(input_ids=ids, use_cache=False).last_hidden_state).float()
-        if not torch.allclose(whole, ours, atol=1e-2, rtol=1e-2):
+        ours: Tensor | None = None
+        if isinstance(self._head, nn.Linear):
+            hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state
+            ours = capped_logits(hidden, self._head.weight, self._head.bias, cap=self._cap)
+        if ours is None or not torch.allclose(whole, ours, atol=1e-2, rtol=1e-2):
             raise ConfigError(
                 f"models of type {self.model.config.model_type!r} scale or shift their logits in an unsupported way; "
                 "train a model whose logits are a linear layer of its last hidden state (Qwen, Llama, Mistral, Gemma, …)"

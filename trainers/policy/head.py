@@ -1,0 +1,140 @@
+"""Log-probabilities and entropies of chosen tokens from hidden states, without keeping logits.
+
+    z = cap(h W^T + b) / T        log p(a) = z_a - log sum exp z        H = log sum exp z - sum p z
+
+Rules:
+    - Logits exist for `chunk` positions at a time, in float32. The forward pass keeps one number per position, the normaliser; the backward
+      pass computes the logits again and turns them into the gradient in place.
+    - The entropy is computed where it is asked for, and differentiated where the loss asks for that: dH/dz = -p (log p + H).
+    - Weights of another number type than the hidden states' (float32 under a bfloat16 forward pass) are cast for the matrix products; their
+      gradient is accumulated in float32.
+    - The chunk size changes memory, not results.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def score_tokens(
+    head: nn.Linear,
+    hidden: Tensor,
+    targets: Tensor,
+    *,
+    temperature: float = 1.0,
+    cap: float | None = None,
+    chunk: int = 4096,
+    entropy: bool = True,
+    entropy_gradient: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities and entropies under softmax(logits / temperature).
+
+    Args:
+        head: the output layer, weight [V, D].
+        hidden: [n, D] hidden states of the positions that predict the tokens, in the number type of the forward pass.
+        targets: [n] int64 ids of the tokens.
+        temperature: of the sampling distribution.
+        cap: soft cap of the logits, cap * tanh(logits / cap); None applies none.
+        chunk: positions whose logits are in memory at the same time.
+        entropy: whether to compute the entropies; zeros otherwise.
+        entropy_gradient: whether the entropies carry a gradient.
+
+    Returns:
+        ([n] log-probabilities, [n] entropies in nats), float32.
+    """
+    scored: tuple[Tensor, Tensor] = _ScoreTokens.apply(  # type: ignore[no-untyped-call]
+        hidden, head.weight, head.bias, targets, temperature, cap, chunk, entropy or entropy_gradient, entropy_gradient
+    )
+    return scored
+
+
+class _ScoreTokens(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        targets: Tensor,
+        temperature: float,
+        cap: float | None,
+        chunk: int,
+        entropy: bool,
+        entropy_gradient: bool,
+    ) -> tuple[Tensor, Tensor]:
+        count = len(targets)
+        layer = _as(weight, hidden), _as(bias, hidden)
+        logprobs, entropies, normaliser = (torch.zeros(count, dtype=torch.float32, device=hidden.device) for _ in range(3))
+        for start in range(0, count, chunk):
+            part = slice(start, start + chunk)
+            z = _logits(hidden[part], *layer, temperature, cap)
+            norm = normaliser[part] = z.logsumexp(dim=-1)
+            logprobs[part] = z.gather(-1, targets[part, None]).squeeze(-1) - norm
+            if entropy:
+                entropies[part] = norm - (torch.exp(z - norm[:, None]).mul_(z)).sum(dim=-1)
+            del z
+        ctx.save_for_backward(hidden, weight, bias, targets, normaliser, entropies)
+        ctx.settings = temperature, cap, chunk
+        ctx.entropy_gradient = entropy_gradient
+        if not entropy_gradient:
+            ctx.mark_non_differentiable(entropies)
+        return logprobs, entropies
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, normaliser, entropies = ctx.saved_tensors
+        temperature, cap, chunk = ctx.settings
+        layer = _as(weight, hidden), _as(bias, hidden)
+        wants_hidden, wants_weight, wants_bias = ctx.needs_input_grad[:3]
+        d_hidden = torch.empty_like(hidden) if wants_hidden else None
+        d_weight = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if wants_weight else None
+        d_bias = torch.zeros(len(weight), dtype=torch.float32, device=weight.device) if wants_bias else None
+        for start in range(0, len(targets), chunk):
+            part = slice(start, start + chunk)
+            z = _logits(hidden[part], *layer, temperature, cap)
+            slope = None if cap is None else 1 - (z * (temperature / cap)) ** 2
+            logp = z.sub_(normaliser[part, None])
+            outer = gradients[0][part, None]
+            if ctx.entropy_gradient:
+                factor = outer + gradients[1][part, None] * (logp + entropies[part, None])
+                d_logits = torch.exp(logp).mul_(factor).neg_()
+            else:
+                d_logits = logp.exp_().mul_(-outer)
+            d_logits.scatter_add_(-1, targets[part, None], outer)
+            d_logits.div_(temperature)
+            if slope is not None:
+                d_logits.mul_(slope)
+            small = d_logits.to(hidden.dtype)
+            if d_hidden is not None:
+                d_hidden[part] = small @ layer[0]
+            if d_weight is not None:
+                d_weight += small.T @ hidden[part]
+            if d_bias is not None:
+                d_bias += d_logits.sum(dim=0)
+            del z, logp, d_logits, small
+        return (
+            d_hidden,
+            None if d_weight is None else d_weight.to(weight.dtype),
+            None if d_bias is None or bias is None else d_bias.to(bias.dtype),
+            *(None,) * 6,
+        )
+
+
+def _as(parameter: Any, hidden: Tensor) -> Any:
+    """Return a parameter in the number type of the hidden states, in which the matrix products run in both passes; None stays None."""
+    return parameter if parameter is None or parameter.dtype == hidden.dtype else parameter.to(hidden.dtype)
+
+
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float, cap: float | None) -> Tensor:
+    """Return [c, V] capped logits over the temperature, float32."""
+    logits = capped_logits(hidden, weight, bias, cap=cap)
+    return logits.div_(temperature) if temperature != 1.0 else logits
+
+
+def capped_logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, *, cap: float | None) -> Tensor:
+    """Return [..., V] float32 logits of a linear output layer with a soft cap."""
+    logits = nn.functional.linear(hidden, weight, bias).float()
+    return logits if cap is None else torch.tanh(logits.div_(cap)).mul_(cap)
