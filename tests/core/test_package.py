@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,18 @@ def test_the_version_is_the_same_everywhere():
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert version("empg-gym") == empg_gym.__version__ == str(cited["version"])
     assert shown == f"empg-gym {empg_gym.__version__}\n"
+
+
+def test_hosted_ci_calls_the_commands_of_the_makefile():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    called = {words[1] for words in map(str.split, commands) if words[0] == "make"}
+    assert {"lint", "test"} <= called <= targets
+    assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
+    for template in (ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"):
+        fields = yaml.safe_load(template.read_text())
+        assert template.name == "config.yml" or {"name", "description", "body"} <= fields.keys()
 
 
 def _build(kind: str, source: Path, out: Path) -> Path:
