@@ -9,12 +9,36 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from empg_gym.errors import ConfigError, nearest
 from empg_gym.import_object import import_object
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A function that a configuration names, with its options filled in."""
+
+    kind: str
+    """Of the registry: "advantage", "rollout plan"."""
+    name: str
+    """As in the configuration."""
+    function: Callable[..., Any]
+    options: Mapping[str, Any]
+    """Those that the configuration sets."""
+
+    def __call__(self, *given: Any) -> Any:
+        """Call the function."""
+        return self.function(*given, **self.options)
+
+    def effective_options(self) -> dict[str, Any]:
+        """Return all options with their values, defaults included; a required option that is not set is left out."""
+        parameters = inspect.signature(self.function).parameters
+        defaults = {name: parameters[name].default for name in option_names(self.function)}
+        return {name: value for name, value in (defaults | dict(self.options)).items() if value is not inspect.Parameter.empty}
 
 
 class Registry(Generic[Function]):
@@ -71,7 +95,7 @@ class Registry(Generic[Function]):
             raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self)}; name your own as module:function")
         return self._functions[name]
 
-    def bind(self, name: str, options: Mapping[str, Any]) -> Callable[..., Any]:
+    def bind(self, name: str, options: Mapping[str, Any]) -> Bound:
         """Return the function with its options filled in.
 
         Raises:
@@ -83,7 +107,7 @@ class Registry(Generic[Function]):
             if option not in known:
                 takes = nearest(option, known) if known else "it takes none"
                 raise ConfigError(f"the {self.kind} {name!r} has no option {option!r}; {takes}")
-        return lambda *given: function(*given, **options)
+        return Bound(self.kind, name, function, options)
 
 
 def option_names(function: Callable[..., Any]) -> list[str]:

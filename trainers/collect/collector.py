@@ -2,22 +2,31 @@
 
 Rules:
     - What is played is a function of (seed, step), and of the results of earlier rounds of the same step.
-    - Every finished trajectory goes through the journal, and one that the journal already holds is not played again.
+    - Every trajectory goes through the journal, and one that the journal already holds is not played again unless it failed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from empg_gym.agent_env import EpisodePoint
 from empg_gym.rng import Stream, stream
 from empg_gym.rollout import EpisodeSpec, Rollout, run_sync
-from empg_gym.trainers.collect.journal import Journal, Key
+from empg_gym.trainers.collect.journal import Journal, Key, is_recording_of, key_of
 from empg_gym.trainers.collect.plans import Collection, PlanRequest
 from empg_gym.trainers.collect.tasks import GroupSpec, TaskRequest
 from empg_gym.trajectory import Trajectory, path_of
+
+
+class StepCollector(Protocol):
+    """Where a training step gets its episodes from."""
+
+    def collect(self, step: int) -> Collection:
+        """Return the episodes of a step, counted from 0."""
+        ...
 
 
 class Collector:
@@ -41,7 +50,7 @@ class Collector:
         journal: Journal | None,
         *,
         source: Callable[[TaskRequest], list[GroupSpec]],
-        plan: Callable[[PlanRequest], object],
+        plan: Callable[[PlanRequest], Awaitable[Collection]],
         outcome: Callable[[Trajectory], float],
         seed: int,
         tasks: int,
@@ -76,9 +85,7 @@ class Collector:
         request = PlanRequest(repeats=self._repeats, draw=draw, play=play, outcome=self._outcome, point=point, rng=rng)
 
         async def run() -> Collection:
-            found = await self._plan(request)  # type: ignore[misc]
-            assert isinstance(found, Collection)
-            return found
+            return await self._plan(request)
 
         try:
             return run_sync(run())
@@ -91,10 +98,15 @@ class Collector:
         self.rollout.close()
 
     async def _play(self, specs: Sequence[EpisodeSpec], known: dict[Key, Trajectory], step: int) -> list[Trajectory]:
-        missing = [spec for spec in specs if (spec.group, spec.repeat) not in known]
+        missing = [spec for spec in specs if not self._is_known(spec, known)]
         async for _, trajectory in self.rollout.stream(missing):
-            known[trajectory.group, trajectory.repeat] = trajectory
+            known[key_of(trajectory)] = trajectory
             trajectory.info |= {"phase": "rl", "step": step + 1}
             if self.journal is not None:
                 self.journal.append(trajectory)
         return [known[spec.group, spec.repeat] for spec in specs]
+
+    @staticmethod
+    def _is_known(spec: EpisodeSpec, known: dict[Key, Trajectory]) -> bool:
+        found = known.get((spec.group, spec.repeat))
+        return found is not None and is_recording_of(found, spec)

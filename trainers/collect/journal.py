@@ -6,7 +6,7 @@ Rules:
     - A trajectory is written and flushed when its episode ends. A killed step resumes without playing it again, also where playing it
       again would not give the same episode (live web, a judge).
     - Steps between the last checkpoint and the kill are updated again from their journal, without playing anything.
-    - Failed episodes are not journalled: a resumed step tries them again.
+    - A resumed step tries failed episodes again. Of an episode that the file holds twice, the last one counts.
     - A file is dropped once a checkpoint holds its step, unless the run keeps its rollouts. It is an ordinary file of trajectories: the
       evaluator, the report and `empg-gym train --replay` read it.
 """
@@ -17,12 +17,27 @@ import contextlib
 from pathlib import Path
 from typing import TextIO
 
+from empg_gym.rollout import EpisodeSpec
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 ROLLOUTS = "rollouts"
 
 Key = tuple[int, int]
 """(group, repeat): names an episode within its step."""
+
+
+def key_of(trajectory: Trajectory) -> Key:
+    """Return the name of an episode within its step."""
+    return trajectory.group, trajectory.repeat
+
+
+def is_recording_of(trajectory: Trajectory, spec: EpisodeSpec) -> bool:
+    """Whether a trajectory of the same name as `spec` also begins where it does.
+
+    A branching plan may name another episode so after an episode that failed was tried again.
+    """
+    origin = (None, 0) if spec.branch is None else (spec.branch.record.repeat, len(spec.branch.path))
+    return (trajectory.parent, trajectory.branch_step) == origin
 
 
 class Journal:
@@ -39,7 +54,7 @@ class Journal:
         self._lines: TextIO | None = None
 
     def open(self, step: int) -> dict[Key, Trajectory]:
-        """Begin to journal a step, counted from 1, and return the trajectories that an interrupted run left of it.
+        """Begin to journal a step, counted from 1, and return the finished episodes that an interrupted run left of it.
 
         Raises:
             DataError: the step's file is damaged.
@@ -50,11 +65,12 @@ class Journal:
         done = list(read_trajectories(path)) if path.exists() else []
         _cut_torn_line(path)
         self._lines = path.open("a", encoding="utf-8")
-        return {(item.group, item.repeat): item for item in done}
+        latest = {key_of(item): item for item in done}
+        return {key: item for key, item in latest.items() if item.stop_reason is not StopReason.ERROR}
 
     def append(self, trajectory: Trajectory) -> None:
         """Write a finished trajectory."""
-        if self._lines is not None and trajectory.stop_reason is not StopReason.ERROR:
+        if self._lines is not None:
             self._lines.write(trajectory.to_json() + "\n")
             self._lines.flush()
 

@@ -35,7 +35,7 @@ class GroupSpec:
     """A group of episodes: one task, one environment seed."""
 
     group: int
-    """Number of the group in its step."""
+    """Number of the group in its step: its place in the round, plus `TaskRequest.tasks` for each earlier round."""
     task: int
     """Index of the task in the training split."""
     seed: int

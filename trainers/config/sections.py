@@ -247,19 +247,25 @@ class RLConfig(Section):
     """Factor of the reward (10 in verl-agent); it has no effect if advantages are divided by their standard deviation."""
     invalid_action_penalty: NonNegativeFloat = 0.0
     """Subtracted from the advantage of each step with an invalid action, after normalisation."""
+    updater: str = "minibatches"
+    """How the policy learns from a scored batch (`empg_gym.trainers.policy.updaters`), or your own as `module:object`."""
+    updater_options: Options = Field(default_factory=dict)
     minibatches: PositiveInt = 1
     """Updates per pass over a batch, which is split by trajectories."""
     epochs: PositiveInt = 1
     """Passes over a batch."""
     aggregation: str = "token-mean"
-    """Weights of tokens in the loss: "token-mean", "row-mean" or "row-sum" (`empg_gym.trainers.data.aggregation`)."""
+    """Weights of the tokens in the loss: "token-mean", "row-mean", "row-sum" (`empg_gym.trainers.data.aggregation`), or your own as
+    `module:function`."""
     entropy_coef: NonNegativeFloat = 0.0
     """Weight of the entropy bonus in the loss; its gradient is computed only if this is above 0."""
     kl_coef: NonNegativeFloat = 0.0
     """Weight of the k3 estimate of the KL divergence to the policy at the beginning of reinforcement learning."""
-    old_logprobs: Literal["recompute", "rollout"] = "recompute"
-    """The scorer, the source of old log-probabilities and entropies: a forward pass of the trainer, or the generator. A batch in which the
-    generator left values out is scored by the trainer, and the run says so."""
+    old_logprobs: str = "recompute"
+    """The scorer, the source of old log-probabilities and entropies (`empg_gym.trainers.policy.scorers`): "recompute", a forward pass of
+    the trainer; "rollout", the generator; or your own as `module:function`. "rollout" has the trainer score a batch in which the generator
+    left values out, and the run reports it."""
+    old_logprobs_options: Options = Field(default_factory=dict)
     token_budget: PositiveInt = 16384
     """Positions (padding included) of a forward pass."""
     logit_chunk: PositiveInt = 4096

@@ -4,35 +4,53 @@
     row-mean        1 / (R |row|)                    every row has the same weight (the GRPO paper)
     row-sum         1 / (R budget)                   a constant divisor, so that length has no influence (Dr. GRPO)
 
-Weights are computed over the whole mini-batch, so that the losses of its micro-batches add up to the same loss however it is split.
+An aggregation is a function `(rows, budget) -> weights`: [N] integer id of each token's row and the tokens of a row that a constant divisor
+stands for (`rollout.max_row_tokens`) to [N] weights. It sees the whole mini-batch, so the losses of the micro-batches add up to the same
+loss however the mini-batch is split.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError
+from empg_gym.trainers.registry import Registry
 
-AGGREGATIONS = ("token-mean", "row-mean", "row-sum")
+Aggregation = Callable[[Tensor, int], Tensor]
+"""`(rows, budget) -> weights`"""
+AGGREGATIONS: Registry[Aggregation] = Registry("aggregation")
 
 
-def token_weights(rows: Tensor, aggregation: str, *, budget: int = 1) -> Tensor:
-    """Return [N] the weight of each token.
+@AGGREGATIONS.register("token-mean")
+def token_mean(rows: Tensor, budget: int) -> Tensor:
+    """Return 1 / N: every token has the same weight (DAPO; verl's default)."""
+    return torch.full((len(rows),), 1 / max(len(rows), 1))
 
-    Args:
-        rows: [N] integer id of the token's row.
-        aggregation: one of `AGGREGATIONS`.
-        budget: number of tokens that "row-sum" divides by, regardless of the row's length.
+
+@AGGREGATIONS.register("row-mean")
+def row_mean(rows: Tensor, budget: int) -> Tensor:
+    """Return 1 / (R |row|): every row has the same weight (the GRPO paper)."""
+    _, index, lengths = rows.unique(return_inverse=True, return_counts=True)
+    return 1 / (len(lengths) * lengths[index].float())
+
+
+@AGGREGATIONS.register("row-sum")
+def row_sum(rows: Tensor, budget: int) -> Tensor:
+    """Return 1 / (R budget): a constant divisor, so that length has no influence (Dr. GRPO)."""
+    return torch.full((len(rows),), 1 / (max(len(rows.unique()), 1) * budget))
+
+
+def token_weights(rows: Tensor, aggregation: Callable[..., Tensor], budget: int) -> Tensor:
+    """Return [N] the weights of an aggregation, checked.
 
     Raises:
-        ConfigError: there is no such aggregation.
+        ConfigError: the aggregation does not return one weight per token.
     """
-    if aggregation not in AGGREGATIONS:
-        raise ConfigError(f"unknown aggregation {aggregation!r}; {nearest(aggregation, AGGREGATIONS)}")
-    if aggregation == "token-mean" or len(rows) == 0:
-        return torch.full((len(rows),), 1 / max(len(rows), 1))
-    _, index, lengths = rows.unique(return_inverse=True, return_counts=True)
-    if aggregation == "row-sum":
-        return torch.full((len(rows),), 1 / (len(lengths) * budget))
-    return 1 / (len(lengths) * lengths[index].float())
+    weights = aggregation(rows, budget)
+    if not isinstance(weights, Tensor) or weights.shape != rows.shape:
+        found = f"a tensor of shape {tuple(weights.shape)}" if isinstance(weights, Tensor) else type(weights).__name__
+        raise ConfigError(f"rl.aggregation must return one weight per token, a tensor of shape {tuple(rows.shape)}, not {found}")
+    return weights

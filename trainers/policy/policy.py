@@ -12,7 +12,7 @@ Rules:
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TokenScores:
-    """Log-probabilities and entropies of the generated tokens of a micro-batch."""
+    """Log-probabilities and entropies of the generated tokens of a micro-batch, or of a whole batch."""
 
     logprobs: Tensor
     """[n] float32, with gradient if gradients are enabled."""
     entropies: Tensor
     """[n] float32, in nats; with gradient only if requested."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """What the scorer of a batch reports."""
 
 
 class Policy:

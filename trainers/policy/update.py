@@ -26,50 +26,24 @@ import torch
 from torch import Tensor
 
 from empg_gym.rng import Stream, stream
-from empg_gym.trainers.algorithms import Advantages, PolicyLoss, PolicyTokens, get_policy_loss
-from empg_gym.trainers.config.sections import AlgorithmConfig, RLConfig
+from empg_gym.trainers.algorithms import Advantages, PolicyLoss, PolicyTokens
 from empg_gym.trainers.data.aggregation import token_weights
 from empg_gym.trainers.data.batch import RolloutBatch
 from empg_gym.trainers.data.rows import MicroBatch, micro_batches
-from empg_gym.trainers.policy.optimizer import Optimizer
-from empg_gym.trainers.policy.policy import Policy, TokenScores
-
-NONFINITE = "loss/nonfinite_updates"
+from empg_gym.trainers.policy.policy import TokenScores
+from empg_gym.trainers.policy.updaters import NONFINITE, UpdaterParts
 
 
-class Updater:
+class MinibatchUpdater:
     """Takes the updates of a training step.
 
     Args:
-        optimizer: of the policy.
-        rl: mini-batches, aggregation and coefficients.
-        algorithm: the policy loss and its options.
-        seed: of the run.
-        row_budget: tokens that the aggregation "row-sum" divides by.
-        reference: the policy that the KL divergence is measured to; None where `rl.kl_coef` is 0.
-
-    Raises:
-        ConfigError: an unknown policy loss or aggregation, or an option that it lacks.
+        parts: optimizer, loss, aggregation and settings.
     """
 
-    def __init__(
-        self,
-        optimizer: Optimizer,
-        rl: RLConfig,
-        algorithm: AlgorithmConfig,
-        *,
-        seed: int,
-        row_budget: int,
-        reference: Policy | None = None,
-    ) -> None:
-        self.optimizer = optimizer
-        self.policy = optimizer.policy
-        self.rl = rl
-        self.seed = seed
-        self.row_budget = row_budget
-        self.reference = reference
-        self.policy_loss = get_policy_loss(algorithm.policy_loss, algorithm.policy_loss_options)
-        token_weights(torch.zeros(0), rl.aggregation)
+    def __init__(self, parts: UpdaterParts) -> None:
+        self.parts = parts
+        self.rl = parts.rl
 
     def update(self, step: int, batch: RolloutBatch, old: TokenScores, advantages: Advantages) -> dict[str, float]:
         """Update the policy from the batch of step `step`, counted from 0, and return the metrics.
@@ -77,26 +51,26 @@ class Updater:
         Raises:
             TrainingError: the gradients stay not finite.
         """
-        reference = None if self.reference is None else self.reference.score_rows(batch.rows).logprobs
+        reference = None if self.parts.reference is None else self.parts.reference.score_rows(batch.rows).logprobs
         row_tokens = torch.bincount(batch.row_of_token, minlength=len(batch.rows))
         tally = _Tally()
         norms: list[float] = []
         for epoch in range(self.rl.epochs):
             for rows in self._minibatches(batch, step, epoch):
-                loss = _MiniBatchLoss(self, batch, rows, old, advantages, reference, tally)
+                loss = _MiniBatchLoss(self.parts, batch, rows, old, advantages, reference, tally)
                 chosen = [row for row in rows if row_tokens[row] > 0]
                 batches = micro_batches(batch.rows, self.rl.token_budget, chosen)
-                _, norm = self.optimizer.update(batches, loss, entropy_gradient=self.rl.entropy_coef > 0)
+                _, norm = self.parts.optimizer.update(batches, loss, entropy_gradient=self.rl.entropy_coef > 0)
                 norms.append(norm)
         finite = [norm for norm in norms if math.isfinite(norm)]
         metrics = tally.metrics(len(norms), with_reference=reference is not None, with_entropy=self.rl.entropy_coef > 0)
-        metrics |= {"loss/grad_norm": float(np.mean(norms)), "train/lr": self.optimizer.adamw.param_groups[0]["lr"]}
+        metrics |= {"loss/grad_norm": float(np.mean(norms)), "train/lr": self.parts.optimizer.adamw.param_groups[0]["lr"]}
         return metrics | ({NONFINITE: float(len(norms) - len(finite))} if len(finite) < len(norms) else {})
 
     def _minibatches(self, batch: RolloutBatch, step: int, epoch: int) -> list[list[int]]:
         """Return the rows of each mini-batch."""
         count, number = self.rl.minibatches, len(batch.trajectories)
-        order = stream(self.seed, Stream.MINIBATCHES, step, epoch).permutation(number) if count > 1 else np.arange(number)
+        order = stream(self.parts.seed, Stream.MINIBATCHES, step, epoch).permutation(number) if count > 1 else np.arange(number)
         parts = [set(part.tolist()) for part in np.array_split(order, count) if len(part)]
         return [[index for index, row in enumerate(batch.rows) if row.trajectory in part] for part in parts]
 
@@ -106,7 +80,7 @@ class _MiniBatchLoss:
 
     def __init__(
         self,
-        updater: Updater,
+        parts: UpdaterParts,
         batch: RolloutBatch,
         rows: list[int],
         old: TokenScores,
@@ -114,15 +88,15 @@ class _MiniBatchLoss:
         reference: Tensor | None,
         tally: _Tally,
     ) -> None:
-        self._updater, self._old, self._reference, self._tally = updater, old, reference, tally
+        self._parts, self._old, self._reference, self._tally = parts, old, reference, tally
         self._step_of_token = batch.step_of_token
         self._advantages = advantages.values[batch.step_of_token].float()
         inside = torch.isin(batch.row_of_token, torch.tensor(rows))
         self._weights = torch.zeros(len(batch.row_of_token))
-        self._weights[inside] = token_weights(batch.row_of_token[inside], updater.rl.aggregation, budget=updater.row_budget)
+        self._weights[inside] = token_weights(batch.row_of_token[inside], parts.aggregation, parts.row_budget)
 
     def __call__(self, micro: MicroBatch, scores: TokenScores) -> Tensor:
-        device, rl = scores.logprobs.device, self._updater.rl
+        device, rl = scores.logprobs.device, self._parts.rl
         _, step = self._step_of_token[micro.flat].unique(return_inverse=True)
         tokens = PolicyTokens(
             logprobs=scores.logprobs,
@@ -134,7 +108,7 @@ class _MiniBatchLoss:
             entropies=scores.entropies.detach(),
             old_entropies=self._old.entropies[micro.flat].to(device),
         )
-        result = self._updater.policy_loss(tokens)
+        result = self._parts.policy_loss(tokens)
         self._tally.add(tokens, result)
         loss = result.loss
         if self._reference is not None:

@@ -1,4 +1,4 @@
-"""`ModelBundle`: device, model, tokenizer, the policy that is trained and the generators that play with its weights.
+"""`PolicyBundle`: device, model, tokenizer and the policy that is trained; `ModelBundle` adds the generators that play with its weights.
 
 Rules:
     - Master weights are float32. Where the forward pass has another number type (bfloat16 on CUDA), it runs under autocast, and the
@@ -29,15 +29,15 @@ TOKENIZER_EPISODES = 300
 """Expert episodes whose text a tokenizer from scratch is trained on."""
 
 
-class ModelBundle:
-    """The parts of a run that hold weights.
+class PolicyBundle:
+    """What an update needs: a model and its policy.
 
     Args:
         config: the whole configuration.
         checkpoint: folder to load weights and tokenizer from; None takes them from `config.model`.
 
     Raises:
-        ConfigError: an absent device, or a model, an environment or a generator backend that can't be used.
+        ConfigError: an absent device, or a model or an environment that can't be used.
     """
 
     def __init__(self, config: TrainConfig, checkpoint: Path | None = None) -> None:
@@ -49,30 +49,11 @@ class ModelBundle:
         self.compute_dtype = dtype if config.run.dtype == "auto" else getattr(torch, config.run.dtype)
         self.model, self.tokenizer = self._load(checkpoint)
         self.policy = self._policy(self.model)
-        rollout = config.rollout
-        settings = GenerationSettings(
-            sampling=Sampling(temperature=rollout.temperature),
-            max_response_tokens=rollout.max_response_tokens,
-            max_row_tokens=rollout.max_row_tokens,
-            max_batch=rollout.concurrency,
-            dtype=self.compute_dtype,
-        )
-        self.train_generator = build_generator(rollout.backend, rollout.backend_options, self.model, self.tokenizer, settings)
-        self.eval_generator = self.train_generator.with_sampling(Sampling(temperature=config.eval.temperature))
 
-    def reference(self, checkpoint: Path) -> Policy:
-        """Return the frozen policy of a checkpoint, to measure the KL divergence to."""
-        model, _ = load_model(str(checkpoint), device=self.device, dtype=torch.float32)
+    def reference(self, name: str | Path) -> Policy:
+        """Return the frozen policy of a checkpoint or of a named model, to measure the KL divergence to."""
+        model, _ = load_model(str(name), device=self.device, dtype=torch.float32)
         return self._policy(model.requires_grad_(False))
-
-    def publish(self, version: int) -> None:
-        """Give the current weights to the generators."""
-        self.train_generator.update_weights(self.model.named_parameters(), version)
-
-    def close(self) -> None:
-        """Release what the generators hold."""
-        self.eval_generator.close()
-        self.train_generator.close()
 
     def _load(self, checkpoint: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         wanted, seed = self.config.model, self.config.run.seed
@@ -96,3 +77,37 @@ class ModelBundle:
             compute_dtype=self.compute_dtype,
             recompute_layers=self.config.run.gradient_checkpointing,
         )
+
+
+class ModelBundle(PolicyBundle):
+    """The parts of a run that hold weights.
+
+    Args:
+        config: the whole configuration.
+        checkpoint: folder to load weights and tokenizer from; None takes them from `config.model`.
+
+    Raises:
+        ConfigError: what a policy bundle raises, or a generator backend that can't be used.
+    """
+
+    def __init__(self, config: TrainConfig, checkpoint: Path | None = None) -> None:
+        super().__init__(config, checkpoint)
+        rollout = config.rollout
+        settings = GenerationSettings(
+            sampling=Sampling(temperature=rollout.temperature),
+            max_response_tokens=rollout.max_response_tokens,
+            max_row_tokens=rollout.max_row_tokens,
+            max_batch=rollout.concurrency,
+            dtype=self.compute_dtype,
+        )
+        self.train_generator = build_generator(rollout.backend, rollout.backend_options, self.model, self.tokenizer, settings)
+        self.eval_generator = self.train_generator.with_sampling(Sampling(temperature=config.eval.temperature))
+
+    def publish(self, version: int) -> None:
+        """Give the current weights to the generators."""
+        self.train_generator.update_weights(self.model.named_parameters(), version)
+
+    def close(self) -> None:
+        """Release what the generators hold."""
+        self.eval_generator.close()
+        self.train_generator.close()

@@ -5,22 +5,20 @@ from __future__ import annotations
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.trainers.collect.collector import Collector
 from empg_gym.trainers.collect.journal import Journal
-from empg_gym.trainers.collect.plans import PLANS
-from empg_gym.trainers.collect.tasks import TASK_SOURCES
 from empg_gym.trainers.config.sections import TrainConfig
-from empg_gym.trainers.data.rewards import OUTCOMES
 from empg_gym.trainers.generate.base import Generator
+from empg_gym.trainers.run.stages import Stages
 
 
-def build_collector(config: TrainConfig, agent: Generator, journal: Journal | None) -> Collector:
+def build_collector(config: TrainConfig, stages: Stages, agent: Generator, journal: Journal | None) -> Collector:
     """Return the collector of the training split.
 
     Raises:
-        ConfigError: an unknown environment, task source, plan or reward, or an option that it lacks.
+        ConfigError: an unknown environment.
         DataError: the environment's data is missing.
     """
     recipe = config.env.recipe()
-    settings, algorithm = config.rollout, config.algorithm
+    settings = config.rollout
     limits = Limits(max_row_tokens=settings.max_row_tokens)
     return Collector(
         Rollout(
@@ -32,9 +30,9 @@ def build_collector(config: TrainConfig, agent: Generator, journal: Journal | No
             backend=settings.environments(),
         ),
         journal,
-        source=TASK_SOURCES.bind(algorithm.task_source, algorithm.task_source_options),
-        plan=PLANS.bind(algorithm.plan, algorithm.plan_options),
-        outcome=OUTCOMES.find(config.rl.reward),
+        source=stages.task_source,
+        plan=stages.plan,
+        outcome=stages.reward,
         seed=config.run.seed,
         tasks=config.rl.tasks_per_step,
         repeats=config.rl.repeats,

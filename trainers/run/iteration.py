@@ -1,67 +1,74 @@
 """One reinforcement step, stage by stage: collect → batch → score → advantage → update. The trainer publishes the weights afterwards.
 
 Rules:
-    - Each stage is named in the configuration and replaceable by a function of your own; each gets its own section, not the whole.
+    - Each stage is named in the configuration and replaceable by a function of your own (`empg_gym.trainers.run.stages`).
     - Filters come before every statistic. Advantages come from the whole batch, once, from log-probabilities and entropies of the policy
       that wrote it.
     - What was computed for a step is recorded on it (`Step.diagnostics`): "advantage", "advantage_modulated", and "advantage_entropy", the
       entropy that the advantage was computed from. `Step.entropy` is the generator's.
-    - A batch whose loss or gradient is not finite is written to `nonfinite/` and can be replayed.
+    - A batch whose advantages, loss or gradient are not finite is written to `nonfinite/` and can be replayed.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from empg_gym.errors import TrainingError
-from empg_gym.trainers.algorithms import Advantages, get_advantage
-from empg_gym.trainers.collect.collector import Collector
+from empg_gym.errors import ConfigError, TrainingError
+from empg_gym.trainers.algorithms import Advantages
+from empg_gym.trainers.collect.collector import StepCollector
 from empg_gym.trainers.collect.plans import Collection
-from empg_gym.trainers.config.sections import AlgorithmConfig, RLConfig
+from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import RolloutBatch, make_batch, require_episodes
-from empg_gym.trainers.data.rewards import FILTERS, OUTCOMES, SHAPERS
+from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy, TokenScores
-from empg_gym.trainers.policy.update import NONFINITE, Updater
-from empg_gym.trainers.run.probe import PROBE_BATCH, PROBE_TOKENS, probe
+from empg_gym.trainers.policy.updaters import NONFINITE, UpdaterParts, build_updater
+from empg_gym.trainers.run.stages import Stages
 from empg_gym.trainers.run.step_metrics import advantage_metrics, collection_metrics, score_metrics
-from empg_gym.trajectory import Trajectory, write_trajectories
+from empg_gym.trajectory import write_trajectories
 
-UNSCORED = "rollout/unscored_tokens"
-"""With `rl.old_logprobs = "rollout"`: tokens that came without values; one is enough for the trainer to score the batch itself."""
+NONFINITE_BATCHES = "nonfinite"
+"""Folder of the batches whose advantages, loss or gradient were not finite."""
+
+
+def num_updates(config: TrainConfig) -> int:
+    """Return the number of updates of the whole phase, which the learning rate's schedule spans."""
+    return config.rl.steps * config.rl.minibatches * config.rl.epochs
 
 
 class Iteration:
     """The stages of a reinforcement step.
 
     Args:
-        rl: rewards and the scorer.
-        algorithm: names and options of the stages.
-        updater: takes the policy's updates.
-        dump: folder for batches that gave a non-finite loss or gradient; None writes none.
+        config: the configuration.
+        stages: its stages.
+        optimizer: of the policy.
+        reference: the policy that the KL divergence is measured to; None where `rl.kl_coef` is 0.
+        dump: folder for batches that gave something that is not finite; None writes none.
 
     Raises:
-        ConfigError: an unknown stage, an option that it lacks, or a value that it can't use.
+        ConfigError: `rl.updater` does not build an updater.
     """
 
-    def __init__(self, rl: RLConfig, algorithm: AlgorithmConfig, updater: Updater, dump: Path | None = None) -> None:
-        self.rl = rl
-        self.updater = updater
-        self.policy: Policy = updater.policy
+    def __init__(
+        self, config: TrainConfig, stages: Stages, optimizer: Optimizer, *, reference: Policy | None = None, dump: Path | None = None
+    ) -> None:
+        self.config = config
+        self.stages = stages
+        self.policy = optimizer.policy
         self.dump = dump
-        self.state_key = algorithm.state_key
-        self.outcome = OUTCOMES.find(rl.reward)
-        self.filters = [FILTERS.bind(stage.name, stage.options) for stage in algorithm.filters]
-        self.shapers = [SHAPERS.bind(stage.name, stage.options) for stage in algorithm.shapers]
-        self.advantage = get_advantage(algorithm.advantage, algorithm.advantage_options)
-        probe("algorithm.advantage_options", lambda: self.advantage(PROBE_BATCH).values)
-        probe("algorithm.policy_loss_options", lambda: updater.policy_loss(PROBE_TOKENS).loss)
-        probe("algorithm.shapers", lambda: torch.tensor([shape(_EPISODE) for shape in self.shapers]))
+        parts = UpdaterParts(
+            optimizer=optimizer,
+            policy_loss=stages.policy_loss,
+            aggregation=stages.aggregation,
+            rl=config.rl,
+            seed=config.run.seed,
+            row_budget=config.rollout.max_row_tokens,
+            reference=reference,
+        )
+        self.updater = build_updater(config.rl.updater, stages.updater, parts)
 
-    def run(self, step: int, collector: Collector) -> tuple[Collection, dict[str, float]]:
+    def run(self, step: int, collector: StepCollector) -> tuple[Collection, dict[str, float]]:
         """Collect the episodes of step `step`, counted from 0, and update the policy from them.
 
         Raises:
@@ -70,63 +77,85 @@ class Iteration:
         began = time.perf_counter()
         collection = collector.collect(step)
         seconds = time.perf_counter() - began
-        return collection, collection_metrics(collection, self.outcome, seconds) | self.learn(step, collection.trajectories)
+        return collection, collection_metrics(collection, self.stages.reward, seconds) | self.learn(step, collection)
 
-    def learn(self, step: int, trajectories: Sequence[Trajectory]) -> dict[str, float]:
+    def learn(self, step: int, collection: Collection) -> dict[str, float]:
         """Update the policy from the episodes of step `step`, counted from 0, and return the metrics.
 
         Raises:
             TrainingError: all episodes failed, an advantage or a reward is not finite, or the gradients stay not finite.
         """
         began = time.perf_counter()
+        trajectories = collection.trajectories
         require_episodes(trajectories, f"reinforcement step {step + 1}")
-        batch = self.batch(trajectories)
+        batch = self.batch(collection)
         metrics = {"train/failed_episodes": float(len(trajectories) - len(batch.trajectories))}
         if not batch.rows:
             return metrics
-        old, unscored = self.score(batch)
-        steps = batch.steps(old.entropies, state_key=self.state_key)
-        advantages = self.advantage(steps)
-        _check_finite(batch, advantages)
-        _annotate(batch, old, advantages)
-        metrics |= score_metrics(batch, old) | unscored | advantages.metrics | advantage_metrics(steps, advantages)
-        metrics |= self.updater.update(step, batch, old, advantages)
-        if metrics.get(NONFINITE) and self.dump is not None:
-            self.dump.mkdir(parents=True, exist_ok=True)
-            path = self.dump / f"step-{step + 1:06d}.jsonl"
-            path.unlink(missing_ok=True)
-            write_trajectories(path, batch.trajectories)
+        try:
+            metrics |= self._update(step, batch)
+        except TrainingError as error:
+            path = self._write(step, collection)
+            if path is None:
+                raise
+            raise TrainingError(f"{error}; the batch is in {path}: empg-gym train CONFIG --replay FILE runs its update again") from error
+        if metrics.get(NONFINITE):
+            self._write(step, collection)
         seconds = time.perf_counter() - began
         return metrics | {"speed/update_s": seconds, "speed/update_tokens_per_s": sum(map(len, batch.rows)) / seconds}
 
-    def batch(self, trajectories: Sequence[Trajectory]) -> RolloutBatch:
+    def batch(self, collection: Collection) -> RolloutBatch:
         """Filter the episodes and turn those that are left into a batch with rewards."""
-        outcomes = [self.outcome(item) for item in trajectories]
-        for keep in self.filters:
+        trajectories = collection.trajectories
+        outcomes = [self.stages.reward(item) for item in trajectories]
+        for keep in self.stages.filters:
             kept = keep(trajectories, outcomes)
             trajectories = [item for item, wanted in zip(trajectories, kept, strict=True) if wanted]
             outcomes = [item for item, wanted in zip(outcomes, kept, strict=True) if wanted]
         return make_batch(
             trajectories,
-            self.outcome,
-            shapers=self.shapers,
-            reward_scale=self.rl.reward_scale,
-            invalid_action_penalty=self.rl.invalid_action_penalty,
+            self.stages.reward,
+            shapers=self.stages.shapers,
+            reward_scale=self.config.rl.reward_scale,
+            invalid_action_penalty=self.config.rl.invalid_action_penalty,
         )
 
-    def score(self, batch: RolloutBatch) -> tuple[TokenScores, dict[str, float]]:
-        """Return log-probabilities and entropies of the generated tokens under the policy that wrote them."""
-        if self.rl.old_logprobs == "recompute":
-            return self.policy.score_rows(batch.rows), {}
-        given = TokenScores(batch.rollout_logprobs, batch.rollout_entropies)
-        unscored = int((~(given.logprobs.isfinite() & given.entropies.isfinite())).sum())
-        return (self.policy.score_rows(batch.rows) if unscored else given), {UNSCORED: float(unscored)}
+    def score(self, batch: RolloutBatch) -> TokenScores:
+        """Return log-probabilities and entropies of the generated tokens under the policy that wrote them.
 
+        Raises:
+            ConfigError: the scorer does not return one value of each per token.
+        """
+        scores = self.stages.scorer(self.policy, batch)
+        tokens = (len(batch.step_of_token),)
+        if not isinstance(scores, TokenScores) or not scores.logprobs.shape == scores.entropies.shape == tokens:
+            raise ConfigError(f"the scorer {self.stages.scorer.name!r} must return TokenScores of shape {tokens}, one value per token")
+        return scores
 
-_EPISODE = Trajectory(env_id="", env_version="", data_fingerprint="", split="", task="", instruction="")
+    def _update(self, step: int, batch: RolloutBatch) -> dict[str, float]:
+        old = self.score(batch)
+        steps = batch.steps(old.entropies, state_key=self.config.algorithm.state_key)
+        advantages = self.stages.advantage(steps)
+        _check_finite(batch, advantages)
+        _annotate(batch, old, advantages)
+        metrics = score_metrics(batch, old) | old.metrics | advantages.metrics | advantage_metrics(steps, advantages)
+        return metrics | self.updater.update(step, batch, old, advantages)
+
+    def _write(self, step: int, collection: Collection) -> Path | None:
+        """Write all episodes of a step, so that a replay finds what its plan asks for."""
+        if self.dump is None:
+            return None
+        self.dump.mkdir(parents=True, exist_ok=True)
+        path = self.dump / f"step-{step + 1:06d}.jsonl"
+        path.unlink(missing_ok=True)
+        write_trajectories(path, [*collection.trajectories, *collection.discarded])
+        return path
 
 
 def _check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
+    if advantages.values.shape != batch.step.shape:
+        expected, found = tuple(batch.step.shape), tuple(advantages.values.shape)
+        raise ConfigError(f"algorithm.advantage must return one value per step, a tensor of shape {expected}, not {found}")
     wrong = (~advantages.values.isfinite()).nonzero()
     if len(wrong):
         index = int(wrong[0])

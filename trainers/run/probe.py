@@ -9,6 +9,7 @@ from torch import Tensor
 
 from empg_gym.errors import ConfigError, EMPGGymError
 from empg_gym.trainers.algorithms import PolicyTokens, RolloutSteps
+from empg_gym.trajectory import Trajectory
 
 PROBE_BATCH = RolloutSteps(
     rewards=torch.tensor([1.0, 0.0], dtype=torch.float64),
@@ -41,6 +42,8 @@ PROBE_TOKENS = PolicyTokens(
     old_entropies=torch.tensor([0.4, 0.8]),
 )
 """Two generated tokens."""
+PROBE_EPISODE = Trajectory(env_id="", env_version="", data_fingerprint="", split="", task="", instruction="")
+"""An episode without steps."""
 
 
 def probe(key: str, call: Callable[[], Tensor]) -> None:

@@ -17,13 +17,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from empg_gym.errors import TrainingError
 from empg_gym.runs.folder import SUMMARY, TRAJECTORIES
 from empg_gym.runs.json_file import write_json
 from empg_gym.trainers.collect.demonstrations import demonstrations
@@ -31,20 +28,20 @@ from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy
-from empg_gym.trainers.policy.update import NONFINITE, Updater
+from empg_gym.trainers.policy.scorers import UNSCORED
+from empg_gym.trainers.policy.updaters import NONFINITE
 from empg_gym.trainers.run.bundle import ModelBundle
 from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint
 from empg_gym.trainers.run.collecting import build_collector
 from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator
 from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, reset_run_files
-from empg_gym.trainers.run.iteration import UNSCORED, Iteration
+from empg_gym.trainers.run.iteration import NONFINITE_BATCHES, Iteration, num_updates
+from empg_gym.trainers.run.memory import memory_errors
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView, before_and_after
+from empg_gym.trainers.run.stages import build_stages
 from empg_gym.trainers.run.warmstart import WarmStart
 from empg_gym.trajectory import Trajectory, write_trajectories
-
-NONFINITE_BATCHES = "nonfinite"
-"""Folder of the batches whose loss or gradient was not finite."""
 
 
 class Trainer:
@@ -72,8 +69,9 @@ class Trainer:
         for split, reason in self.evaluator.missing.items():
             view.message(f"Evaluations leave out the split {split}: {reason}")
         self.journal = Journal(self.folder, keep=config.run.keep_rollouts)
-        self.collector = build_collector(config, self.models.train_generator, self.journal)
-        # Names and options are checked before anything is written.
+        self.stages = build_stages(config)
+        self.collector = build_collector(config, self.stages, self.models.train_generator, self.journal)
+        # The updater is checked before anything is written.
         self._iteration(Optimizer(self.models.policy, config.rl.optimizer, 1))
         self._began = time.monotonic() - self.state.seconds
         self._lock = lock_run_folder(config, checkpoint)
@@ -87,7 +85,7 @@ class Trainer:
             TrainingError: training has collapsed (all episodes of a batch failed, or gradients stay not finite), or memory is full.
         """
         with contextlib.ExitStack() as held:
-            held.enter_context(_memory_errors())
+            held.enter_context(memory_errors())
             held.callback(self._lock.close)
             for part in (self.models, self.evaluator, self.collector):
                 held.callback(part.close)
@@ -119,7 +117,7 @@ class Trainer:
     def _reinforce(self) -> None:
         rl, models = self.config.rl, self.models
         self.view.phase("rl", rl.steps, self.state.step)
-        optimizer = self._optimizer(rl.optimizer, rl.steps * rl.minibatches * rl.epochs)
+        optimizer = self._optimizer(rl.optimizer, num_updates(self.config))
         reference = models.reference(self.folder / CHECKPOINTS / "rl-000000") if rl.kl_coef else None
         iteration = self._iteration(optimizer, reference)
         models.publish(self.state.step)
@@ -138,16 +136,7 @@ class Trainer:
         self._steps(rl.steps, optimizer, step)
 
     def _iteration(self, optimizer: Optimizer, reference: Policy | None = None) -> Iteration:
-        config = self.config
-        updater = Updater(
-            optimizer,
-            config.rl,
-            config.algorithm,
-            seed=config.run.seed,
-            row_budget=config.rollout.max_row_tokens,
-            reference=reference,
-        )
-        return Iteration(config.rl, config.algorithm, updater, dump=self.folder / NONFINITE_BATCHES)
+        return Iteration(self.config, self.stages, optimizer, reference=reference, dump=self.folder / NONFINITE_BATCHES)
 
     def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
         """Run the rest of a phase."""
@@ -233,18 +222,6 @@ class Trainer:
         prune(folder, self.config.run.keep_checkpoints, pinned)
         if self.state.phase == "rl":
             self.journal.drop_until(self.state.step)
-
-
-@contextlib.contextmanager
-def _memory_errors() -> Iterator[None]:
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        reason = str(error).split(". ", 1)[0]
-        raise TrainingError(
-            f"the device's memory is full ({reason}): set rl.token_budget (warmstart.token_budget) or rl.logit_chunk lower, or "
-            "run.gradient_checkpointing = true, and resume from the last checkpoint with --resume"
-        ) from error
 
 
 def _flat(results: Sequence[dict[str, Any]]) -> dict[str, float]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from empg_gym.errors import ConfigError, DataError
-from empg_gym.trainers.data.aggregation import token_weights
+from empg_gym.trainers.data.aggregation import AGGREGATIONS, token_weights
 from empg_gym.trainers.data.batch import make_batch, usable
 from empg_gym.trainers.data.rows import micro_batches, rows_of
 from empg_gym.trajectory import Step, StopReason, Trajectory
@@ -103,8 +103,10 @@ def test_failed_episodes_and_what_they_leave_alone_are_no_part_of_a_batch():
 
 def test_aggregations():
     rows = torch.tensor([3, 3, 3, 8])
-    assert token_weights(rows, "token-mean").tolist() == pytest.approx([0.25] * 4)
-    assert token_weights(rows, "row-mean").tolist() == pytest.approx([1 / 6] * 3 + [0.5])
-    assert token_weights(rows, "row-sum", budget=10).tolist() == pytest.approx([0.05] * 4)
+    for name, expected in (("token-mean", [0.25] * 4), ("row-mean", [1 / 6] * 3 + [0.5]), ("row-sum", [0.05] * 4)):
+        assert token_weights(rows, AGGREGATIONS.find(name), 10).tolist() == pytest.approx(expected)
+        assert token_weights(rows[:0], AGGREGATIONS.find(name), 10).shape == (0,)
     with pytest.raises(ConfigError, match="did you mean 'row-mean'"):
-        token_weights(rows, "row-men")
+        AGGREGATIONS.find("row-men")
+    with pytest.raises(ConfigError, match=r"one weight per token, a tensor of shape \(4,\), not a tensor of shape \(1,\)"):
+        token_weights(rows, lambda rows, budget: torch.ones(1), 10)

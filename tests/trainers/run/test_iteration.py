@@ -10,6 +10,7 @@ import torch
 from rich.console import Console
 
 from empg_gym.trainers.algorithms import PolicyLoss, PolicyTokens
+from empg_gym.trainers.algorithms.ppo_clip import ppo_clip
 from empg_gym.trainers.policy import update
 from empg_gym.trainers.run import iteration
 from empg_gym.trainers.run.progress import ProgressView
@@ -17,35 +18,31 @@ from empg_gym.trainers.run.trainer import Trainer
 from tests.trainers.corridor import corridor_config
 
 
-def train(folder, **rl):
+def train(folder, algorithm=None, **rl):
     shown = io.StringIO()
     rl = {"steps": 2, "minibatches": 1, "reward": "score", "optimizer": {"lr": 1e-2}, **rl}
-    config = corridor_config(str(folder), rl=rl, eval={"splits": []})
+    config = corridor_config(str(folder), rl=rl, algorithm=algorithm or {}, eval={"splits": []})
     Trainer(config, ProgressView(Console(file=shown, width=200))).run()
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["phase"] == "rl" and line["step"]], shown.getvalue()
 
 
-def test_the_policy_loss_is_told_without_the_kl_term(tmp_path, monkeypatch):
-    made = []
+recorded_losses: list[float] = []
 
-    def recorded(name, options):
-        loss = get(name, options)
 
-        def call(tokens):
-            result = loss(tokens)
-            made.append(float(result.loss.detach()))
-            return result
+def recorded_loss(tokens):
+    result = ppo_clip(tokens)
+    recorded_losses.append(float(result.loss.detach()))
+    return result
 
-        return call
 
-    get = update.get_policy_loss
-    monkeypatch.setattr(update, "get_policy_loss", recorded)
-    lines, _ = train(tmp_path / "run", kl_coef=0.5, epochs=2)
-    first, second = made[-4:-2], made[-2:]
-    told = [line["loss/policy"] for line in lines]
-    assert told == pytest.approx([sum(first) / 2, sum(second) / 2], abs=1e-12), "one micro-batch an epoch"
-    assert max(map(abs, told)) > 1e-6
+def test_the_policy_loss_is_reported_without_the_kl_term(tmp_path):
+    algorithm = {"policy_loss": f"{__name__}:recorded_loss"}
+    lines, _ = train(tmp_path / "run", algorithm=algorithm, kl_coef=0.5, epochs=2)
+    first, second = recorded_losses[-4:-2], recorded_losses[-2:]
+    reported = [line["loss/policy"] for line in lines]
+    assert reported == pytest.approx([sum(first) / 2, sum(second) / 2], abs=1e-12), "one micro-batch per epoch"
+    assert max(map(abs, reported)) > 1e-6
     for line in lines:
         assert line["loss/kl"] == pytest.approx(0.5 * line["loss/kl_reference"], rel=1e-4), "token-mean"
         assert line["loss/kl"] > 1e-6
@@ -60,11 +57,11 @@ def test_kl_old_is_the_divergence_of_the_old_policy_from_the_new():
     tally = update._Tally()
     tally.add(tokens, PolicyLoss(loss=torch.tensor(0.0), clipped=torch.tensor([True, False])))
     expected = 0.5 * math.log(0.5 / 0.2) + 0.5 * math.log(0.5 / 0.8)
-    told = tally.metrics(1, with_reference=False, with_entropy=False)
-    assert told == {"loss/policy": 0.0, "loss/clip_share": 0.5, "loss/kl_old": pytest.approx(expected, abs=1e-6)}
+    reported = tally.metrics(1, with_reference=False, with_entropy=False)
+    assert reported == {"loss/policy": 0.0, "loss/clip_share": 0.5, "loss/kl_old": pytest.approx(expected, abs=1e-6)}
 
 
-def test_values_that_the_generator_leaves_out_are_counted_and_told_once(tmp_path, monkeypatch):
+def test_values_that_the_generator_leaves_out_are_counted_and_reported_once(tmp_path, monkeypatch):
     whole, shown = train(tmp_path / "whole", old_logprobs="rollout")
     assert [line["rollout/unscored_tokens"] for line in whole] == [0, 0]
     assert "left values out" not in shown
