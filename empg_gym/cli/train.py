@@ -1,4 +1,4 @@
-"""`empg-gym train`: train an agent from a configuration file."""
+"""`empg-gym train`: train an agent from configuration files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="TOML file; the presets are in configs/.", show_default=False)],
+    config: Annotated[
+        list[Path],
+        typer.Argument(help="TOML files, later ones override earlier ones; the presets are in configs/.", show_default=False),
+    ],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in --set rl.steps=20; may be repeated.")
     ] = None,
@@ -27,7 +30,12 @@ def train(
         typer.Option("--resume", help="Resume from the latest checkpoint in the output folder; without one, start from the beginning."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved configuration, check its environments, splits and algorithms, and exit.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the resolved configuration, check its environments, splits and algorithms, estimate the tokens of a training "
+            "step, and exit.",
+        ),
     ] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
@@ -39,6 +47,7 @@ def train(
     if dry_run:
         typer.echo(_toml(resolved), nl=False)
         _check(resolved)
+        _print_cost(resolved)
         return
     _run(resolved, resume=resume)
 
@@ -53,6 +62,14 @@ def _check(config: TrainConfig) -> None:
 
         get_advantage(config.algorithm.advantage, config.algorithm.advantage_options)
         get_policy_loss(config.algorithm.policy_loss, config.algorithm.policy_loss_options)
+
+
+def _print_cost(config: TrainConfig) -> None:
+    """Print the estimated tokens of a training step as comments, so that the output of a dry run stays a configuration file."""
+    from empg_gym.trainers.run.cost import estimate_cost
+
+    if config.rl.steps and (estimate := estimate_cost(config)) is not None:
+        typer.echo("\n" + "\n".join(f"# {line}" for line in estimate.lines()))
 
 
 def _run(config: TrainConfig, *, resume: bool) -> None:

@@ -5,24 +5,32 @@ An unknown key is reported before any other mistake, with the nearest known key;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import UnionType
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from empg_gym.errors import ConfigError, EMPGGymError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def validate(model: type[Model], tree: Mapping[str, Any], *, what: str = "the configuration") -> Model:
+def validate(
+    model: type[Model],
+    tree: Mapping[str, Any],
+    *,
+    what: str = "the configuration",
+    source: Callable[[tuple[str, ...]], str | None] | None = None,
+) -> Model:
     """Return the model built from a tree of sections and keys.
 
     Args:
         model: the model to build.
         tree: its values.
         what: name of the configuration in errors.
+        source: returns the file or option that set a key, which errors begin with; None where it is unknown.
 
     Raises:
         ConfigError: a key is unknown or missing, or a value can't be used.
@@ -30,11 +38,12 @@ def validate(model: type[Model], tree: Mapping[str, Any], *, what: str = "the co
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(_sentence(model, error, what)) from None
+        mistakes = sorted(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
+        found = source and source(tuple(map(str, mistakes[0]["loc"])))
+        raise ConfigError(f"{found}: {_sentence(model, mistakes, what)}" if found else _sentence(model, mistakes, what)) from None
 
 
-def _sentence(model: type[BaseModel], error: ValidationError, what: str) -> str:
-    mistakes = sorted(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
+def _sentence(model: type[BaseModel], mistakes: Sequence[ErrorDetails], what: str) -> str:
     first = mistakes[0]
     place = [str(part) for part in first["loc"]]
     more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""

@@ -1,34 +1,49 @@
-"""Read a training configuration: a TOML file, then `--set` overrides, then the models of `empg_gym.trainers.config.sections`."""
+"""Read a training configuration: TOML files, then `--set` overrides, then the models of `empg_gym.trainers.config.sections`.
+
+Rules:
+    - Later files override earlier ones key by key, at any depth, and overrides come last. A list replaces a list.
+    - Options belong to a name: a file that sets `NAME` (say `algorithm.plan`) starts from its own `NAME_options`, so that options of what
+      it replaces don't reach it.
+    - An error names the file or the override that set the key.
+"""
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from empg_gym.errors import ConfigError
-from empg_gym.runs.overrides import apply_overrides
+from empg_gym.runs.overrides import apply_overrides, parse_override
 from empg_gym.runs.validation import validate
 from empg_gym.trainers.config.sections import TrainConfig
 
+Key = tuple[str, ...]
+OPTIONS = "_options"
 
-def load_config(path: Path, overrides: Iterable[str] = ()) -> TrainConfig:
-    """Read a configuration file and apply overrides of the form `a.b=value`.
+
+def load_config(files: Path | Sequence[Path], overrides: Iterable[str] = ()) -> TrainConfig:
+    """Read one or several configuration files and apply overrides of the form `a.b=value`.
+
+    Args:
+        files: TOML files; later ones override earlier ones.
+        overrides: applied after all files.
 
     Raises:
-        ConfigError: the file is missing or is not TOML, an override is malformed, a key is unknown or a value can't be used.
+        ConfigError: a file is missing or is not TOML, an override is malformed, a key is unknown or a value can't be used.
+
+    Example:
+        >>> config = load_config([Path("configs/alfworld.toml"), Path("configs/parts/dapo.toml")], ["run.seed=1"])
     """
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"no configuration file at {path}; the presets are in the folder configs/") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path} is a folder; expected a TOML file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+    tree: dict[str, Any] = {}
+    sources: dict[Key, str] = {}
+    for path in [files] if isinstance(files, Path) else files:
+        _merge(tree, _read(path), (), str(path), sources)
+    overrides = list(overrides)
     apply_overrides(tree, overrides)
-    return parse_config(tree)
+    sources |= {tuple(parse_override(override)[0]): f"--set {override}" for override in overrides}
+    return validate(TrainConfig, tree, source=lambda key: _source(key, sources))
 
 
 def parse_config(tree: Mapping[str, Any]) -> TrainConfig:
@@ -38,3 +53,33 @@ def parse_config(tree: Mapping[str, Any]) -> TrainConfig:
         ConfigError: a key is unknown or a value can't be used.
     """
     return validate(TrainConfig, tree)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"no configuration file at {path}; the presets are in the folder configs/") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path} is a folder; expected a TOML file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+
+
+def _merge(tree: dict[str, Any], new: Mapping[str, Any], place: Key, source: str, sources: dict[Key, str]) -> None:
+    """Override `tree` with `new`, and record the source of each key."""
+    for key in new:
+        tree.pop(f"{key}{OPTIONS}", None)
+    for key, value in new.items():
+        sources[*place, key] = source
+        if not isinstance(value, dict):
+            tree[key] = value
+            continue
+        if not isinstance(tree.get(key), dict):
+            tree[key] = {}
+        _merge(tree[key], value, (*place, key), source, sources)
+
+
+def _source(key: Key, sources: Mapping[Key, str]) -> str | None:
+    """Return what set `key`, or the nearest section around it."""
+    return next((sources[key[:length]] for length in range(len(key), 0, -1) if key[:length] in sources), None)

@@ -8,7 +8,7 @@ import pytest
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.config.file import load_config, parse_config
 
-PRESETS = sorted((Path(__file__).parents[3] / "configs").glob("*.toml"))
+PRESETS = sorted((Path(__file__).parents[3] / "configs").glob("*-tiny.toml"))
 SMALL = {"model": {"name": "x"}}
 
 
@@ -37,6 +37,58 @@ def test_overrides_are_applied_before_validation(tmp_path):
     )
     assert (config.rl.steps, config.env.options, config.rl.optimizer.lr) == (7, {"size": "full"}, 1e-4)
     assert (config.env.data, config.eval.splits, config.env.show_admissible) == (None, ("a", "b"), True)
+
+
+def _write(folder, **files):
+    """Write TOML files and return their paths in order."""
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text)
+    return [folder / f"{name}.toml" for name in files]
+
+
+def test_later_files_override_earlier_ones_key_by_key(tmp_path):
+    files = _write(
+        tmp_path,
+        base='[model]\nname = "x"\n[rl]\nsteps = 3\nrepeats = 4\n[rl.optimizer]\nlr = 1e-3\nbeta2 = 0.9\n[eval]\nsplits = ["a", "b"]\n',
+        part='[rl]\nsteps = 5\noptimizer = { lr = 1e-4 }\n[eval]\nsplits = ["c"]\n',
+    )
+    config = load_config(files, ["rl.repeats=6"])
+    assert (config.rl.steps, config.rl.repeats, config.eval.splits) == (5, 6, ("c",))
+    assert (config.rl.optimizer.lr, config.rl.optimizer.beta2) == (1e-4, 0.9)
+    assert load_config(files[::-1]).rl.steps == 3
+
+
+def test_a_file_that_names_a_stage_replaces_its_options(tmp_path):
+    files = _write(
+        tmp_path,
+        base='[model]\nname = "x"\n[algorithm]\nadvantage = "gigpo"\nadvantage_options = { gamma = 0.5 }\nplan_options = { a = 1 }\n',
+        named='[algorithm]\nadvantage = "empg"\nadvantage_options = { k = 2.0 }\n',
+        options="[algorithm]\nadvantage_options = { zeta = 0.0 }\n",
+        bare='[algorithm]\nadvantage = "rloo"\n',
+    )
+    assert load_config(files[:2]).algorithm.advantage_options == {"k": 2.0}
+    assert load_config(files[:3]).algorithm.advantage_options == {"k": 2.0, "zeta": 0.0}
+    assert load_config(files).algorithm.advantage_options == {}
+    assert load_config(files).algorithm.plan_options == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("part", "overrides", "sentence"),
+    [
+        ("[rl]\nstesp = 3\n", [], "part.toml: unknown key 'rl.stesp'"),
+        ('[rl.optimizer]\nlr = "fast"\n', [], "part.toml: rl.optimizer.lr: input should be a valid number"),
+        ("rl = 3\n", [], "part.toml: rl: "),
+        ("", ["rl.steps=-1"], "--set rl.steps=-1: rl.steps: input should be greater"),
+        ("[model.from_scratch]\nlayers = 1\n", [], "part.toml: model: give exactly one of"),
+        ("[rl]\nsteps = 1\n", ["rl.repeats=0"], "--set rl.repeats=0: rl.repeats"),
+        ("[algorithm]\nshapers = [{ name = 1 }]\n", [], "part.toml: algorithm.shapers.0.name: input should be a valid string"),
+    ],
+)
+def test_errors_name_the_file_or_the_override(tmp_path, part, overrides, sentence):
+    files = _write(tmp_path, base='[model]\nname = "x"\n', part=part)
+    with pytest.raises(ConfigError) as caught:
+        load_config(files, overrides)
+    assert sentence in str(caught.value)
 
 
 @pytest.mark.parametrize(

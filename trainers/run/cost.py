@@ -1,0 +1,195 @@
+"""How many tokens a training step reads and generates: an estimate from a few episodes, without a model.
+
+Rules:
+    - Episodes are played in the environment and the dialogue of the configuration, by its expert and by a random agent: a trained policy
+      and an untrained one. Their responses hold the action alone; a model's thoughts add to both columns.
+    - Rows are built by the code that builds those of training (`ChatRow`), once with the whole conversation and once with a window of
+      earlier steps.
+    - Tokens are those of the model's tokenizer if it is on this machine, otherwise characters divided by `CHARACTERS_PER_TOKEN`.
+    - Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from empg_gym.agents import BaseAgent
+from empg_gym.agents.scripted import ExpertAgent, RandomAgent
+from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
+from empg_gym.trainers.generate.tokenizer import CHAT_TEMPLATE
+from empg_gym.trajectory import Completion
+
+if TYPE_CHECKING:
+    from empg_gym.agent_env import LLMAgentEnv
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text, roughly, in the tokenizers of large models."""
+HISTORY = 2
+"""Earlier steps shown in verl-agent's protocol."""
+EPISODES = 8
+AGENTS: dict[str, type[BaseAgent]] = {"expert": ExpertAgent, "random": RandomAgent}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeCost:
+    """Means over the played episodes of one agent."""
+
+    agent: str
+    """"expert" or "random"."""
+    history: int | None
+    """Earlier steps that a prompt shows; None shows all, in one row."""
+    steps: float
+    rows: float
+    prompt_tokens: float
+    """Tokens of an episode's rows that the model reads."""
+    generated_tokens: float
+    """Tokens of an episode's rows that it writes."""
+    longest_row: float
+    """Tokens of the longest row of all episodes."""
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of an episode's rows, which each pass of the update reads."""
+        return self.prompt_tokens + self.generated_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostEstimate:
+    """The cost of a configuration's training step."""
+
+    costs: tuple[EpisodeCost, ...]
+    """Per agent: the whole conversation first, then the window."""
+    history: int | None
+    """That of the configuration."""
+    episodes: int
+    """Episodes per training step."""
+    tokenizer: str
+    """Where the number of tokens comes from."""
+    plan: str
+
+    def lines(self) -> list[str]:
+        """Return the table and what it rests on."""
+        head = ("agent", "earlier steps", "steps", "rows", "prompt", "generated", "tokens per pass", "ratio", "longest row")
+        rows = [head, *(self._row(cost) for cost in self.costs)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        plan = {
+            "groups": [],
+            "dynamic": ['The plan "dynamic" generates this for every round that it plays, and updates on one.'],
+            "branching": ['With the plan "branching" the update reads shared steps once as rows, and again as context of each branch.'],
+        }.get(self.plan, [f"The plan {self.plan!r} may play another number of episodes."])
+        return [
+            f"Tokens per training step of {self.episodes:,} episodes, {self.tokenizer}.",
+            f"Means over {EPISODES} episodes of each agent, without thoughts; a pass is one reading of all rows by scorer or update.",
+            *plan,
+            *table,
+            "* this configuration; ratio: to one row per episode (all earlier steps shown)",
+        ]
+
+    def _row(self, cost: EpisodeCost) -> tuple[str, ...]:
+        whole = next(item for item in self.costs if item.agent == cost.agent and item.history is None)
+        mark = "*" if cost.history == self.history else ""
+        per_step = (f"{self.episodes * value:,.0f}" for value in (cost.rows, cost.prompt_tokens, cost.generated_tokens, cost.tokens))
+        ratio = f"{cost.tokens / whole.tokens:.1f}" if whole.tokens else "-"
+        window = "all" if cost.history is None else str(cost.history)
+        return cost.agent, window + mark, f"{cost.steps:.1f}", *per_step, ratio, f"{cost.longest_row:,.0f}"
+
+
+def estimate_cost(config: TrainConfig) -> CostEstimate | None:
+    """Return the estimated cost of a training step; None where steps call a network or a browser, which a dry run leaves alone.
+
+    Raises:
+        EMPGGymError: the environment cannot be made.
+    """
+    tokenizer = _local_tokenizer(config.model.name)
+    codec = ChatCodec(tokenizer or _Characters())
+    scale = 1.0 if tokenizer else 1 / CHARACTERS_PER_TOKEN
+    history = config.env.history
+    costs = []
+    for window in (None, HISTORY if history is None else history):
+        recipe = config.env.model_copy(update={"history": window}).recipe()
+        with contextlib.closing(recipe.make()) as env:
+            if env.text_env.does_io:
+                return None
+            costs += [_mean_cost(env, name, window, codec, scale) for name in AGENTS]
+    costs.sort(key=lambda cost: list(AGENTS).index(cost.agent))
+    missing = "is not on this machine" if config.model.name else "is trained when the run starts"
+    estimated = f"estimated at {CHARACTERS_PER_TOKEN} characters per token (the model's tokenizer {missing})"
+    return CostEstimate(
+        costs=tuple(costs),
+        history=history,
+        episodes=config.rl.tasks_per_step * config.rl.repeats,
+        tokenizer="counted by the model's tokenizer" if tokenizer else estimated,
+        plan=config.algorithm.plan,
+    )
+
+
+def _mean_cost(env: LLMAgentEnv, agent: str, history: int | None, codec: ChatCodec, scale: float) -> EpisodeCost:
+    played = [_play(env, AGENTS[agent](), seed, codec) for seed in range(EPISODES)]
+    steps, rows, prompt, generated = (sum(column) / EPISODES for column in list(zip(*played, strict=True))[:4])
+    return EpisodeCost(
+        agent=agent,
+        history=history,
+        steps=steps,
+        rows=rows,
+        prompt_tokens=scale * prompt,
+        generated_tokens=scale * generated,
+        longest_row=scale * max(item[4] for item in played),
+    )
+
+
+def _play(env: LLMAgentEnv, agent: BaseAgent, seed: int, codec: ChatCodec) -> tuple[int, int, int, int, int]:
+    """Return steps, rows, prompt tokens, generated tokens and the longest row of an episode."""
+    env.reset(seed=seed)
+    session = agent.session(env, seed)
+    row = ChatRow(codec)
+    steps = rows = prompt_tokens = generated_tokens = longest = 0
+    over = False
+    while not over:
+        reply = session.act(env.messages)
+        assert isinstance(reply, Completion)
+        if reply.stop:
+            break
+        prompt, new_row = row.prompt(env.messages)
+        response = codec.encode_response(reply.text)
+        row.respond(response)
+        steps, rows, prompt_tokens, generated_tokens = (
+            steps + 1,
+            rows + new_row,
+            prompt_tokens + len(prompt),
+            generated_tokens + len(response),
+        )
+        longest = max(longest, len(row.ids))
+        _, _, terminated, truncated, _ = env.step(reply)
+        over = terminated or truncated
+    return steps, rows, prompt_tokens, generated_tokens, longest
+
+
+def _local_tokenizer(name: str | None) -> Any:
+    """Return the tokenizer of a model on this machine; None where there is none, or no transformers."""
+    if name is None:
+        return None
+    try:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
+    except (ImportError, OSError, ValueError):
+        return None
+    return tokenizer if tokenizer.chat_template is not None else None
+
+
+class _Characters:
+    """What `ChatCodec` uses of a tokenizer, with a character for each token."""
+
+    chat_template = CHAT_TEMPLATE
+    eos_token_id = 0
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": list(map(ord, text))}
+
+    def decode(self, ids: Sequence[int], **_: bool) -> str:
+        return "".join(map(chr, ids))
