@@ -2,11 +2,11 @@
 
 Writes `benchmarks/results/deepsearch_agents.json`. Agents, all in the protocol `plain` with the environment's default limits:
     expert     the environment's own: one query per supporting passage, and an answer once all of them have been shown;
-    one-shot   searches the question once, then reads perfectly: it gives the accepted answer if all supporting passages were shown, else
-               the title of the best passage. An upper bound for any agent that searches once with the question;
-    random     searches words of the question, visits addresses that it was shown, or answers with a title it was shown, yes or no.
-The embedded encyclopedia is played on every task of every split; the reference corpus, where `--data` is given, on its 60 HotpotQA and
-60 MuSiQue questions.
+    one-shot   searches for the question once, then reads perfectly: it gives the accepted answer if all supporting passages were shown,
+               else the title of the best passage. An upper bound for any agent that searches once, with the question;
+    random     searches for words of the question, visits addresses from the results, or answers with a title from the results, yes or no.
+The embedded encyclopedia is measured on every task of every split; the reference corpus, with `--data`, on its 60 HotpotQA and 60 MuSiQue
+questions.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ AGENTS: dict[str, Agent] = {"expert": expert, "one-shot": one_shot, "random": ra
 
 
 def play(env: DeepSearchEnv, agent: Agent) -> dict[str, Any]:
-    """Play every task of the environment's split once."""
+    """Run every task of the environment's split once."""
     rng = random.Random(0)
     won: dict[str, list[bool]] = defaultdict(list)
     steps, most, given_up, invalid = 0, 0, 0, 0

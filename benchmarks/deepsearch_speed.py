@@ -1,9 +1,8 @@
 """Speed of the Deep Search environment: `python -m benchmarks.deepsearch_speed [--data ../shared/data/deepsearch]`.
 
-Writes `benchmarks/results/deepsearch_speed.json`: steps a second of processor time, of each kind of action and of a mixed policy in every
+Writes `benchmarks/results/deepsearch_speed.json`: steps per second of CPU time, for each kind of action and for a mixed policy in every
 protocol, on the embedded encyclopedia and on the reference corpus (9,002 passages), in one process; resets; snapshot and restore; and the
-time to the first environment, with an empty cache and with a full one. Query times of the index alone are in the retrieval
-benchmarks.
+time to the first environment, with an empty and with a full cache. Query times of the index alone are in the retrieval benchmarks.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ START = "import time, gymnasium, empg_gym; gymnasium.make('EMPG/DeepSearch-v0');
 
 
 def rate(env: DeepSearchEnv, choose: Callable[[DeepSearchEnv, random.Random], Action | str]) -> float:
-    """Return steps a second of processor time, resets of ended episodes included (a step waits for nothing)."""
+    """Return steps per second of CPU time, including resets after finished episodes (steps do no I/O)."""
     rng = random.Random(0)
     env.reset(seed=0)
     steps, spent = 0, 0.0
@@ -106,7 +105,7 @@ def measure(**arguments: Any) -> dict[str, Any]:
 
 
 def start() -> dict[str, float]:
-    """Processor time of a new process up to its first environment, imports included, with an empty cache and with a full one."""
+    """Return the CPU time of a new process up to its first environment, including imports, with an empty and with a full cache."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "EMPG_GYM_CACHE": cache}
         runs = [

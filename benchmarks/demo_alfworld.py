@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo_alfworld --seeds 0 1 2 --folder runs/benchmark
 
-A run whose summary.json is in its folder already is not run again. GRPO starts from the checkpoint that EMPG's reinforcement started
-from, with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
+A run whose folder already contains summary.json is not repeated. GRPO starts from the same checkpoint as EMPG's reinforcement learning,
+with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def interval(values: list[float]) -> dict[str, Any]:
-    """Return the mean of the seeds and its 95 % interval (Student)."""
+    """Return the mean over seeds and its 95 % interval (Student's t)."""
     seeds = [[value] for value in values]
     bounds = mean_interval(seeds)
     return {
@@ -49,7 +49,7 @@ def interval(values: list[float]) -> dict[str, Any]:
 
 
 def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return per split what reinforcement changed, over seeds."""
+    """Return the results before and after reinforcement learning for each split, over seeds."""
     splits = {}
     for position, split in enumerate(item["split"] for item in runs[0]["before"]):
         before = [item["before"][position]["success"] for item in runs]

@@ -36,7 +36,7 @@ _ACTIONS = {
 
 
 def measure(folder: Path) -> dict[str, object]:
-    """Write the report and time a reader's actions; times are medians over fresh page loads, in milliseconds."""
+    """Write the report and time typical actions; times are medians over fresh page loads, in milliseconds."""
     run = evaluation_run(folder / "run", EPISODES, steps=20, tokens=40)
     began = time.perf_counter()
     page = write_report(run)

@@ -1,8 +1,8 @@
-"""Generated passages and queries for the retrieval benchmark: Zipf-distributed words, the same for the same seed everywhere.
+"""Generated passages and queries for the retrieval benchmark: Zipf-distributed words, a function of the seed.
 
-Words: 300,000 with English-like endings, Lucene's stop words at the head of the distribution; rank r has probability ~ r ** -1.07.
-Passages: a title of two or three words, a text of about 85 words that begins with the title.
-Queries: 3 to 8 words, stop words included, drawn from one passage each.
+Words: 300,000 with English-like endings, with Lucene's stop words as the most frequent ones; rank r has probability ~ r ** -1.07.
+Passages: a title of two or three words, and a text of about 85 words that begins with the title.
+Queries: 3 to 8 words of a single passage, including stop words.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def passages(count: int, seed: int = 0) -> Iterator[tuple[str, str]]:
 
 
 def queries(texts: list[str], count: int, seed: int = 1) -> list[str]:
-    """Return `count` queries, each of words of one of `texts`."""
+    """Return `count` queries, each with words of one of `texts`."""
     rng = np.random.default_rng(seed)
     found = []
     for row in rng.integers(0, len(texts), count).tolist():

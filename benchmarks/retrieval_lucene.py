@@ -1,10 +1,10 @@
-"""Holds our ranking of the Deep Search reference corpus against Lucene itself, on every query the reference data has.
+"""Compare our ranking of the Deep Search reference corpus with that of Lucene itself, on every query of the reference data.
 
     pip download --no-deps pyserini==0.22.1 && unzip -j pyserini-*.whl '*.jar'     (Anserini with Lucene 9.5; needs Java 11 or newer)
     python -m benchmarks.retrieval_lucene anserini-0.22.1-fatjar.jar
 
-Queries: all questions of all sets, and the titles of all 9,002 passages, among them those of every gold passage of every question that
-was ever asked of this corpus. Where the lists of ids are equal, so is every recall that is computed from them.
+Queries: all questions of all sets, and the titles of all 9,002 passages, which include every gold passage of every question on this corpus.
+Where the lists of ids are equal, so is every recall computed from them.
 Writes benchmarks/results/retrieval_lucene.json.
 """
 
@@ -52,7 +52,7 @@ def lucene(jar: Path, folder: Path, passages: Path, queries: list[str]) -> list[
 
 
 def agreement(pairs: list[tuple[list[str], list[str]]]) -> dict[str, Any]:
-    """Return how far our list and Lucene's agree over queries."""
+    """Return the agreement of our lists with Lucene's over all queries."""
     answered = [(mine, other) for mine, other in pairs if other]
     overlap = sum(len(set(mine[:10]) & set(other[:10])) / len(other[:10]) for mine, other in answered)
     return {
@@ -67,7 +67,7 @@ def agreement(pairs: list[tuple[list[str], list[str]]]) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("jar", type=Path, help="Anserini's jar with everything in it")
+    parser.add_argument("jar", type=Path, help="Anserini's fat jar, which includes all dependencies")
     arguments = parser.parse_args()
     data = Path(os.environ.get("EMPG_REFERENCE_DATA") or Path(__file__).parents[2] / "shared" / "data") / "deepsearch"
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,9 +1,9 @@
-"""Measures how many gold passages BM25 finds on the Deep Search reference corpus (9,002 passages).
+"""Measure how many gold passages BM25 finds on the Deep Search reference corpus (9,002 passages).
 
 Queries are the questions, and then the titles of their gold passages. The specification's table was measured on 100 questions of each
-set with a Lucene-equivalent BM25; where the reference data holds 60 of them the two can't be equal, and stand side by side. That our
-ranking is Lucene's on all queries at hand, `benchmarks.retrieval_lucene` shows.
-Writes benchmarks/results/retrieval_recall.json; `tests/conformance/test_retrieval_recall.py` holds it against a new measurement.
+set with a Lucene-equivalent BM25; if the reference data has only 60 of them, the two can't be equal and are reported side by side.
+`benchmarks.retrieval_lucene` shows that our ranking is Lucene's on all available queries.
+Writes benchmarks/results/retrieval_recall.json; `tests/conformance/test_retrieval_recall.py` compares it with a new measurement.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TABLE: dict[str, dict[str, Any]] = {
 
 
 def questions(data: Path, name: str) -> list[dict[str, Any]]:
-    """Return the questions of a set with their gold passages: the table's 100 where they are at hand, else the 60 of them that are."""
+    """Return the questions of a set with their gold passages: the table's 100 if available, else the 60 in the reference data."""
     path = data / f"{name}_train100.jsonl"
     if not path.is_file():
         path = data / f"{name}_train60.jsonl"
@@ -36,7 +36,7 @@ def questions(data: Path, name: str) -> list[dict[str, Any]]:
 
 
 def figures(rows: list[dict[str, Any]], found: Mapping[str, list[str]], titles: Mapping[str, str]) -> dict[str, Any]:
-    """Return the table's figures of one set, 0..1 but for counts.
+    """Return the table's figures for one set; shares are 0..1.
 
     `recall`: mean share of a question's gold passages among the first 3, 5, 10; `complete`: questions with all of them there;
     `title`: share of gold passages among the first 1, 3, 5 that their titles find.
@@ -60,7 +60,7 @@ def figures(rows: list[dict[str, Any]], found: Mapping[str, list[str]], titles: 
 
 
 def gold_titles(corpus: Corpus, rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Return id to title for the gold passages of questions."""
+    """Return the titles of the gold passages of questions, by id."""
     return {name: passage.title for row in rows for name in row["metadata"]["supporting_doc_ids"] if (passage := corpus.find(name))}
 
 

@@ -2,10 +2,10 @@
 
     python -m benchmarks.retrieval_speed [--sizes 100000 1000000] [--folder DIR] [--only ENGINE …]
 
-Every build, query run and memory reading is a process of its own; query processes are pinned to one core. A query is measured as its user
-sees it: text in, ten passages with their texts out (`retriever`); for the own index also ids and scores alone (`index`).
-Agreement with Lucene is measured on the 947 queries of the WebShop reference data, where that is at hand.
-Writes benchmarks/results/retrieval_speed.json; engines and sizes that are not measured this time keep their former entries.
+Every build, query run and memory reading runs in its own process; query processes are pinned to one core. A query is measured end to end:
+text in, ten passages with their texts out (`retriever`); for our index also with ids and scores only (`index`).
+Agreement with Lucene is measured on the 947 queries of the WebShop reference data, if available.
+Writes benchmarks/results/retrieval_speed.json; engines and sizes that are not measured keep their previous entries.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def size_mb(folder: Path) -> float:
 
 
 def build(engine: str, folder: Path) -> dict[str, Any]:
-    """Build the index of `engine`; for the own one also the whole corpus, with one process and with as many as is sensible."""
+    """Build the index of `engine`; for ours also the whole corpus, with one process and with the default number."""
     found: dict[str, Any] = {}
     if engine != "bm25":
         corpus = corpus_of(folder)
@@ -73,14 +73,14 @@ def build(engine: str, folder: Path) -> dict[str, Any]:
         corpus_of(folder)
         found["corpus_seconds"] = time.perf_counter() - start
     found["passages_per_second"] = round(found["passages"] / found["seconds"])
-    # Not ru_maxrss, which a process inherits from the one that started it.
+    # Not ru_maxrss, which a process inherits from its parent.
     status = Path("/proc/self/status").read_text().splitlines()
     found["peak_rss_mb"] = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) // 1024
     return found
 
 
 def timed(search: Callable[[str], Any], queries: list[str]) -> dict[str, float]:
-    """Milliseconds a query: first pass over a fresh process, then the second pass."""
+    """Return milliseconds per query: the first pass in a fresh process, then a second pass."""
     found = {}
     for name in ("first", "warm"):
         spent, cpu = [], time.process_time()
@@ -111,7 +111,7 @@ def query(engine: str, folder: Path) -> dict[str, Any]:
 
 
 def hold(engine: str, folder: Path) -> None:
-    """Be a worker: open, answer all queries, say so and stay until told to end. Engine "none" imports and nothing else."""
+    """Run a worker: open the index, answer all queries, report it and wait to be ended. Engine "none" only imports."""
     if engine != "none":
         retriever = local_retriever(engine, corpus_of(folder))
         for text in json.loads((folder / "queries.json").read_text()):
@@ -121,7 +121,7 @@ def hold(engine: str, folder: Path) -> None:
 
 
 def memory(engine: str, folder: Path) -> dict[str, float]:
-    """Proportional set size of one worker and what each further one adds."""
+    """Return the proportional set size of one worker and the addition of each further one."""
     command = [sys.executable, "-m", "benchmarks.retrieval_speed", "--job", "hold", engine, str(folder)]
     workers: list[subprocess.Popen[str]] = []
     totals = []
@@ -142,7 +142,7 @@ def pss_mb(pid: int) -> float:
 
 
 def lucene() -> dict[str, Any] | None:
-    """Agreement with Anserini's rankings of the 947 reference queries over 1,000 products."""
+    """Return the agreement with Anserini's rankings for the 947 reference queries over 1,000 products."""
     root = Path(os.environ.get("EMPG_REFERENCE_DATA") or Path(__file__).parents[2] / "shared" / "data") / "webshop" / "lucene_reference"
     if not root.is_dir():
         return None
@@ -230,7 +230,7 @@ def save(sizes: dict[str, Any], agreement: Any) -> None:
 
 
 def ratios(row: dict[str, Any]) -> dict[str, float]:
-    """How many times as long the others take: query p50 and build."""
+    """Return the times of the other engines relative to ours: query p50 and build."""
     own = row.get("bm25", {})
     found = {}
     for engine in ("bm25s", "tantivy"):

@@ -3,8 +3,8 @@
     python ../shared/data/alfworld/export.py DATA --split train && python ../shared/data/alfworld/export.py DATA --split valid_seen
     python -m benchmarks.train_official DATA
 
-What it runs is `empg-gym train configs/alfworld-tiny.toml --set env.data=DATA`: the games are of full size, the episodes as short as in the
-demo. `--set` overrides further keys; the result file states the whole configuration.
+Runs `empg-gym train configs/alfworld-tiny.toml --set env.data=DATA`: the games have their full size, the episodes are as short as in the
+demo. `--set` overrides more keys; the result file contains the whole configuration.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
-    parser.add_argument("--folder", type=Path, default=None, help="run folder; default: the configuration's own")
+    parser.add_argument("--folder", type=Path, default=None, help="run folder; default: run.out of the configuration")
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     args = parser.parse_args()
     overrides = [*args.overrides, *([] if args.folder is None else [f'run.out="{args.folder}"'])]

@@ -195,20 +195,22 @@ def test_hostile_texts_are_shown_and_not_executed(browser, pages):
 
 def test_errors_are_explained_on_the_overview_and_on_the_episode_page(browser, tmp_path):
     def broken(messages):
-        raise ValueError(f"turn {len(messages)} broke")
+        raise ValueError(f"message {len(messages)} broke")
 
     evaluate(TOY_ID, broken, episodes=3, out=tmp_path / "run")
     page = write_report(tmp_path / "run")
     visit(browser, page)
     notice = text_of(browser, "#errors")
-    assert notice.startswith("3 episodes failed and are excluded from every rate. Show them") and "3 × ValueError: turn 2 broke" in notice
+    assert (
+        notice.startswith("3 episodes failed and are excluded from every rate. Show them") and "3 × ValueError: message 2 broke" in notice
+    )
     assert "with this folder as --out runs only these again" in notice
     browser.find_element("css selector", "#errors a").click()
     wait(browser, lambda d: (text_of(d, "#episodes-status") or "").startswith("1 to 3 of 3"))
     align = "return [...document.querySelectorAll('.episodes tr > :nth-child(2)')].map(e => getComputedStyle(e).textAlign)"
     assert set(browser.execute_script(align)) == {"left"}, "outcomes are aligned with their heading"
     visit(browser, page, "#/episode/2")
-    assert 'raise ValueError(f"turn {len(messages)} broke")' in text_of(browser, ".notice pre")
+    assert 'raise ValueError(f"message {len(messages)} broke")' in text_of(browser, ".notice pre")
     assert "traceback" not in browser.execute_script("return document.querySelector('.episode-facts').textContent")
 
 

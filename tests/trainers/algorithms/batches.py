@@ -1,4 +1,4 @@
-"""Batches for the tests of step-level credit: the spec's worked example, random ones, and the changes that must not matter."""
+"""Batches for the tests of step-level credit: the spec's worked example, random ones, and changes that must have no effect."""
 
 from dataclasses import fields, replace
 
@@ -69,7 +69,7 @@ def batches(draw, states=4, max_groups=3):
 
 
 def rows(batch, order):
-    """The batch with its step rows in this order; an index may occur twice."""
+    """Return the batch with its steps in this order; an index may occur twice."""
     order = torch.as_tensor(order)
     changed = {
         field.name: getattr(batch, field.name)[order]
@@ -80,7 +80,7 @@ def rows(batch, order):
 
 
 def only_groups(batch, kept):
-    """The batch of these groups alone, and the rows of the whole batch that it holds."""
+    """Return the batch of these groups only, and the indices of its steps in the whole batch."""
     trajectories = torch.isin(batch.groups, torch.tensor(kept)).nonzero().flatten()
     held = torch.isin(batch.trajectory, trajectories).nonzero().flatten()
     part = rows(batch, held)
@@ -99,7 +99,7 @@ def close(result, expected, atol=1e-9):
 
 
 def steps_of(batch):
-    """One dictionary per row in plain Python, for references."""
+    """Return a dictionary per step in plain Python, for references."""
     return [
         {
             "i": i,
@@ -117,7 +117,7 @@ def steps_of(batch):
 
 
 def z(x, others, scale=True, ddof=1, eps=1e-6):
-    """(x - mean) / (std + eps) in plain Python; 0 for one value or equal values."""
+    """Return (x - mean) / (std + eps) in plain Python; 0 for one value or equal values."""
     if len(others) == 1 or min(others) == max(others):
         return 0.0
     mean = sum(others) / len(others)
@@ -126,7 +126,7 @@ def z(x, others, scale=True, ddof=1, eps=1e-6):
 
 
 def episode_reference(steps, row, scale=True, cross_steps=False, penalty="advantage"):
-    """GRPO's term of one row in plain Python."""
+    """Return GRPO's term of one step in plain Python."""
     group = [other for other in steps if other["g"] == row["g"]]
 
     def score(other):

@@ -43,7 +43,7 @@ def test_by_hand():
     assert result.metrics["aepo/sign_flips"] == 0.0
 
 
-def test_uncertain_steps_learn_more_and_with_empg_less():
+def test_uncertain_steps_weigh_more_and_with_empg_less():
     batch = make([1, 0], [0, 0], [2, 2], [0.1, 0.9, 0.1, 0.9])
     aepo = get_advantage("aepo")(batch).values.abs()
     empg = get_advantage("empg", {"zeta": 0.0, "center": False})(batch).values.abs()
@@ -65,7 +65,7 @@ def test_equal_entropies_change_nothing():
     assert torch.equal(result.values, result.base)
 
 
-def test_an_outlier_may_flip_a_sign_and_is_counted():
+def test_a_sign_flip_by_an_outlier_is_counted():
     batch = make([1, 0], [0, 0], [60, 60], [1.0] * 119 + [-200.0])
     metrics = get_advantage("aepo", {"a": 0.5})(batch).metrics
     assert metrics["aepo/factor_min"] < 0
@@ -75,19 +75,19 @@ def test_an_outlier_may_flip_a_sign_and_is_counted():
 # Defects of the released code
 
 
-def test_without_entropies_it_is_an_error_and_not_silently_off():
+def test_missing_entropies_are_an_error():
     with pytest.raises(TrainingError, match="none of the 5 steps of this batch has one"):
         get_advantage("aepo")(make([1, 0], [0, 0], [2, 3], [math.nan] * 5))
 
 
-def test_no_statistic_survives_its_batch():
+def test_statistics_do_not_carry_over_to_the_next_batch():
     first, second = make([1, 0], [0, 0], [2, 3], [9, 8, 7, 6, 5]), make([1, 0], [0, 0], [2, 3], [0.1, 0.2, 0.3, 0.4, 0.5])
     used, fresh = get_advantage("aepo"), get_advantage("aepo")
     used(first)
     assert torch.equal(used(second).values, fresh(second).values)
 
 
-def test_an_empty_step_enters_no_statistic_and_keeps_its_base():
+def test_an_empty_step_is_excluded_from_statistics_and_keeps_its_base():
     whole = make([1, 0], [0, 0], [3, 2], [0.1, 0.4, 0.9, math.nan, 0.2])
     result = get_advantage("aepo")(whole)
     others = torch.tensor([0.1, 0.4, 0.9, 0.2], dtype=torch.float64)

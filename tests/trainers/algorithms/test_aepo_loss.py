@@ -79,7 +79,7 @@ def test_without_the_dual_clip():
 
 
 def test_micro_batches_add_up():
-    """The released code normalises entropies inside the loss, so its result depends on how the mini-batch was cut."""
+    """The released code normalises entropies inside the loss, so its result depends on how the mini-batch is split."""
     logs, advantages, entropies = [0.1, 0.9, -0.7, 1.4], [1.0, 0.5, -1.0, -2.0], [0.1, 2.0, 0.4, 5.0]
     whole = evaluate("aepo", policy_tokens(logs, advantages, entropies=entropies, weights=[0.25] * 4))[0]
     parts = [

@@ -39,7 +39,7 @@ def test_equal_values_normalise_to_exactly_zero():
     assert normalise(torch.full((7,), 0.1, dtype=torch.float64), torch.zeros(7, dtype=torch.long)).tolist() == [0.0] * 7
 
 
-def test_a_value_that_is_alone():
+def test_a_single_value():
     ids = torch.tensor([5, -2])
     assert normalise(doubles([3.0, 4.0]), ids).tolist() == [0.0, 0.0]
     close(normalise(doubles([3.0, 4.0]), ids, singleton="keep"), [3 / (1 + 1e-6), 4 / (1 + 1e-6)])
@@ -93,7 +93,7 @@ def test_states_of_different_groups_never_meet():
 
 @quick
 @given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=12))
-def test_pairs_are_equal_where_both_are(pairs):
+def test_pairs_are_equal_if_both_parts_are(pairs):
     first, second = (torch.tensor(ids) for ids in zip(*pairs, strict=True))
     result = pair_ids(first, second)
     assert [[result[i] == result[j] for j in range(len(pairs))] for i in range(len(pairs))] == [[a == b for b in pairs] for a in pairs]
@@ -135,7 +135,7 @@ def test_a_batch_without_penalties_has_none():
         ({"penalties": doubles([float("nan")] + [0.0] * 8)}, "the penalty of step 0 of trajectory 0 is nan"),
     ],
 )
-def test_what_no_statistic_can_hold_is_refused_by_name(method, changed, message):
+def test_invalid_values_are_refused_by_name(method, changed, message):
     with pytest.raises(TrainingError, match=message):
         get_advantage(method)(replace(batch_x(), **changed))
 

@@ -199,7 +199,7 @@ def test_copied_rows_change_no_bit(batch, data):
 
 @quick
 @given(batches())
-def test_empty_steps_enter_no_statistic_and_get_zero(batch):
+def test_empty_steps_are_excluded_from_statistics_and_get_zero(batch):
     advantages, entropies, trajectory, step = batch
     padded = (
         torch.cat([advantages, torch.tensor([5.0, -5.0], dtype=torch.float64)]),
@@ -223,7 +223,7 @@ def test_an_empty_next_step_gives_no_bonus():
     assert result.tolist() == [0.0, 0.0]
 
 
-def test_nothing_but_empty_steps():
+def test_only_empty_steps():
     result, stats = modulate_with_stats(torch.ones(2), torch.full((2,), math.nan), torch.tensor([0, 0]), torch.tensor([0, 1]))
     assert result.tolist() == [0.0, 0.0]
     assert stats.scaling_max == 0.0
@@ -251,13 +251,13 @@ def test_the_port_without_its_defects():
     assert modulate(**HAND, zeta=0.05).tolist() == pytest.approx(PORT, abs=1e-6)
 
 
-def test_a_row_copied_as_padding_enters_no_statistic():
+def test_a_row_copied_as_padding_is_excluded_from_statistics():
     """The port counts it: 1.593119, 0.932453, -1.268460, -0.628556."""
     copied = {name: value[[0, 1, 2, 3, 3]] for name, value in HAND.items()}
     assert modulate(**copied, zeta=0.05).tolist() == pytest.approx([*PORT, PORT[-1]], abs=1e-6)
 
 
-def test_a_fully_masked_row_enters_no_statistic():
+def test_a_fully_masked_row_is_excluded_from_statistics():
     """In the port its entropy is 0, which becomes the minimum: 1.213333, 0.791190, 0, -0.549285."""
     masked = dict(HAND, entropies=torch.tensor([0.2, 0.6, math.nan, 1.0], dtype=torch.float64))
     assert modulate(**masked, zeta=0.05).tolist() == pytest.approx([0.912306, 0.284126, 0.0, -1.196433], abs=1e-6)
@@ -270,6 +270,6 @@ def test_arguments_are_checked():
         modulate(**HAND, zeta=-0.1)
 
 
-def test_integers_of_any_size_name_trajectories():
+def test_trajectory_ids_may_be_any_integers():
     moved = dict(HAND, trajectory_ids=torch.tensor([2**40, 2**40, -7, -7]))
     torch.testing.assert_close(modulate(**moved), modulate(**HAND))

@@ -1,4 +1,4 @@
-"""EMPG and groups: the shift that centring causes, the options against it, and values that are not finite."""
+"""EMPG and groups: the shift caused by centring, the options against it, and non-finite values."""
 
 import math
 from dataclasses import replace
@@ -123,7 +123,7 @@ def test_centring_by_trajectory_ignores_order_and_copies():
 
 
 @given(grouped())
-def test_dropped_groups_enter_no_statistic_and_get_zero(batch):
+def test_dropped_groups_are_excluded_from_statistics_and_get_zero(batch):
     """The result equals EMPG on the batch that DAPO's filter would leave."""
     result = get_advantage("empg", {"uninformative": "drop"})(batch).values
     keep_T = torch.tensor(

@@ -1,4 +1,4 @@
-"""What holds for every registered advantage: order, copies, input left alone, and EMPG switched off on top of it."""
+"""Properties of every registered advantage: order, copies, unchanged input, and EMPG switched off on top of it."""
 
 import math
 from dataclasses import fields, replace
@@ -20,7 +20,7 @@ every_name = pytest.mark.parametrize("name", NAMES)
 
 
 def discounted(batch, *, slope: float = 0.5) -> Advantages:
-    """An advantage of a user's own that differs from step to step."""
+    """A user's advantage function whose values differ between steps."""
     values = batch.rewards[batch.trajectory] - slope * batch.step
     return Advantages(values=values, base=values)
 
@@ -83,7 +83,7 @@ def test_names_of_groups_do_not_matter(name, batch, shift):
 @quick
 @given(batch=full_batches(), other=full_batches())
 def test_it_is_a_function_of_the_batch_alone(name, batch, other):
-    """No state from one batch to the next (AEPO's released code keeps the first batch's entropies), and the input stays as it is."""
+    """No state is kept between batches (AEPO's released code keeps the first batch's entropies), and the input is unchanged."""
     before = {field.name: getattr(batch, field.name) for field in fields(batch)}
     before = {key: value.clone() if isinstance(value, torch.Tensor) else value for key, value in before.items()}
     function = get_advantage(name)

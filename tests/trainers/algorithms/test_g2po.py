@@ -31,13 +31,13 @@ def test_values_of_the_worked_example():
     close(V_next, [3.008333, 4.75, 10, 0, 3.008333, 0, 3.008333, 4.75, 0], atol=1e-6)
 
 
-def test_an_unfinished_end_is_worth_nothing():
+def test_an_unfinished_end_has_value_zero():
     """A partial reward counts in V, but not after the last step."""
     batch = replace(batch_x(), rewards=doubles([10.0, 5.0, 0.0]))
     assert state_values(batch, state_groups(batch, "g2po"), 0.95, None)[1].tolist()[5] == 0.0
 
 
-def test_the_reward_of_success_may_be_given():
+def test_the_reward_of_success_can_be_set():
     batch = batch_x()
     assert state_values(batch, state_groups(batch, "g2po"), 0.95, 3.0)[1].tolist()[2] == 3.0
 

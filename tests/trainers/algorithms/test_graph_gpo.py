@@ -55,12 +55,12 @@ def test_distance_gained_instead_of_distance_left():
 
 
 def test_a_failure_that_ends_in_a_state_on_the_way_is_not_far():
-    """Trajectory 2 is cut in C, where another one succeeded."""
+    """Trajectory 2 is truncated in C, from where another one succeeded."""
     cut = replace(batch_x(), next_state=torch.where(torch.arange(9) == 8, 2, batch_x().next_state))
     assert distances(cut)[2].tolist()[8] == 1
 
 
-def test_no_success_is_at_distance_one():
+def test_without_a_success_every_distance_is_one():
     failed = replace(batch_x(), success=torch.tensor([False] * 3))
     assert [d.tolist() for d in distances(failed)[1:]] == [[1.0] * 9] * 2
 
@@ -131,7 +131,7 @@ def test_a_loop_on_the_way_costs_its_length():
     assert result[3:].tolist() == [0.0] * 6
 
 
-def test_the_graph_alone_can_not_carry_a_penalty_on_the_reward():
+def test_the_graph_alone_cannot_place_a_penalty_on_the_reward():
     with pytest.raises(ConfigError, match="needs an episode_weight"):
         values("graph_gpo", batch_x(), penalty="reward", episode_weight=0.0)
 

@@ -41,7 +41,7 @@ def test_normalised_in_the_group_with_the_unbiased_deviation():
     torch.testing.assert_close(result, torch.cat([first, second]))
 
 
-def test_statistics_take_one_value_a_trajectory_however_long_it_is():
+def test_statistics_use_one_value_per_trajectory():
     short = get_advantage("grpo")(batch([1.0, 0.0, 0.0], [0, 0, 0], [1, 1, 1]))
     long = get_advantage("grpo")(batch([1.0, 0.0, 0.0], [0, 0, 0], [1, 9, 4]))
     assert long.values[0] == short.values[0]
@@ -73,7 +73,7 @@ def test_empg_switched_off_is_grpo_bit_by_bit():
     assert torch.equal(off.values, off.base)
 
 
-def test_empg_reports_what_it_did():
+def test_empg_reports_its_statistics():
     metrics = get_advantage("empg")(batch([1.0, 0.0], [0, 0], [3, 2])).metrics
     assert {"empg/scaling_min", "empg/scaling_max", "empg/bonus_mean", "empg/sign_flips"} <= metrics.keys()
 

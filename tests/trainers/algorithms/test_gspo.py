@@ -91,7 +91,7 @@ def test_micro_batches_of_whole_rows_add_up():
     assert sum(parts) == pytest.approx(whole, abs=1e-15)
 
 
-def test_no_dual_clip_unless_asked_for():
+def test_the_dual_clip_is_off_by_default():
     tokens = policy_tokens([math.log(4.0)], [-1.0])
     assert evaluate("gspo", tokens)[:2] == (pytest.approx(4.0), [pytest.approx(4.0)])
     assert evaluate("gspo", tokens, dual_clip=3.0) == (pytest.approx(3.0), [0.0], [True])

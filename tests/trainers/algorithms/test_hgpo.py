@@ -94,7 +94,7 @@ def test_without_history_it_is_the_step_term_with_the_population_deviation():
     close(values("hgpo", plain, history=0), step_term * ratio, atol=2e-6)
 
 
-def test_refuses_what_it_can_not_use():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ConfigError, match="history of hgpo must be at least 0, not -1"):
         values("hgpo", batch_x(), history=-1)
     with pytest.raises(ConfigError, match="unknown weights of hgpo 'papers'; did you mean 'paper'"):

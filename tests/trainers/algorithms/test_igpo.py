@@ -78,8 +78,8 @@ def test_equal_gains_and_outcomes_are_exactly_zero():
     assert get_advantage("igpo")(batch).values.tolist() == [0.0] * 9
 
 
-def test_a_gain_of_zero_is_a_step_like_any_other():
-    """The release infers turns from rewards other than 0, so that a normalised gain of 0 merges two of them (visible with gamma < 1)."""
+def test_a_gain_of_zero_does_not_merge_steps():
+    """The released code infers steps from non-zero rewards, so that a normalised gain of 0 merges two of them (seen with gamma < 1)."""
     gold = torch.tensor([-3.0, -2.0, -2.0, -3.0, -3.0, -2.0, -2.0, -3.0], dtype=torch.float64)
     values = get_advantage("igpo", {"gamma": 0.5})(make([1, 0], [0, 0], [4, 4], gold_logprobs=gold)).values
     gain, outcome = math.sqrt(1.5), 1.0
@@ -88,7 +88,7 @@ def test_a_gain_of_zero_is_a_step_like_any_other():
     assert values[:4].tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_unknown_gains_enter_no_statistic_and_add_nothing():
+def test_unknown_gains_are_excluded_from_statistics_and_add_nothing():
     gold = EXAMPLE.gold_logprobs.clone()
     gold[1] = math.nan  # the gains of steps 0 and 1
     result = get_advantage("igpo")(replace(EXAMPLE, gold_logprobs=gold))

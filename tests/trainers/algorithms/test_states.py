@@ -56,7 +56,7 @@ def test_similar_equals_the_search_without_bounds(pairs, threshold):
     assert state_ids(texts, groups, how="similar", threshold=threshold).tolist() == expected
 
 
-def test_refuses_what_it_can_not_use():
+def test_invalid_arguments_are_refused():
     with pytest.raises(ConfigError, match="unknown way to compare states 'similiar'; did you mean 'similar'"):
         state_ids(["a"], [0], how="similiar")
     with pytest.raises(ConfigError, match="above 0 and below 1, not 1"):

@@ -1,4 +1,4 @@
-"""What holds for every method that compares steps by their states."""
+"""Properties of every method that compares steps by their states."""
 
 from dataclasses import replace
 
@@ -46,8 +46,8 @@ def test_names_of_states_do_not_matter(method, batch, data, chosen):
 @every_method
 @quick
 @given(batch=batches(), chosen=options)
-def test_groups_do_not_see_each_other(method, batch, chosen):
-    """Also where different groups share ids of states."""
+def test_groups_are_independent(method, batch, chosen):
+    """Also if different groups share ids of states."""
     merged = replace(batch, state=batch.state % 4, next_state=batch.next_state % 4)
     whole = values(method, merged, **chosen)
     close(whole, values(method, batch, **chosen))
@@ -80,7 +80,7 @@ def test_a_penalty_is_subtracted_from_its_own_step(method, batch):
 
 
 @every_method
-def test_a_group_that_learns_nothing_is_exactly_zero(method):
+def test_a_group_without_a_signal_is_exactly_zero(method):
     failed = replace(batch_x(), rewards=doubles([0.0] * 3), step_rewards=doubles([0.0] * 9), success=torch.tensor([False] * 3))
     assert values(method, replace(failed, penalties=None)).tolist() == [0.0] * 9
     assert values(method, failed).tolist() == [0, 0, 0, 0, -0.1, 0, 0, 0, 0]
@@ -88,7 +88,7 @@ def test_a_group_that_learns_nothing_is_exactly_zero(method):
 
 @every_method
 def test_a_released_penalty_raises_the_valid_steps_of_failures(method):
-    """Why the default is another: with row statistics one invalid step raises every step that was not invalid."""
+    """Why this is not the default: with row statistics one invalid step raises every valid step."""
     failed = replace(batch_x(), rewards=doubles([0.0] * 3), step_rewards=doubles([0.0] * 9), success=torch.tensor([False] * 3))
     released = values(method, failed, penalty="return", cross_steps=True, **({"episode": True} if method == "hgpo" else {}))
     assert released[4] < -2 and (released[[0, 1, 2, 3, 5, 6, 7, 8]] > 0.3).all()
@@ -129,7 +129,7 @@ def test_absent_fields_are_named(method):
 
 
 @every_method
-def test_what_can_not_be_used_is_refused(method):
+def test_invalid_arguments_are_refused(method):
     with pytest.raises(ConfigError, match=f"gamma of {method} must be between 0 and 1, not 1.5"):
         values(method, batch_x(), gamma=1.5)
     with pytest.raises(ConfigError, match="unknown penalty placement 'retrun'; did you mean 'return'"):

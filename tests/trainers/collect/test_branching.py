@@ -30,7 +30,7 @@ WORLDS = {
 
 
 class Scribe(BaseAgent):
-    """Plays random actions; its tokens are the bytes of the conversation, its entropies random numbers of its seed."""
+    """Takes random actions; its tokens are the bytes of the conversation, and its entropies are random."""
 
     entropies = True
 
@@ -68,7 +68,7 @@ def collect(world="ALFWorld", journal=None, agent=None, repeats=6, tasks=2, step
 
 
 def plain(trajectory):
-    """The record without what depends on the clock."""
+    """Return the record without times."""
     for one in trajectory.steps:
         one.model_seconds = one.env_seconds = 0.0
     return trajectory.to_json()
@@ -151,7 +151,7 @@ def test_points_are_picklable_and_continue_in_another_environment():
     assert (other.trajectory.steps, other.trajectory.branch_step, len(other.path)) == ([], 1, 1)
 
 
-def test_branching_refuses_what_it_cannot_do():
+def test_branching_refuses_invalid_options():
     for options in ({"initial": 0}, {"initial": 7}, {"alpha": 2.0}, {"monitor_tokens": 0}, {"gamma": -1.0}):
         with pytest.raises(ConfigError, match="branching expects"):
             collect(**options)
@@ -229,7 +229,7 @@ def test_the_reference_entropy_is_the_tasks_own_and_of_this_step():
 
 
 def test_consecutive_branches_are_counted_along_a_path_and_reset_by_a_step_without_one():
-    """Released: counted per question and round, whoever branched."""
+    """The released code counts per question and round, regardless of which episode branched."""
     found = collect(initial=1, repeats=12, tasks=1, alpha=1.0, penalty=0.0).trajectories
     tree = _Tree.__new__(_Tree)
     tree.episodes = found

@@ -24,14 +24,14 @@ def codec(env):
     return ChatCodec(load_model(from_scratch=FromScratch(layers=1, width=32, heads=2), tokenizer_texts=texts)[1])
 
 
-def test_an_episode_depends_on_its_index_alone(env, codec):
+def test_an_episode_depends_only_on_its_index(env, codec):
     one, other = (demonstrate(env, 5, seed=1, detours=0.3, tokenizer=codec) for _ in range(2))
     demonstrate(env, 6, seed=1, detours=0.3)
     assert [step.action for step in one.steps] == [step.action for step in other.steps]
     assert [step.response_token_ids.tolist() for step in one.steps] == [step.response_token_ids.tolist() for step in other.steps]
 
 
-def test_rows_hold_what_was_said(env, codec):
+def test_rows_contain_the_responses(env, codec):
     trajectory = demonstrate(env, 0, seed=0, detours=0.0, tokenizer=codec)
     assert trajectory.success
     for step in trajectory.steps:
@@ -39,7 +39,7 @@ def test_rows_hold_what_was_said(env, codec):
         assert step.response_token_ids[-1] == codec.end_of_turn
 
 
-def test_detours_stand_in_the_row_and_not_in_the_loss(env, codec):
+def test_detours_are_in_the_row_but_not_in_the_loss(env, codec):
     episodes = list(demonstrations(env, codec.tokenizer, CONFIG.warmstart, seed=0))
     steps = [step for item in episodes for step in item.steps]
     share = np.mean([DETOUR in step.diagnostics for step in steps])
@@ -60,7 +60,7 @@ def test_observations_can_be_learned_too(env, codec):
     assert values == pytest.approx([0.0, 0.5, 1.0])
 
 
-def test_an_expert_that_knows_no_way_is_no_teacher(env, codec, monkeypatch):
+def test_a_warm_start_without_solved_episodes_is_an_error(env, codec, monkeypatch):
     monkeypatch.setattr(Corridor, "expert", lambda self: None)
     solved_only = CONFIG.warmstart.model_copy(update={"only_solved": True, "episodes": 3})
     with pytest.raises(DataError, match="solved none of 3 episodes of Corridor"):

@@ -1,4 +1,4 @@
-"""Task sources and rollout plans: what is played, in which order, and what it costs."""
+"""Task sources and rollout plans: which episodes run, in which order, and at what cost."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ def test_tasks_of_a_step_are_a_function_of_seed_step_and_round():
     first, second = drawn[0][0].episode(0), drawn[0][0].episode(1)
     assert (first.task, first.seed, first.group) == (second.task, second.seed, second.group)
     assert first.agent_seed != second.agent_seed
-    assert [group.group for group in drawn[2]] == [4, 5, 6, 7], "a further round has groups of its own"
+    assert [group.group for group in drawn[2]] == [4, 5, 6, 7], "another round has its own groups"
 
 
 @given(st.integers(1, 20), st.integers(1, 20))
@@ -35,7 +35,7 @@ def test_tasks_repeat_only_where_the_split_is_too_small(tasks, num_tasks):
 
 
 class World:
-    """Plays without an environment: the outcome of a task is a rule of (task, repeat)."""
+    """Runs episodes without an environment: the outcome is a function of (task, repeat)."""
 
     def __init__(self, rule, tasks=3, repeats=4):
         self.rule, self.tasks, self.repeats = rule, tasks, repeats
@@ -101,7 +101,7 @@ def test_dynamic_stops_at_its_bound_and_keeps_or_fills():
     assert nothing.trajectories == [] and len(nothing.discarded) == 24
 
 
-def test_dynamic_cuts_a_surplus_and_ignores_failed_episodes():
+def test_dynamic_discards_a_surplus_and_ignores_failed_episodes():
     found = World(lambda task, repeat: repeat % 2 == 0, tasks=2).collect("dynamic", max_rounds=3)
     assert len(found.trajectories) == 8 and found.metrics["collect/rounds"] == 1.0
     errors = World(lambda task, repeat: None if repeat == 0 else True).collect("dynamic", max_rounds=1)
@@ -109,7 +109,7 @@ def test_dynamic_cuts_a_surplus_and_ignores_failed_episodes():
 
 
 @pytest.mark.parametrize("options", [{"max_rounds": 0}, {"on_shortfall": "drop"}])
-def test_dynamic_refuses_what_it_cannot_do(options):
+def test_dynamic_refuses_invalid_options(options):
     with pytest.raises(ConfigError, match="dynamic expects"):
         World(mixed_every_third).collect("dynamic", **options)
 

@@ -1,4 +1,4 @@
-"""Rows, micro-batches and batches: every token is where it belongs, whatever the cut."""
+"""Rows, micro-batches and batches: every token is in its place, however the batch is split."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ quick = settings(deadline=None, max_examples=50)
 
 
 def make_trajectory(steps, **fields):
-    """Make a trajectory of (prompt ids, response ids, row) triples; log-probabilities and entropies are made of the ids."""
+    """Make a trajectory of (prompt ids, response ids, row) triples; log-probabilities and entropies are derived from the ids."""
     made = [
         Step(
             observation=f"o{index}",
@@ -95,7 +95,7 @@ def test_the_axes_of_a_batch_agree(trajectories):
     )
 
 
-def test_failed_episodes_and_what_they_leave_alone_are_no_part_of_a_batch():
+def test_failed_episodes_and_single_survivors_are_excluded_from_a_batch():
     whole = [make_trajectory([([5], [6], 0)], group=group, task=f"{group}") for group in (0, 0, 1, 1, 2)]
     whole[0].stop_reason = StopReason.ERROR
     assert [item.task for item in usable(whole)] == ["1", "1", "2"]

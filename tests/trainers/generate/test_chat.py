@@ -17,7 +17,7 @@ CHATML = (
     "{%- for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-"""In the style of Qwen2.5: a system prompt of its own, a line break behind each turn."""
+"""In the style of Qwen2.5: its own default system prompt, and a line break after each message."""
 FORGETFUL = (
     "{%- set last = namespace(user=-1) %}"
     "{%- for m in messages %}{% if m.role == 'user' %}{% set last.user = loop.index0 %}{% endif %}{% endfor %}"
@@ -27,7 +27,7 @@ FORGETFUL = (
     "{{ '<|im_start|>' + m.role + '\n' + content + '<|im_end|>\n' }}{% endfor %}"
     "{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
-"""In the style of Qwen3: drops the thoughts of the turns before the last user message."""
+"""In the style of Qwen3: drops the thoughts of responses before the last user message."""
 
 
 def make(template: str | None = None) -> ChatCodec:
@@ -43,12 +43,12 @@ SLOW.appends_only = False
 ALL = pytest.mark.parametrize("codec", [OWN, SLOW, QWEN25, QWEN3], ids=["own", "own-rendered-whole", "qwen2.5", "qwen3"])
 
 
-def talk(codec: ChatCodec, answers: list[str], row: ChatRow | None = None):
-    """Play a conversation; yields (messages, ids gained, new row, row) of each turn."""
+def conversation(codec: ChatCodec, answers: list[str], row: ChatRow | None = None):
+    """Hold a conversation; yield (messages, new ids, new row, row) of each step."""
     row = row or ChatRow(codec)
     messages = [{"role": "system", "content": "You play with words."}]
-    for turn, answer in enumerate(answers):
-        messages.append({"role": "user", "content": f"You see apple {turn}."})
+    for step, answer in enumerate(answers):
+        messages.append({"role": "user", "content": f"You see apple {step}."})
         ids, new_row = row.prompt(messages)
         yield messages, ids, new_row, row
         row.respond(codec.encode_response(answer))
@@ -57,21 +57,21 @@ def talk(codec: ChatCodec, answers: list[str], row: ChatRow | None = None):
 
 @ALL
 def test_a_row_appends_what_the_conversation_gains(codec):
-    for turn, (messages, ids, new_row, row) in enumerate(talk(codec, ["apple", "bench jar", "", "the fork"] * 3)):
-        assert new_row == (turn == 0)
+    for step, (messages, ids, new_row, row) in enumerate(conversation(codec, ["apple", "bench jar", "", "the fork"] * 3)):
+        assert new_row == (step == 0)
         whole = codec.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert row.text == whole == codec.decode(row.ids)
         assert row.ids[len(row.ids) - len(ids) :] == ids
 
 
-def test_end_of_turn_is_the_one_of_the_template():
+def test_end_of_turn_is_that_of_the_template():
     assert OWN.decode([OWN.end_of_turn]) == END
     assert QWEN25.decode([QWEN25.end_of_turn]) == QWEN3.decode([QWEN3.end_of_turn]) == "<|im_end|>"
     assert QWEN25.encode_response("apple") == [*QWEN25.encode("apple"), QWEN25.end_of_turn]
 
 
 def test_generated_ids_stay_as_they_are():
-    """A model may spell a word in other tokens than the tokenizer would."""
+    """A model may spell a word with other tokens than the tokenizer."""
     for codec in (OWN, SLOW, QWEN25):
         row = ChatRow(codec)
         messages = [{"role": "user", "content": "apple"}]
@@ -99,12 +99,12 @@ def test_a_response_may_come_in_pieces():
 
 def test_dropped_thoughts_open_a_new_row():
     answers = ["<think>where?</think>apple", "<think>there</think>bench", "jar", "fork"]
-    rows = [(new_row, list(row.ids)) for _, _, new_row, row in talk(QWEN3, answers)]
+    rows = [(new_row, list(row.ids)) for _, _, new_row, row in conversation(QWEN3, answers)]
     assert [new_row for new_row, _ in rows] == [True, True, True, False]
-    for (messages, _, _, row), (_, ids) in zip(talk(QWEN3, answers), rows, strict=True):
+    for (messages, _, _, row), (_, ids) in zip(conversation(QWEN3, answers), rows, strict=True):
         assert QWEN3.decode(ids) == QWEN3.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         assert row.ids == ids
-    assert [new_row for _, _, new_row, _ in talk(QWEN25, answers)] == [True, False, False, False]
+    assert [new_row for _, _, new_row, _ in conversation(QWEN25, answers)] == [True, False, False, False]
 
 
 @ALL
@@ -157,15 +157,15 @@ def test_the_row_of_recorded_steps_continues_as_the_row_itself(codec):
 CONTENTS = st.sampled_from(["", "a", "apple", " bench", END, "<|user|>", f"a{END}", "<|assistant|>", f"{END}<|user|>a"]) | st.text(
     max_size=4
 )
-CHANGES = st.sampled_from(["go on", "go on", "go on", "cut", "edit", "drop", "insert", "shorten", "user twice"])
+CHANGES = st.sampled_from(["none", "none", "none", "cut", "edit", "drop", "insert", "shorten", "user twice"])
 
 
 @given(st.lists(st.tuples(CONTENTS, CONTENTS, CHANGES), min_size=1, max_size=6), st.sampled_from(["apple", "<|user|>"]))
-def test_rendering_step_by_step_equals_rendering_the_whole(turns, opening):
-    """Whatever a conversation does, the fast way of our own template gives the rows that whole renderings give."""
+def test_rendering_step_by_step_equals_rendering_the_whole(steps, opening):
+    """However a conversation changes, rendering our own template step by step gives the rows of whole renderings."""
     fast, slow = ChatRow(OWN), ChatRow(SLOW)
     messages = [{"role": "system", "content": opening}]
-    for observation, answer, change in turns:
+    for observation, answer, change in steps:
         messages.append({"role": "user", "content": observation})
         assert fast.prompt(messages) == slow.prompt(messages)
         ids = OWN.encode(answer) if change == "cut" else OWN.encode_response(answer)

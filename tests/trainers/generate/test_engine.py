@@ -53,10 +53,10 @@ def test_memory_follows_the_live_episodes(tiny, passes):
     generator = HFGenerator(*tiny, max_response_tokens=12)
     sizes: list[tuple[int, int]] = []
 
-    async def episode(seed: int, turns: int) -> None:
+    async def episode(seed: int, steps: int) -> None:
         session = generator.session(None, seed)
         messages = prompt(f"apple {seed}")
-        for _ in range(turns):
+        for _ in range(steps):
             messages.append({"role": "assistant", "content": (await session.act(messages)).text})
             messages += prompt("bench")
             sizes.append((generator.live, cache_bytes(generator)))
@@ -80,7 +80,7 @@ def test_slots_are_used_again(tiny, passes):
     assert assert_equals_forward(tiny[0], trajectories) > 300
 
 
-def test_sessions_that_nobody_closed_do_not_block_others(tiny):
+def test_unclosed_sessions_do_not_block_others(tiny):
     model, _ = tiny
     generator = HFGenerator(*tiny, max_response_tokens=6, max_batch=2)
 
@@ -246,7 +246,7 @@ def test_branches_continue_the_row_of_their_path(tiny):
         np.testing.assert_allclose(completion.logprobs, expected.numpy(), atol=1e-4, rtol=0)
 
 
-def test_training_mode_comes_back_and_weights_keep_their_gradients(tiny):
+def test_training_mode_is_restored_and_weights_keep_their_gradients(tiny):
     model, _ = tiny
     model.train()
     play(HFGenerator(*tiny, max_response_tokens=4), 2)

@@ -118,7 +118,7 @@ def test_episodes_do_not_depend_on_the_batch(tiny):
                 np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4, rtol=0)
 
 
-def test_equal_seeds_give_equal_episodes_and_others_others(tiny):
+def test_episodes_are_a_function_of_the_seed(tiny):
     generator = HFGenerator(*tiny, max_response_tokens=12)
     first, again, other = play(generator), play(generator), play(generator, first=100)
     assert tokens_of(first) == tokens_of(again)
@@ -151,7 +151,7 @@ def test_a_moved_window_opens_a_new_row_and_keeps_the_shared_prefix(tiny):
             assert tokenizer.decode(ids).startswith(f"<|system|>{trajectory.system_prompt}<|user|>")
 
 
-def test_length_cut_and_full_row(tiny):
+def test_maximum_response_and_row_length(tiny):
     model, tokenizer = tiny
     cut = play(HFGenerator(model, tokenizer, max_response_tokens=2), 20)
     assert StopReason.RESPONSE_TOKENS in {t.stop_reason for t in cut}
@@ -164,7 +164,7 @@ def test_length_cut_and_full_row(tiny):
     assert_equals_forward(model, full)
 
 
-def test_models_that_one_causal_mask_does_not_serve_are_refused(tiny):
+def test_models_that_need_more_than_a_causal_mask_are_refused(tiny):
     model, tokenizer = tiny_model()
     model.config.layer_types = ["sliding_attention", "full_attention"]
     model.config.sliding_window = 64
@@ -181,7 +181,7 @@ def test_models_that_one_causal_mask_does_not_serve_are_refused(tiny):
         HFGenerator(model, tokenizer)
 
 
-def test_models_whose_positions_depend_on_the_row_are_refused_where_rows_get_long(tiny):
+def test_models_whose_positions_depend_on_the_row_are_refused_for_long_rows(tiny):
     model, tokenizer = tiny_model()
     model.config.rope_parameters = {"rope_type": "longrope", "original_max_position_embeddings": 128}
     with pytest.raises(ConfigError, match="128"):
@@ -220,7 +220,7 @@ def test_the_cache_never_holds_more_than_the_longest_row(tiny):
     assert engine.cache.capacity == 4160
 
 
-def test_reading_passes_are_bounded_by_what_they_see(tiny):
+def test_reading_passes_are_bounded_by_the_positions_they_see(tiny):
     model, tokenizer = tiny
     want = play(HFGenerator(model, tokenizer, max_response_tokens=12), 12, limits=GO_ON)
     generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_read_tokens=40)
@@ -246,7 +246,7 @@ def test_limits_are_checked(tiny):
             HFGenerator(*tiny, **{name: 0})
 
 
-def test_usage_counts_what_was_done(tiny):
+def test_usage_counts_passes_and_tokens(tiny):
     generator = HFGenerator(*tiny, max_response_tokens=12)
     before = dataclasses.replace(generator.usage)
     trajectories = play(generator, 16, limits=GO_ON)

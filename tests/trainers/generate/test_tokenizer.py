@@ -1,4 +1,4 @@
-"""The tokenizer made of an environment's text."""
+"""The tokenizer trained on an environment's text."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PIECES = st.sampled_from([END, "<|user|>", "<think>", "apple", " bench", "\n", "
 
 
 @given(st.lists(st.text() | PIECES).map("".join))
-def test_any_text_comes_back(text):
+def test_any_text_is_encoded_without_loss(text):
     for tokenizer in (TOKENIZER, TAGGED):
         assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
@@ -52,7 +52,7 @@ def test_the_same_texts_give_the_same_tokenizer_in_any_order():
     assert train_tokenizer(lines).backend_tokenizer.to_str() == TOKENIZER.backend_tokenizer.to_str()
 
 
-def test_a_turn_costs_three_tokens_beside_its_text():
+def test_a_step_needs_three_tokens_in_addition_to_its_text():
     talk = [{"role": "user", "content": "apple"}, {"role": "assistant", "content": "bench"}, {"role": "user", "content": "jar"}]
     text = TOKENIZER.apply_chat_template(talk, tokenize=False, add_generation_prompt=True)
     words = sum(len(TOKENIZER.encode(message["content"])) for message in talk)
@@ -67,7 +67,7 @@ def test_rendering_without_jinja_equals_the_template(messages):
     )
 
 
-def test_saved_and_loaded_it_is_the_same(tmp_path):
+def test_a_saved_tokenizer_loads_unchanged(tmp_path):
     TAGGED.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     assert loaded.chat_template == TAGGED.chat_template

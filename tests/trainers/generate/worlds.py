@@ -20,7 +20,7 @@ NOUNS = ("apple", "bench", "candle", "drawer", "envelope", "fork", "garden", "ha
 
 
 class Echo(TextEnv):
-    """Says a few words of its own choice in every turn; ends when the action names the task's noun."""
+    """Shows a few random words in every step; ends when the action names the task's noun."""
 
     benchmark = "Echo"
     splits = ("train",)
@@ -100,7 +100,7 @@ def texts() -> list[str]:
 
 
 def tiny_model(seed: int = 0, **shape: Any):
-    """A random model that ends its responses now and then, so that rows of all lengths come up."""
+    """Return a random model that sometimes ends its responses, so that rows of all lengths occur."""
     shape = {"width": 32, "heads": 4, "init_std": 0.3, **shape}
     model, tokenizer = load_model(None, from_scratch=FromScratch(**shape), tokenizer_texts=texts(), seed=seed)
     bias = torch.zeros(len(tokenizer))
@@ -110,7 +110,7 @@ def tiny_model(seed: int = 0, **shape: Any):
 
 
 def forward_row(model: Any, ids: list[int], sampling: Sampling | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log-probabilities [L, V] of the next token and entropies [L] by one plain pass over the whole row, in float64."""
+    """Return [L, V] log-probabilities of the next token and [L] entropies from one pass over the whole row, in float64."""
     with torch.no_grad():
         logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0]
     logp = log_probabilities(logits, sampling or Sampling()).double()
@@ -124,12 +124,12 @@ def play(generator: Any, count: int = 12, *, history=None, concurrency=32, limit
 
 
 def tokens_of(trajectories: list[Trajectory]) -> list[list[list[int]]]:
-    """Generated ids by trajectory and step."""
+    """Return the generated ids by trajectory and step."""
     return [[step.response_token_ids.tolist() for step in trajectory.steps] for trajectory in trajectories]
 
 
 def rows_of(trajectory: Trajectory) -> list[tuple[list[int], list[tuple[int, int, int]]]]:
-    """Each row's ids with (step, begin, end) of its responses."""
+    """Return each row's ids and the (step, begin, end) of its responses."""
     rows: list[tuple[list[int], list[tuple[int, int, int]]]] = []
     for index, step in enumerate(trajectory.steps):
         if step.row == len(rows):
@@ -142,7 +142,7 @@ def rows_of(trajectory: Trajectory) -> list[tuple[list[int], list[tuple[int, int
 
 
 def assert_equals_forward(model: Any, trajectories: list[Trajectory], sampling: Sampling | None = None, tolerance: float = 1e-4) -> int:
-    """Check log-probabilities and entropies of every generated token; returns their number."""
+    """Check log-probabilities and entropies of every generated token, and return their number."""
     checked = 0
     for trajectory in trajectories:
         for ids, spans in rows_of(trajectory):

@@ -45,7 +45,7 @@ def test_saved_and_loaded(tmp_path):
     assert half.dtype == torch.bfloat16
 
 
-def test_weights_in_bfloat16_leave_the_places_of_tokens_exact(tmp_path):
+def test_weights_in_bfloat16_keep_positions_exact(tmp_path):
     model, tokenizer = load_model(from_scratch=SMALL, tokenizer_texts=texts())
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
@@ -75,7 +75,7 @@ def test_mistakes_are_named(arguments, words):
         load_model(**arguments)
 
 
-def test_folders_that_hold_no_model(tmp_path):
+def test_folders_without_a_model(tmp_path):
     with pytest.raises(ConfigError, match=r"config\.json"):
         load_model(str(tmp_path))
     (tmp_path / "config.json").write_text("{broken")
@@ -93,7 +93,7 @@ def test_a_folder_without_chat_template(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["nobody/no-such-model", "no-such-model"])
-def test_a_hub_name_that_can_not_be_fetched(monkeypatch, name):
+def test_a_hub_name_that_cannot_be_downloaded(monkeypatch, name):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ConfigError, match=f"can't load the model '{name}': check the name and the network"):
         load_model(name)

@@ -1,4 +1,4 @@
-"""The chunked forward pass against the whole one; losses that must not depend on how a batch is cut."""
+"""The chunked forward pass against the whole one; losses that must not depend on how a batch is split."""
 
 import pytest
 import torch
@@ -75,7 +75,7 @@ def test_gradients_do_not_depend_on_chunks_and_micro_batches(model, rows, chunk,
         model.eval()
 
 
-def test_dropout_is_off_also_where_layers_are_computed_again(model, rows):
+def test_dropout_is_off_in_recomputed_layers(model, rows):
     batch = micro_batches(rows, 10_000)[0]
     wanted = Policy(model).score(batch).logprobs
     dropout = model.config.attention_dropout
@@ -94,7 +94,7 @@ def test_dropout_is_off_also_where_layers_are_computed_again(model, rows):
                 module.attention_dropout = dropout
 
 
-def test_dropout_of_the_layer_itself_is_off_where_it_is_computed_again(rows):
+def test_dropout_of_the_layer_itself_is_off_when_it_is_recomputed(rows):
     torch.manual_seed(0)
     shape = {"hidden_size": 32, "ffn_dim": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "word_embed_proj_dim": 32}
     model = OPTForCausalLM(OPTConfig(vocab_size=512, dropout=0.5, max_position_embeddings=256, **shape))
@@ -107,7 +107,7 @@ def test_dropout_of_the_layer_itself_is_off_where_it_is_computed_again(rows):
     torch.testing.assert_close(recomputed, slopes, atol=2e-5, rtol=1e-4)
 
 
-def test_an_update_that_was_broken_off_leaves_nothing(model, rows):
+def test_an_interrupted_update_leaves_no_gradients(model, rows):
     optimizer = Optimizer(Policy(model), OptimizerConfig(lr=1e-9), 3)
     batches = micro_batches(rows, 10_000)
     _, norm = optimizer.update(batches, lambda batch, scores: scores.logprobs.sum())
@@ -121,7 +121,7 @@ def test_an_update_that_was_broken_off_leaves_nothing(model, rows):
     assert optimizer.update(batches, lambda batch, scores: scores.logprobs.sum())[1] == pytest.approx(norm, rel=1e-3)
 
 
-def test_entropies_carry_no_gradient(model, rows):
+def test_entropies_have_no_gradient(model, rows):
     scores = Policy(model).score(micro_batches(rows, 10_000)[0])
     assert scores.logprobs.requires_grad
     assert not scores.entropies.requires_grad

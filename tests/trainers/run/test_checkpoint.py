@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, and the same model and tokenizer when they are read back."""
+"""Checkpoints: written atomically, and they restore the same model and tokenizer."""
 
 import copy
 import json
@@ -31,7 +31,7 @@ def made(config):
     return load_model(from_scratch=FromScratch(layers=1, width=32, heads=2), tokenizer_texts=texts)
 
 
-def test_a_checkpoint_gives_back_weights_state_and_every_token(config, made, tmp_path):
+def test_a_checkpoint_restores_weights_state_and_every_token(config, made, tmp_path):
     model, tokenizer = made
     state = TrainerState(phase="rl", step=7, seconds=1.5, optimizer={"updates": 3}, evaluations={"before": [{"success": 0.5}]})
     folder = save_checkpoint(tmp_path, state, model, tokenizer)
@@ -105,7 +105,7 @@ def test_plain_transformers_read_a_checkpoint_as_we_do(config, made, tmp_path, a
     assert parameters == model.num_parameters()
 
 
-def test_a_broken_save_leaves_the_latest_as_it_was(made, tmp_path, monkeypatch):
+def test_a_failed_save_leaves_the_latest_unchanged(made, tmp_path, monkeypatch):
     model, tokenizer = made
     save_checkpoint(tmp_path, TrainerState(phase="rl", step=1, seconds=0.0), model, tokenizer)
 
@@ -119,7 +119,7 @@ def test_a_broken_save_leaves_the_latest_as_it_was(made, tmp_path, monkeypatch):
     assert not (tmp_path / "rl-000002").exists()
 
 
-def test_old_checkpoints_go_and_pinned_ones_stay(made, tmp_path):
+def test_old_checkpoints_are_deleted_and_pinned_ones_kept(made, tmp_path):
     model, tokenizer = made
     for step in range(4):
         save_checkpoint(tmp_path, TrainerState(phase="rl", step=step, seconds=0.0), model, tokenizer)
@@ -127,7 +127,7 @@ def test_old_checkpoints_go_and_pinned_ones_stay(made, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("rl-*")) == ["rl-000000", "rl-000002", "rl-000003"]
 
 
-def test_latest_names_a_whole_checkpoint_while_one_is_replaced(made, tmp_path, monkeypatch):
+def test_latest_names_a_complete_checkpoint_while_one_is_replaced(made, tmp_path, monkeypatch):
     """Read before and after everything that changes a folder's name or removes it."""
     model, tokenizer = made
     save_checkpoint(tmp_path, TrainerState(phase="rl", step=1, seconds=1.0), model, tokenizer)

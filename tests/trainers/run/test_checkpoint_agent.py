@@ -27,7 +27,7 @@ from tests.trainers.generate.worlds import assert_equals_forward, play, texts, t
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run's folder with two checkpoints."""
+    """A run folder with two checkpoints."""
     folder = tmp_path_factory.mktemp("run")
     for seed in (0, 1):
         model, tokenizer = load_model(from_scratch=FromScratch(width=32), tokenizer_texts=texts(), seed=seed)
@@ -38,7 +38,7 @@ def run(tmp_path_factory):
     return folder
 
 
-def test_plays_the_model_of_the_folder(run):
+def test_uses_the_model_of_the_folder(run):
     folder = run / "checkpoints" / "rl-0"
     agent = make_agent(f"checkpoint:{folder}", device="cpu", temperature=1.0, max_response_tokens=6)
     trajectories = play(agent, 4)
@@ -53,7 +53,7 @@ def test_greedy_episodes_do_not_depend_on_the_agents_seed(run):
     assert tokens_of(play(agent, 3)) == tokens_of(play(agent, 3))
 
 
-def test_a_run_stands_for_its_latest_checkpoint(run):
+def test_a_run_folder_means_its_latest_checkpoint(run):
     newest = str(run / "checkpoints" / "rl-1")
     assert latest(run) == latest(run / "checkpoints") == latest(newest) == newest
     assert latest("organisation/model") == "organisation/model"
@@ -77,7 +77,7 @@ TRAINED = {
 
 @pytest.fixture
 def trained(run, tmp_path):
-    """A run's folder as `empg-gym train` leaves it."""
+    """A run folder as `empg-gym train` leaves it."""
     folder = tmp_path / "trained"
     shutil.copytree(run, folder)
     config = TrainConfig.model_validate(TRAINED)
@@ -86,7 +86,7 @@ def trained(run, tmp_path):
 
 
 class Notes:
-    """Keeps what an evaluation says."""
+    """Collects the notes of an evaluation."""
 
     def __init__(self):
         self.lines = []
@@ -115,8 +115,8 @@ def evaluated(folder, out, **options):
     return list(read_trajectories(out / "trajectories.jsonl")), json.loads((out / "config.json").read_text()), watch.lines
 
 
-def test_an_evaluation_plays_as_the_run_was_trained(trained, tmp_path):
-    """Every message and every prompt token is what the run's own evaluation gives for the same responses."""
+def test_an_evaluation_uses_the_settings_of_the_training(trained, tmp_path):
+    """Messages and prompt tokens equal those of the run's own evaluation for the same responses."""
     folder, config = trained
     played, written, notes = evaluated(folder / "checkpoints" / "rl-0", tmp_path / "out")
     env = config.env.recipe("valid_seen").make()
@@ -140,7 +140,7 @@ def test_an_evaluation_plays_as_the_run_was_trained(trained, tmp_path):
     assert "agent.temperature=0.7 agent.max_response_tokens=5 agent.max_row_tokens=900" in note
 
 
-def test_what_is_given_goes_before_what_the_run_had(trained, tmp_path):
+def test_explicit_options_override_those_of_the_run(trained, tmp_path):
     folder, _ = trained
     played, written, notes = evaluated(
         folder,
@@ -158,7 +158,7 @@ def test_what_is_given_goes_before_what_the_run_had(trained, tmp_path):
     assert set(facts["as_trained"]) == {"dialogue", "env.strip_intro", "env.size"} and "temperature" not in notes[0]
 
 
-def test_another_environment_is_played_by_its_own_defaults(trained, tmp_path):
+def test_another_environment_uses_its_own_defaults(trained, tmp_path):
     folder, _ = trained
     (folder / "config.json").write_text(TrainConfig.model_validate({**TRAINED, "env": {"id": "EMPG/WebShop-v0"}}).model_dump_json())
     played, written, notes = evaluated(folder, tmp_path / "out", limits=Limits(max_steps=1))
@@ -167,7 +167,7 @@ def test_another_environment_is_played_by_its_own_defaults(trained, tmp_path):
     assert "in EMPG/ALFWorld-v0, where it was not trained, only agent.…" in notes[0]
 
 
-def test_a_watcher_need_not_take_notes(trained):
+def test_a_watcher_may_lack_note(trained):
     folder, _ = trained
 
     watcher = Watcher()
@@ -175,7 +175,7 @@ def test_a_watcher_need_not_take_notes(trained):
     assert watcher.seen == 1
 
 
-def test_options_of_the_embedded_world_are_left_out_where_there_is_data(trained):
+def test_options_of_the_embedded_world_are_dropped_with_data(trained):
     folder, _ = trained
     recipe = make_agent(f"checkpoint:{folder}", device="cpu").info.training.recipe
 
@@ -194,7 +194,7 @@ def test_a_damaged_configuration_of_the_run_is_named(trained):
         make_agent(f"checkpoint:{folder}", device="cpu")
 
 
-def test_loading_draws_nothing(run, capfd):
+def test_loading_shows_no_progress_bar(run, capfd):
     make_agent(f"checkpoint:{run}", device="cpu")
     assert capfd.readouterr().err == ""
     assert logging.is_progress_bar_enabled(), "the user's setting is as it was"
@@ -217,7 +217,7 @@ def test_mistakes_are_named(run, tmp_path):
 
 @pytest.mark.parametrize("package", ["torch", "transformers"])
 def test_without_the_extra(monkeypatch, run, package):
-    """The module imports without torch; making the agent says what to install."""
+    """The module imports without torch; creating the agent raises an error that says what to install."""
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=r"checkpoint:DIR needs the package.*empg-gym\[train\]"):
         make_agent(f"checkpoint:{run}")

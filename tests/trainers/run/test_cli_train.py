@@ -23,7 +23,7 @@ SHORT = [
 
 @pytest.fixture
 def empg_gym(monkeypatch, capfd):
-    """Run the command line here, where torch is imported already; returns exit code, standard output and standard error."""
+    """Run the command line in this process, where torch is already imported; return exit code, standard output and standard error."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["empg-gym", *map(str, arguments)])
@@ -35,7 +35,7 @@ def empg_gym(monkeypatch, capfd):
     return run
 
 
-def test_a_dry_run_prints_a_configuration_that_can_be_used(tmp_path, empg_gym):
+def test_a_dry_run_prints_a_usable_configuration(tmp_path, empg_gym):
     result = empg_gym("train", TINY, "--dry-run", "--set", "rl.steps=7", "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     resolved = tomllib.loads(result.stdout)
@@ -91,7 +91,7 @@ def test_a_users_function_is_named_by_its_module(tmp_path, empg_gym, monkeypatch
         ('eval.splits=["valid"]', "'valid'"),
     ],
 )
-def test_a_dry_run_finds_what_a_run_would_refuse(empg_gym, setting, sentence):
+def test_a_dry_run_finds_the_errors_of_a_run(empg_gym, setting, sentence):
     result = empg_gym("train", TINY, "--dry-run", "--set", setting)
     assert result.returncode == 2
     assert sentence in result.stderr.replace("\n", " ")

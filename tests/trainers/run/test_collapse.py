@@ -1,4 +1,4 @@
-"""Training that has collapsed ends with one sentence; a split that the data lacks is left out of the evaluations."""
+"""A collapsed training run ends with a one-sentence error; evaluations skip a split that the data lacks."""
 
 import io
 
@@ -20,7 +20,7 @@ SHORT = {"warmstart": {"steps": 2}, "rl": {"steps": 2}}
 
 
 class Failing(Corridor):
-    """Breaks off where a policy plays it; warm starts have their expert's episodes."""
+    """Fails once `broken` is set, after the expert episodes of the warm start."""
 
     broken = False
 
@@ -102,7 +102,7 @@ def test_gradients_that_stay_not_finite_end_the_run(tmp_path):
         Policy.score = score
 
 
-def test_a_split_that_the_data_lacks_is_left_out(tmp_path):
+def test_a_split_that_the_data_lacks_is_skipped(tmp_path):
     shown = io.StringIO()
     config = corridor_config(
         str(tmp_path / "run"), env={"id": "EMPGTest/Partial-v0"}, eval={"splits": ["test", "dev"], "tasks": 2}, **SHORT
@@ -120,7 +120,7 @@ def test_no_split_at_all_is_an_error(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_released_games_say_which_split_they_lack(tmp_path):
+def test_official_games_name_the_split_that_they_lack(tmp_path):
     (tmp_path / "json_2.1.1" / "train").mkdir(parents=True)
     with pytest.raises(MissingSplitError, match="no ALFWorld split 'valid_unseen'"):
         split_folder(tmp_path, "valid_unseen")
@@ -129,7 +129,7 @@ def test_released_games_say_which_split_they_lack(tmp_path):
     assert not isinstance(caught.value, MissingSplitError)
 
 
-def test_full_memory_ends_an_update_with_what_to_set(tmp_path, monkeypatch):
+def test_an_update_out_of_memory_names_the_settings_to_lower(tmp_path, monkeypatch):
     run = trainer(corridor_config(str(tmp_path / "run"), eval={"splits": []}, **SHORT))
 
     def full(self, batch, **options):
@@ -140,7 +140,7 @@ def test_full_memory_ends_an_update_with_what_to_set(tmp_path, monkeypatch):
         run.run()
 
 
-def test_full_memory_in_a_rollout_ends_the_run_instead_of_thinning_the_batch(tmp_path, monkeypatch):
+def test_a_rollout_out_of_memory_ends_the_run_instead_of_shrinking_the_batch(tmp_path, monkeypatch):
     run = trainer(corridor_config(str(tmp_path / "run"), eval={"splits": []}, **SHORT))
 
     def full(self):

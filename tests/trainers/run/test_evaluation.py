@@ -20,7 +20,7 @@ from tests.trainers.corridor import Corridor, corridor_config
 
 
 class Fragile(Corridor):
-    """Fails in the tasks that begin with amber."""
+    """Fails in tasks that begin with amber."""
 
     def _apply(self, action):
         if self.split == "test" and self.task.startswith("amber"):
@@ -81,7 +81,7 @@ def test_evaluating_the_checkpoint_repeats_the_episodes_of_the_run(tmp_path):
     assert shared(EvaluationResult.from_json(result)) == {name: entry[name] for name in shared(EvaluationResult.from_json(result))}
 
 
-def test_errors_are_beside_the_score_and_not_in_it(tmp_path):
+def test_errors_are_excluded_from_scores_and_shown_beside_them(tmp_path):
     evaluator = Evaluator(corridor_config("unused", env={"id": "EMPGTest/Fragile-v0"}), ExpertAgent())
     [result], trajectories = evaluator.run(16)
     evaluator.close()

@@ -133,7 +133,7 @@ def test_a_run_holds_its_folder_to_its_end(tmp_path, monkeypatch):
     assert is_finished(config)
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path, monkeypatch):
     config = short_config(tmp_path / "locked" / "run")
     with monkeypatch.context() as patch:
         patch.setattr("os.access", lambda *_: False)

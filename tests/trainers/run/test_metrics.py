@@ -15,7 +15,7 @@ def steps(folder, phase):
     return [(event.step, event.value) for event in board.Scalars(f"{phase}/loss")]
 
 
-def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
+def test_tensorboard_drops_the_steps_that_a_resumed_run_repeats(tmp_path):
     with MetricsWriter(tmp_path) as writer:
         for phase, count in (("warmstart", 5), ("rl", 4)):
             for step in range(1, count + 1):
@@ -28,7 +28,7 @@ def test_tensorboard_forgets_what_a_resumed_run_does_again(tmp_path):
     assert len((tmp_path / METRICS).read_text().splitlines()) == 8
 
 
-def test_a_cut_that_breaks_off_leaves_the_file_whole(tmp_path, monkeypatch):
+def test_an_interrupted_cut_leaves_the_file_intact(tmp_path, monkeypatch):
     path = tmp_path / METRICS
     path.write_text('{"phase": "rl", "step": 1}\n{"phase": "rl", "step": 2}\n')
     whole = path.read_text()

@@ -1,4 +1,4 @@
-"""Whole runs on a tiny world: they learn, they resume bit by bit, they leave nothing half-written and overwrite nothing."""
+"""Whole runs in a tiny environment: they learn, resume bit for bit, write files atomically and overwrite nothing."""
 
 import io
 import json
@@ -27,14 +27,14 @@ def metrics(folder):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run from beginning to end: its folder, summary and what it showed."""
+    """A complete run: its folder, summary and output."""
     folder = tmp_path_factory.mktemp("run") / "whole"
     shown = io.StringIO()
     summary = train(corridor_config(str(folder)), console=Console(file=shown, width=120))
     return folder, summary, shown.getvalue()
 
 
-def test_a_run_leaves_what_it_promises(whole):
+def test_a_run_writes_its_files(whole):
     folder, summary, _ = whole
     assert json.loads((folder / "config.json").read_text())["rl"]["steps"] == 4
     assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
@@ -47,7 +47,7 @@ def test_a_run_leaves_what_it_promises(whole):
     assert not [path for path in folder.rglob("*") if path.name.startswith(".")]
 
 
-def test_metrics_hold_every_step_and_number(whole):
+def test_metrics_contain_every_step_and_number(whole):
     lines = metrics(whole[0])
     assert [(line["phase"], line["step"]) for line in lines] == [("warmstart", n) for n in range(1, 9)] + [("rl", n) for n in range(5)]
     assert [line["seconds"] for line in lines] == sorted(line["seconds"] for line in lines)
@@ -79,7 +79,7 @@ def test_recorded_episodes_carry_entropies_and_advantages(whole):
             assert ("advantage_modulated" in step.diagnostics) == (item.info["kind"] == "training")
 
 
-def test_what_is_shown_without_a_terminal_is_plain_lines(whole):
+def test_output_without_a_terminal_is_plain_lines(whole):
     shown = whole[2]
     assert "\x1b" not in shown
     assert "Warm start 8/8 · loss" in shown
@@ -95,8 +95,8 @@ def test_a_terminal_gets_a_live_view(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [("warmstart", 4), ("rl", 0), ("rl", 3)])
-def test_resumed_is_never_stopped(whole, tmp_path, stop, monkeypatch):
-    """A run that is killed right behind a checkpoint and resumed ends with the same bits as one that was never stopped."""
+def test_a_resumed_run_equals_an_uninterrupted_one(whole, tmp_path, stop, monkeypatch):
+    """A run that is killed right after a checkpoint and resumed ends with the same bits as one that was never stopped."""
     folder = tmp_path / "run"
     config = corridor_config(str(folder), run={"checkpoint_every": 1 if stop == ("rl", 3) else 4})
     save = Trainer._save
@@ -161,7 +161,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path):
         assert [path.read_text() for path in folder.iterdir()] == [text]
 
 
-def test_nothing_is_written_where_the_configuration_cannot_be_used(tmp_path):
+def test_an_unusable_configuration_writes_nothing(tmp_path):
     folder = tmp_path / "run"
     mistakes = [
         {"algorithm": {"advantage": "empgg"}},
@@ -191,13 +191,13 @@ def test_nothing_is_written_where_the_configuration_cannot_be_used(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_an_absent_device_is_named(tmp_path):
+def test_a_missing_device_is_an_error(tmp_path):
     with pytest.raises(ConfigError, match="'cuda' was requested, but no CUDA device is available"):
         train(corridor_config(str(tmp_path / "run"), run={"device": "cuda"}))
     assert not (tmp_path / "run").exists()
 
 
-def test_resume_asks_for_a_run_of_the_same_configuration(whole, tmp_path):
+def test_resume_requires_the_same_configuration(whole, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(OutputExistsError, match="holds no training run"):
         train(corridor_config(str(tmp_path)), resume=True)
@@ -209,7 +209,7 @@ def test_resume_asks_for_a_run_of_the_same_configuration(whole, tmp_path):
 
 @pytest.mark.parametrize("advantage", ["grpo", "empg"])
 def test_reinforcement_learns(tmp_path, advantage):
-    """What a short warm start leaves undone is learned from rewards alone."""
+    """Rewards alone teach what a short warm start did not."""
     config = corridor_config(
         str(tmp_path / "run"),
         run={"checkpoint_every": 100},
@@ -224,8 +224,8 @@ def test_reinforcement_learns(tmp_path, advantage):
     assert after >= 0.9
 
 
-def test_kl_to_the_reference_holds_the_policy(tmp_path):
-    """A large weight keeps the policy near to where reinforcement began."""
+def test_the_kl_term_keeps_the_policy_close_to_the_reference(tmp_path):
+    """A large weight keeps the policy close to its initial weights."""
     distances = []
     for weight in (0.001, 5.0):
         folder = tmp_path / f"{weight}"
