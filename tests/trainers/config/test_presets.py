@@ -51,18 +51,9 @@ def test_every_combination_passes_a_dry_run(arguments, monkeypatch, capsys):
 
 @pytest.mark.parametrize("run", list(COMMANDS))
 def test_the_stages_of_every_method_exist(run):
-    from empg_gym.trainers.algorithms import get_advantage, get_policy_loss
-    from empg_gym.trainers.collect.plans import PLANS
-    from empg_gym.trainers.data.aggregation import AGGREGATIONS
-    from empg_gym.trainers.data.rewards import SHAPERS
+    from empg_gym.trainers.run.stages import build_stages
 
-    config = _load(shlex.split(COMMANDS[run]))
-    get_advantage(config.algorithm.advantage, config.algorithm.advantage_options)
-    get_policy_loss(config.algorithm.policy_loss, config.algorithm.policy_loss_options)
-    PLANS.bind(config.algorithm.plan, config.algorithm.plan_options)
-    for shaper in config.algorithm.shapers:
-        SHAPERS.bind(shaper.name, shaper.options)
-    assert config.rl.aggregation in AGGREGATIONS
+    build_stages(_load(shlex.split(COMMANDS[run])))
 
 
 def test_every_file_is_in_the_readme():
