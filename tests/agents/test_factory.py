@@ -41,7 +41,7 @@ def with_tools(messages, tools):
 async def coroutine(messages, *, tools=None):
     return sync(messages)
 
-class Player:
+class Solver:
     def __init__(self, offset=0):
         self.offset = offset
     def act(self, messages, *, tools=None):
@@ -49,12 +49,12 @@ class Player:
 
 class PerEpisode:
     def session(self, env, seed):
-        return Player()
+        return Solver()
 
 class Nested:
-    inner = Player()
+    inner = Solver()
 
-instance = Player()
+instance = Solver()
 number = 3
 wrong = lambda messages: 7
 """
@@ -73,7 +73,7 @@ def success(agent, **options):
     return evaluate(TOY_ID, agent, episodes=4, **options).results[TOY_ID]["success_rate"]
 
 
-@pytest.mark.parametrize("name", ["sync", "with_tools", "coroutine", "Player", "PerEpisode", "Nested.inner", "instance"])
+@pytest.mark.parametrize("name", ["sync", "with_tools", "coroutine", "Solver", "PerEpisode", "Nested.inner", "instance"])
 def test_python_objects(module, name):
     assert success(f"python:{module}:{name}") == 1.0
 
@@ -144,18 +144,18 @@ def test_an_object_that_is_not_an_agent_is_reported_before_the_first_episode(age
 
 
 def test_options_reach_a_python_class(module):
-    assert success(f"python:{module}:Player", agent_options={"offset": 4}) == 0.0
+    assert success(f"python:{module}:Solver", agent_options={"offset": 4}) == 0.0
 
 
 @pytest.mark.parametrize(
     "spec, options, sign",
     [
-        ("python:{}:Playr", {}, "did you mean 'Player'"),
+        ("python:{}:Solvr", {}, "did you mean 'Solver'"),
         ("python:{}", {}, "module:object"),
         ("python:no_such_module_at_all:x", {}, "no module 'no_such_module_at_all'"),
         ("python:{}:number", {}, "is not an agent"),
         ("python:{}:instance", {"offset": 1}, "takes no options"),
-        ("python:{}:Player", {"ofset": 1}, "ofset"),
+        ("python:{}:Solver", {"ofset": 1}, "ofset"),
         ("exprt", {}, "did you mean 'expert'"),
         ("expert:now", {}, "takes no argument"),
         ("exec:", {}, "needs an argument"),

@@ -17,11 +17,11 @@ from empg_gym.evaluation import evaluate
 from empg_gym.trajectory import read_trajectories
 from tests.toy import TOY_ID
 
-PLAYER = [sys.executable, "-S", str(Path(__file__).with_name("doors_player.py"))]
+AGENT = [sys.executable, "-S", str(Path(__file__).with_name("doors_agent.py"))]
 
 
 def play(mode, tmp_path, *, episodes=2, concurrency=2, retries=0, **options):
-    agent = ProcessAgent([*PLAYER, mode], env={"PLAYER_PIDS": str(tmp_path / "pids")}, **{"grace": 1.0, **options})
+    agent = ProcessAgent([*AGENT, mode], env={"AGENT_PIDS": str(tmp_path / "pids")}, **{"grace": 1.0, **options})
     summary = evaluate(TOY_ID, agent, episodes=episodes, concurrency=concurrency, retries=retries, out=tmp_path / "run")
     return summary.results[TOY_ID]
 
@@ -108,7 +108,7 @@ def test_stubborn_processes_and_their_children_are_ended(mode, tmp_path):
 
 def test_a_process_that_talks_out_of_turn_is_ended_with_its_episode(tmp_path):
     async def scenario():
-        agent = ProcessAgent([*PLAYER, "chatty"], env={"PLAYER_PIDS": str(tmp_path / "pids")}, grace=0.2)
+        agent = ProcessAgent([*AGENT, "chatty"], env={"AGENT_PIDS": str(tmp_path / "pids")}, grace=0.2)
         session = agent.session(None, 1)
         await session.act([{"role": "user", "content": "The note says 2."}])
         while session._process.alive:
@@ -122,7 +122,7 @@ def test_a_process_that_talks_out_of_turn_is_ended_with_its_episode(tmp_path):
 
 def test_an_episode_that_is_cut_short_leaves_a_shared_process_usable(tmp_path):
     async def scenario():
-        agent = ProcessAgent([*PLAYER, "good"], per="agent")
+        agent = ProcessAgent([*AGENT, "good"], per="agent")
         messages = [{"role": "user", "content": "The note says 2."}]
         one, two = (agent.session(None, seed) for seed in (1, 2))
         asked = asyncio.create_task(one.act(messages))
@@ -140,7 +140,7 @@ def test_an_episode_that_is_cut_short_leaves_a_shared_process_usable(tmp_path):
 @pytest.mark.parametrize("cancelled", [0, 1], ids=["the one that starts", "one that waits"])
 def test_a_session_that_is_cancelled_while_a_shared_process_starts_leaves_the_others_alone(cancelled, tmp_path):
     async def scenario():
-        agent = ProcessAgent([*PLAYER, "good"], per="agent", env={"PLAYER_PIDS": str(tmp_path / "pids")})
+        agent = ProcessAgent([*AGENT, "good"], per="agent", env={"AGENT_PIDS": str(tmp_path / "pids")})
         messages = [{"role": "user", "content": "The note says 2."}]
         asked = [asyncio.create_task(agent.session(None, seed).act(messages)) for seed in range(4)]
         await asyncio.sleep(0)
@@ -176,7 +176,7 @@ def test_wrong_options(options, sign):
 
 
 def test_the_command_line_form(tmp_path, monkeypatch):
-    monkeypatch.setenv("PLAYER_PIDS", str(tmp_path / "pids"))
-    agent = make_agent("exec:" + " ".join(PLAYER), per="session")
+    monkeypatch.setenv("AGENT_PIDS", str(tmp_path / "pids"))
+    agent = make_agent("exec:" + " ".join(AGENT), per="session")
     assert evaluate(TOY_ID, agent, episodes=1).results[TOY_ID]["success_rate"] == 1.0
     assert gone(pids(tmp_path))

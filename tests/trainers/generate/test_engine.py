@@ -15,7 +15,7 @@ from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trajectory import Step, StopReason
 from tests.trainers.generate.worlds import assert_equals_forward, forward_row, make_env, play, tiny_model, tokens_of
 
-GO_ON = Limits(end_on_cut_response=False)
+CONTINUE = Limits(end_on_cut_response=False)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def cache_bytes(generator):
 
 def test_finished_episodes_cost_nothing(tiny, passes):
     generator = HFGenerator(*tiny, max_response_tokens=12)
-    trajectories = play(generator, 40, limits=GO_ON)
+    trajectories = play(generator, 40, limits=CONTINUE)
     lanes = sum(batch for batch, queries in passes if queries == 1)
     drawn = sum(len(step.response_token_ids) for t in trajectories for step in t.steps)
     assert lanes <= drawn / 0.75
@@ -75,7 +75,7 @@ def test_memory_follows_the_live_episodes(tiny, passes):
 
 def test_slots_are_used_again(tiny, passes):
     generator = HFGenerator(*tiny, max_response_tokens=12, max_batch=4)
-    trajectories = play(generator, 30, limits=GO_ON)
+    trajectories = play(generator, 30, limits=CONTINUE)
     assert max(batch for batch, _ in passes) == 4
     assert assert_equals_forward(tiny[0], trajectories) > 300
 
@@ -102,7 +102,7 @@ def test_unclosed_sessions_do_not_block_others(tiny):
 def test_a_failed_pass_fails_the_waiting_sessions_and_nothing_hangs(tiny):
     model, _ = tiny
     generator = HFGenerator(*tiny, max_response_tokens=12)
-    expected = tokens_of(play(generator, 8, limits=GO_ON))
+    expected = tokens_of(play(generator, 8, limits=CONTINUE))
     left = iter(range(5))
 
     def fail(*_):
@@ -110,17 +110,17 @@ def test_a_failed_pass_fails_the_waiting_sessions_and_nothing_hangs(tiny):
             raise RuntimeError("out of memory, for the test")
 
     hook = model.register_forward_pre_hook(fail)
-    failed = play(generator, 8, limits=GO_ON)
+    failed = play(generator, 8, limits=CONTINUE)
     assert {t.stop_reason for t in failed} == {StopReason.ERROR}
     assert all("out of memory, for the test" in t.error for t in failed)
     hook.remove()
     assert generator.live == 0
-    assert tokens_of(play(generator, 8, limits=GO_ON)) == expected
+    assert tokens_of(play(generator, 8, limits=CONTINUE)) == expected
 
 
 def test_an_episode_is_retried_after_a_failure(tiny):
     model, tokenizer = tiny
-    expected = tokens_of(play(HFGenerator(model, tokenizer, max_response_tokens=12), 8, limits=GO_ON))
+    expected = tokens_of(play(HFGenerator(model, tokenizer, max_response_tokens=12), 8, limits=CONTINUE))
     calls = iter(range(4))
 
     def fail(*_):
@@ -128,7 +128,7 @@ def test_an_episode_is_retried_after_a_failure(tiny):
             raise RuntimeError("once")
 
     model.register_forward_pre_hook(fail)
-    rollout = Rollout(make_env, HFGenerator(model, tokenizer, max_response_tokens=12), limits=GO_ON, retries=1)
+    rollout = Rollout(make_env, HFGenerator(model, tokenizer, max_response_tokens=12), limits=CONTINUE, retries=1)
     trajectories = rollout.run([EpisodeSpec(seed=seed) for seed in range(8)])
     assert {t.attempts for t in trajectories} == {2}
     assert tokens_of(trajectories) == expected

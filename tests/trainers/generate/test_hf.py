@@ -18,7 +18,7 @@ from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trajectory import StopReason
 from tests.trainers.generate.worlds import assert_equals_forward, forward_row, make_env, play, rows_of, tiny_model, tokens_of
 
-GO_ON = Limits(end_on_cut_response=False)
+CONTINUE = Limits(end_on_cut_response=False)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_is_a_generator(tiny):
 def test_logprobs_and_entropies_equal_a_forward_pass(tiny, temperature):
     model, tokenizer = tiny
     generator = HFGenerator(model, tokenizer, temperature=temperature, max_response_tokens=12)
-    trajectories = play(generator, 32, limits=GO_ON)
+    trajectories = play(generator, 32, limits=CONTINUE)
     assert assert_equals_forward(model, trajectories, Sampling(temperature=temperature)) > 300
     assert len({len(step.response_token_ids) for t in trajectories for step in t.steps}) > 5
     assert {step.finish_reason for t in trajectories for step in t.steps} == {"stop", "length"}
@@ -56,21 +56,21 @@ def test_llama_with_grouped_heads(tiny, attention):
         attn_implementation=attention,
     )
     model = LlamaForCausalLM(config).eval()
-    trajectories = play(HFGenerator(model, tokenizer, max_response_tokens=6), limits=GO_ON)
+    trajectories = play(HFGenerator(model, tokenizer, max_response_tokens=6), limits=CONTINUE)
     assert assert_equals_forward(model, trajectories) > 200
 
 
 def test_bfloat16_runs(tiny):
     model, tokenizer = tiny_model(seed=4)
     model.to(torch.bfloat16)
-    trajectories = play(HFGenerator(model, tokenizer, max_response_tokens=6), 4, limits=GO_ON)
+    trajectories = play(HFGenerator(model, tokenizer, max_response_tokens=6), 4, limits=CONTINUE)
     assert all(step.logprobs.dtype == step.entropies.dtype == np.float32 for t in trajectories for step in t.steps)
     assert assert_equals_forward(model, trajectories, tolerance=0.3) > 20
 
 
 def test_decoded_ids_are_the_text(tiny):
     model, tokenizer = tiny
-    for trajectory in play(HFGenerator(model, tokenizer, max_response_tokens=12), limits=GO_ON):
+    for trajectory in play(HFGenerator(model, tokenizer, max_response_tokens=12), limits=CONTINUE):
         for step in trajectory.steps:
             ids = step.response_token_ids.tolist()
             stopped = ids[-1] == tokenizer.eos_token_id
@@ -94,7 +94,7 @@ def test_tokens_equal_those_of_a_sampler_without_cache(tiny):
     """An oracle that runs the whole row for every token and inverts the distribution in numpy gives the same episode."""
     model, tokenizer = tiny
     limit = 8
-    for trajectory in play(HFGenerator(model, tokenizer, max_response_tokens=limit), 6, limits=GO_ON):
+    for trajectory in play(HFGenerator(model, tokenizer, max_response_tokens=limit), 6, limits=CONTINUE):
         spec = EpisodeSpec(seed=trajectory.seed)
         rng = np.random.Generator(np.random.Philox(spec.agent_seed))
         ids: list[int] = []
@@ -109,9 +109,9 @@ def test_tokens_equal_those_of_a_sampler_without_cache(tiny):
 
 def test_episodes_do_not_depend_on_the_batch(tiny):
     model, tokenizer = tiny
-    together = play(HFGenerator(model, tokenizer, max_response_tokens=12), 20, limits=GO_ON)
+    together = play(HFGenerator(model, tokenizer, max_response_tokens=12), 20, limits=CONTINUE)
     for options, concurrency in (({}, 1), ({"max_batch": 3}, 20), ({"max_read_tokens": 1}, 7)):
-        apart = play(HFGenerator(model, tokenizer, max_response_tokens=12, **options), 20, limits=GO_ON, concurrency=concurrency)
+        apart = play(HFGenerator(model, tokenizer, max_response_tokens=12, **options), 20, limits=CONTINUE, concurrency=concurrency)
         assert tokens_of(apart) == tokens_of(together)
         for one, other in zip(apart, together, strict=True):
             for a, b in zip(one.steps, other.steps, strict=True):
@@ -127,7 +127,7 @@ def test_episodes_are_a_function_of_the_seed(tiny):
 
 def test_greedy_takes_the_most_probable_token(tiny):
     model, tokenizer = tiny
-    trajectories = play(HFGenerator(model, tokenizer, temperature=0.0, max_response_tokens=12), limits=GO_ON)
+    trajectories = play(HFGenerator(model, tokenizer, temperature=0.0, max_response_tokens=12), limits=CONTINUE)
     assert_equals_forward(model, trajectories)
     for trajectory in trajectories:
         for ids, spans in rows_of(trajectory):
@@ -138,7 +138,7 @@ def test_greedy_takes_the_most_probable_token(tiny):
 def test_a_moved_window_opens_a_new_row_and_keeps_the_shared_prefix(tiny):
     model, tokenizer = tiny
     generator = HFGenerator(model, tokenizer, max_response_tokens=6)
-    trajectories = play(generator, 8, history=1, limits=GO_ON)
+    trajectories = play(generator, 8, history=1, limits=CONTINUE)
     assert_equals_forward(model, trajectories)
     steps = [step for t in trajectories for step in t.steps]
     assert max(step.row for step in steps) >= 3
@@ -158,7 +158,7 @@ def test_maximum_response_and_row_length(tiny):
     for trajectory in cut:
         last = trajectory.steps[-1]
         assert (trajectory.stop_reason == StopReason.RESPONSE_TOKENS) == (last.finish_reason == "length")
-    full = play(HFGenerator(model, tokenizer, max_response_tokens=12, max_row_tokens=90), 20, limits=GO_ON)
+    full = play(HFGenerator(model, tokenizer, max_response_tokens=12, max_row_tokens=90), 20, limits=CONTINUE)
     assert StopReason.ROW_TOKENS in {t.stop_reason for t in full}
     assert max(len(ids) for t in full for ids, _ in rows_of(t)) <= 90
     assert_equals_forward(model, full)
@@ -210,7 +210,7 @@ def test_a_failure_leaves_nothing_in_the_cache(tiny):
 def test_the_cache_never_holds_more_than_the_longest_row(tiny):
     model, tokenizer = tiny
     generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_row_tokens=90)
-    play(generator, 8, limits=GO_ON)
+    play(generator, 8, limits=CONTINUE)
     engine = generator._engine
     engine.cache.resize(2, 64)
     engine._reserve(70)
@@ -222,7 +222,7 @@ def test_the_cache_never_holds_more_than_the_longest_row(tiny):
 
 def test_reading_passes_are_bounded_by_the_positions_they_see(tiny):
     model, tokenizer = tiny
-    want = play(HFGenerator(model, tokenizer, max_response_tokens=12), 12, limits=GO_ON)
+    want = play(HFGenerator(model, tokenizer, max_response_tokens=12), 12, limits=CONTINUE)
     generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_read_tokens=40)
     seen = []
     place = generator._engine.cache.place
@@ -234,7 +234,7 @@ def test_reading_passes_are_bounded_by_the_positions_they_see(tiny):
         place(slots, flat, span)
 
     generator._engine.cache.place = record
-    got = play(generator, 12, limits=GO_ON)
+    got = play(generator, 12, limits=CONTINUE)
     assert [[step.response for step in t.steps] for t in got] == [[step.response for step in t.steps] for t in want]
     assert max(rows for rows, _ in seen) > 1
     assert all(rows == 1 or rows * (span - 16) <= 8 * 40 for rows, span in seen)
@@ -249,7 +249,7 @@ def test_limits_are_checked(tiny):
 def test_usage_counts_passes_and_tokens(tiny):
     generator = HFGenerator(*tiny, max_response_tokens=12)
     before = dataclasses.replace(generator.usage)
-    trajectories = play(generator, 16, limits=GO_ON)
+    trajectories = play(generator, 16, limits=CONTINUE)
     steps = [step for t in trajectories for step in t.steps]
     assert generator.usage.responses - before.responses == len(steps)
     assert generator.usage.response_tokens == sum(len(step.response_token_ids) for step in steps)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 def main() -> None:
     mode = sys.argv[1] if len(sys.argv) > 1 else "good"
-    pids = os.environ.get("PLAYER_PIDS")
+    pids = os.environ.get("AGENT_PIDS")
     if pids:
         with Path(pids).open("a") as file:
             file.write(f"{os.getpid()}\n")
