@@ -51,7 +51,7 @@ def test_the_layers_are_those_of_the_lint(contract):
     "trainers/run/iteration.py": "class Iteration|def batch",
     "trainers/data/batch.py": "def make_batch",
     "trainers/policy/policy.py": "class Policy|def score_rows",
-    "trainers/policy/update.py": "class Updater|def update",
+    "trainers/policy/update.py": "class MinibatchUpdater|def update",
     "trainers/run/bundle.py": "class ModelBundle|def publish",
 }.items()))  # fmt: skip
 def test_the_stations_of_an_episode_are_where_the_page_says(path, names):

@@ -8,7 +8,7 @@
     remainder        what is left of the budget when no step is left is played from the start
 
 k is `rl.repeats`. H is the mean entropy of the first `monitor_tokens` generated tokens of a step under the policy that generates, over the
-full vocabulary, in nats. A branch begins before the response of step t: it shares the steps 0..t-1 and answers the same message anew.
+full vocabulary, in nats. A branch begins before the response of step t: it shares the steps 0..t-1 and answers the same message again.
 
 Decided here, where the paper leaves room or the released code differs from it:
     - alpha is drawn uniformly from [0, 1) for each decision, as in the released code, whose authors report that branching on entropy alone
