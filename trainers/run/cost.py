@@ -80,11 +80,11 @@ class CostEstimate:
         plan = {
             "groups": [],
             "dynamic": ['The plan "dynamic" generates this for every round that it plays, and updates on one.'],
-            "branching": ['With the plan "branching" the update reads shared steps once as rows, and again as context of each branch.'],
+            "branching": ['The plan "branching" generates shared steps once; the update also reads them as context of each branch.'],
         }.get(self.plan, [f"The plan {self.plan!r} may play another number of episodes."])
         return [
             f"Tokens per training step of {self.episodes:,} episodes, {self.tokenizer}.",
-            f"Means over {EPISODES} episodes of each agent, without thoughts; a pass is one reading of all rows by scorer or update.",
+            f"Means over up to {EPISODES} episodes of each agent, without thoughts; a pass is one reading of all rows by scorer or update.",
             *plan,
             *table,
             "* this configuration; ratio: to one row per episode (all earlier steps shown)",
@@ -94,19 +94,20 @@ class CostEstimate:
         whole = next(item for item in self.costs if item.agent == cost.agent and item.history is None)
         mark = "*" if cost.history == self.history else ""
         per_step = (f"{self.episodes * value:,.0f}" for value in (cost.rows, cost.prompt_tokens, cost.generated_tokens, cost.tokens))
-        ratio = f"{cost.tokens / whole.tokens:.1f}" if whole.tokens else "-"
+        ratio = f"{cost.tokens / whole.tokens:.1f}"
         window = "all" if cost.history is None else str(cost.history)
         return cost.agent, window + mark, f"{cost.steps:.1f}", *per_step, ratio, f"{cost.longest_row:,.0f}"
 
 
 def estimate_cost(config: TrainConfig) -> CostEstimate | None:
-    """Return the estimated cost of a training step; None where steps call a network or a browser, which a dry run leaves alone.
+    """Return the estimated cost of a training step; None where no agent can play, or where steps call a network or a browser.
 
     Raises:
         EMPGGymError: the environment cannot be made.
     """
     tokenizer = _local_tokenizer(config.model.name)
-    codec = ChatCodec(tokenizer or _Characters())
+    counter: Any = tokenizer or _Characters()
+    codec = ChatCodec(counter)
     scale = 1.0 if tokenizer else 1 / CHARACTERS_PER_TOKEN
     history = config.env.history
     costs = []
@@ -115,7 +116,9 @@ def estimate_cost(config: TrainConfig) -> CostEstimate | None:
         with contextlib.closing(recipe.make()) as env:
             if env.text_env.does_io:
                 return None
-            costs += [_mean_cost(env, name, window, codec, scale) for name in AGENTS]
+            costs += [cost for name in AGENTS if (cost := _mean_cost(env, name, window, codec, scale)) is not None]
+    if not costs:
+        return None
     costs.sort(key=lambda cost: list(AGENTS).index(cost.agent))
     missing = "is not on this machine" if config.model.name else "is trained when the run starts"
     estimated = f"estimated at {CHARACTERS_PER_TOKEN} characters per token (the model's tokenizer {missing})"
@@ -128,9 +131,12 @@ def estimate_cost(config: TrainConfig) -> CostEstimate | None:
     )
 
 
-def _mean_cost(env: LLMAgentEnv, agent: str, history: int | None, codec: ChatCodec, scale: float) -> EpisodeCost:
-    played = [_play(env, AGENTS[agent](), seed, codec) for seed in range(EPISODES)]
-    steps, rows, prompt, generated = (sum(column) / EPISODES for column in list(zip(*played, strict=True))[:4])
+def _mean_cost(env: LLMAgentEnv, agent: str, history: int | None, codec: ChatCodec, scale: float) -> EpisodeCost | None:
+    """Return the means over the episodes that the agent could play; None where it could play none (data without an expert)."""
+    played = [counts for seed in range(EPISODES) if (counts := _play(env, AGENTS[agent](), seed, codec))[0]]
+    if not played:
+        return None
+    steps, rows, prompt, generated = (sum(column) / len(played) for column in list(zip(*played, strict=True))[:4])
     return EpisodeCost(
         agent=agent,
         history=history,

@@ -73,6 +73,15 @@ def test_a_local_tokenizer_counts(tmp_path):
     assert found.costs[0].generated_tokens == int(found.costs[0].generated_tokens * EPISODES) / EPISODES
 
 
+def test_an_agent_that_cannot_play_is_left_out(monkeypatch):
+    from empg_gym.envs.alfworld.env import ALFWorldEnv
+
+    monkeypatch.setattr(ALFWorldEnv, "expert", lambda self: None)
+    found = _estimate()
+    assert [cost.agent for cost in found.costs] == ["random", "random"]
+    assert not any(line.startswith("expert") for line in found.lines())
+
+
 def test_an_environment_that_does_io_is_not_played(monkeypatch):
     from empg_gym.envs.alfworld.env import ALFWorldEnv
 
