@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from tensorboard.summary.writer import event_file_writer
 
 from empg_gym.trainers.run.metrics import METRICS, MetricsWriter, keep_until
 
@@ -15,7 +16,9 @@ def steps(folder, phase):
     return [(event.step, event.value) for event in board.Scalars(f"{phase}/loss")]
 
 
-def test_tensorboard_drops_the_steps_that_a_resumed_run_repeats(tmp_path):
+def test_tensorboard_drops_the_steps_that_a_resumed_run_repeats(tmp_path, monkeypatch):
+    # TensorBoard orders files of the same second by a number per process, compared as text: 10 would come before 9.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     with MetricsWriter(tmp_path) as writer:
         for phase, count in (("warmstart", 5), ("rl", 4)):
             for step in range(1, count + 1):
