@@ -45,7 +45,7 @@ def score_tokens(
     Returns:
         ([n] log-probabilities, [n] entropies in nats), float32.
     """
-    scored: tuple[Tensor, Tensor] = _ScoreTokens.apply(  # type: ignore[no-untyped-call]
+    scored: tuple[Tensor, Tensor] = _ScoreTokens.apply(
         hidden, head.weight, head.bias, targets, temperature, cap, chunk, entropy or entropy_gradient, entropy_gradient
     )
     return scored
