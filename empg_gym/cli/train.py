@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from empg_gym.errors import require
+from empg_gym.cli.eval import WIDE
+from empg_gym.errors import ConfigError, require
 
 if TYPE_CHECKING:
     from empg_gym.trainers.config.sections import TrainConfig
@@ -33,10 +35,22 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the resolved configuration, check its environments, splits and algorithms, estimate the tokens of a training "
+            help="Print the resolved configuration, check its environments, splits and stages, estimate the tokens of a training "
             "step, and exit.",
         ),
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the stages of a training step, their options and the formula in use, and exit.")
+    ] = False,
+    replay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Run the update of a recorded batch (rollouts/, nonfinite/) without environments, print its metrics, and exit.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="With --replay: print JSON instead of tables.")] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
     from empg_gym.trainers.config.file import load_config
@@ -44,24 +58,48 @@ def train(
     # A JSON string is also a TOML string.
     overrides = list(set_ or []) + ([f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else [])
     resolved = load_config(config, overrides)
+    if as_json and replay is None:
+        raise ConfigError("--json prints the result of --replay FILE; give both")
     if dry_run:
         typer.echo(_toml(resolved), nl=False)
         _check(resolved)
         _print_cost(resolved)
         return
-    _run(resolved, resume=resume)
+    if explain:
+        _explain(resolved)
+    elif replay is not None:
+        _replay(resolved, replay, as_json=as_json)
+    else:
+        _run(resolved, resume=resume)
+
+
+def _explain(config: TrainConfig) -> None:
+    require("torch", "train", "--explain")
+    from empg_gym.trainers.run.explain import explain
+
+    typer.echo(explain(config), nl=False)
+
+
+def _replay(config: TrainConfig, path: Path, *, as_json: bool) -> None:
+    _require_training()
+    from empg_gym.trainers.run.replay import render, replay
+
+    result = replay(config, path)
+    if as_json:
+        typer.echo(json.dumps(result.to_json(), indent=2))
+    else:
+        Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE).print(render(result))
 
 
 def _check(config: TrainConfig) -> None:
-    """Raise the errors that a run would raise for unknown environments and splits, and for algorithms if torch is installed."""
+    """Raise the errors that a run would raise for unknown environments and splits, and for stages if torch is installed."""
     from empg_gym.trainers.collect.environments import check_environments
 
     check_environments(config)
     if importlib.util.find_spec("torch") is not None:
-        from empg_gym.trainers.algorithms import get_advantage, get_policy_loss
+        from empg_gym.trainers.run.stages import build_stages
 
-        get_advantage(config.algorithm.advantage, config.algorithm.advantage_options)
-        get_policy_loss(config.algorithm.policy_loss, config.algorithm.policy_loss_options)
+        build_stages(config)
 
 
 def _print_cost(config: TrainConfig) -> None:
@@ -72,12 +110,16 @@ def _print_cost(config: TrainConfig) -> None:
         typer.echo("\n" + "\n".join(f"# {line}" for line in estimate.lines()))
 
 
-def _run(config: TrainConfig, *, resume: bool) -> None:
+def _require_training() -> None:
     for module in ("torch", "transformers", "safetensors", "tensorboard"):
         require(module, "train", "training")
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _run(config: TrainConfig, *, resume: bool) -> None:
+    _require_training()
     from empg_gym.trainers.run.folder import is_finished
     from empg_gym.trainers.run.progress import ProgressView
     from empg_gym.trainers.run.trainer import Trainer

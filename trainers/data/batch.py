@@ -135,7 +135,7 @@ def make_batch(
         step=_cat([item.branch_step + torch.arange(len(item.steps)) for item in kept]),
         rollout_logprobs=_tokens(kept, "logprobs"),
         rollout_entropies=_tokens(kept, "entropies"),
-        rewards=torch.tensor([_reward(item, outcome, shapers, reward_scale) for item in kept], dtype=torch.float64),
+        rewards=torch.tensor([reward_of(item, outcome, shapers, reward_scale) for item in kept], dtype=torch.float64),
         penalties=invalid_action_penalty * torch.tensor(invalid, dtype=torch.float64),
         reward_scale=reward_scale,
     )
@@ -172,9 +172,14 @@ def _prefix(trajectory: Trajectory, others: Sequence[Trajectory]) -> list[Step]:
     return [] if trajectory.parent is None else path_of(trajectory, others)[: trajectory.branch_step]
 
 
-def _reward(
+def reward_of(
     trajectory: Trajectory, outcome: Callable[[Trajectory], float], shapers: Sequence[Callable[[Trajectory], float]], scale: float
 ) -> float:
+    """Return the scaled and shaped reward of a trajectory.
+
+    Raises:
+        TrainingError: it is not finite.
+    """
     reward = scale * outcome(trajectory) + sum(shape(trajectory) for shape in shapers)
     if not math.isfinite(reward):
         raise TrainingError(
