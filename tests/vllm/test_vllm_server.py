@@ -175,5 +175,5 @@ def test_parameters_that_the_server_refuses_are_dropped(server, tmp_path):
 def test_the_model_name_is_found_and_a_wrong_one_is_an_error(server, tmp_path):
     agent = OpenAIAgent(base_url=server, max_tokens=4)
     assert evaluate(TOY_ID, agent, episodes=1, dialogue="plain").data["agent"] == "openai:tiny"
-    with pytest.raises(ConfigError, match="model's name"):
+    with pytest.raises(ConfigError, match="the model name"):
         evaluate(TOY_ID, OpenAIAgent("huge", base_url=server), episodes=1)
