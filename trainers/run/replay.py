@@ -108,7 +108,7 @@ def replay(config: TrainConfig, path: Path) -> Replay:
     checkpoint = _checkpoint(config, step)
     with memory_errors():
         models = PolicyBundle(config, checkpoint)
-        _check_vocabulary(path, trajectories, models.model.get_input_embeddings().num_embeddings)
+        _check_vocabulary(path, trajectories, next(models.model.get_input_embeddings().parameters()).shape[0])
         state = None if checkpoint is None else load_state(checkpoint)
         optimizer = Optimizer(models.policy, config.rl.optimizer, num_updates(config))
         if state is not None and state.phase == "rl" and state.optimizer is not None:
