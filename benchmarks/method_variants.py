@@ -34,15 +34,15 @@ CPU = "cpu_seconds.json"
 SPLIT, GAMES, LAST = "valid_unseen", 256, 10
 
 WARM_START = [
-    "warmstart.steps=1500",
-    "warmstart.episodes=24000",
+    "warmstart.steps=600",
+    "warmstart.episodes=9600",
     "warmstart.episodes_per_step=16",
     "warmstart.detours=0.3",
     "warmstart.token_budget=4096",
     "warmstart.optimizer.lr=4e-3",
 ]
 REINFORCEMENT = [
-    "rl.steps=40",
+    "rl.steps=30",
     "rl.tasks_per_step=16",
     "rl.repeats=8",
     "rl.optimizer.lr=3e-4",
@@ -51,7 +51,7 @@ REINFORCEMENT = [
 ]
 COMMON = [
     "run.threads=1",
-    "run.checkpoint_every=20",
+    "run.checkpoint_every=15",
     f"run.samples={GAMES}",  # all evaluation episodes are written, which pairs them
     "run.sample_every=100000",
     f"eval.tasks={GAMES}",
@@ -188,10 +188,12 @@ def collect(folder: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--variants", nargs="*", default=list(VARIANTS), metavar="VARIANT", help="none: the warm starts only")
     parser.add_argument("--folder", type=Path, default=Path("runs/method_variants"))
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
+    if unknown := set(args.variants) - set(VARIANTS):
+        parser.error(f"unknown variants {sorted(unknown)}; there are {list(VARIANTS)}")
     args.folder.mkdir(parents=True, exist_ok=True)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for seed in args.seeds:

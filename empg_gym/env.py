@@ -46,6 +46,15 @@ class Outcome(NamedTuple):
     """Whether the benchmark could carry out the action; an admissible action without effect is valid."""
 
 
+class GoldAnswer(NamedTuple):
+    """The gold answer of a task, for trainers that score it. Never part of an observation, of `info` or of a recorded trajectory."""
+
+    before: str
+    """What an action that gives the answer has before it, in the benchmark's own way of writing: a verb, tags, reasoning."""
+    text: str
+    """The answer; where several are accepted, the first."""
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A point in an episode, returned by `TextEnv.snapshot`: opaque, picklable, valid in any environment of the same data and variant."""
@@ -177,6 +186,14 @@ class TextEnv(gym.Env[str, str], ABC):
     @abstractmethod
     def fingerprint(self) -> str:
         """Short hash of the data that episodes are built from: equal fingerprints give equal episodes."""
+
+    def gold_answer(self) -> GoldAnswer | None:
+        """Return the gold answer of the current task; None where the benchmark has no such answers, or this task's is unpublished.
+
+        Raises:
+            TaskError: before the first reset.
+        """
+        return None
 
     @property
     def task_type(self) -> str:

@@ -97,9 +97,12 @@ def _check(config: TrainConfig) -> None:
 
     check_environments(config)
     if importlib.util.find_spec("torch") is not None:
+        from empg_gym.trainers.policy.gold import make_gold_env
         from empg_gym.trainers.run.stages import build_stages
 
         build_stages(config)
+        if (env := make_gold_env(config)) is not None:
+            env.close()
 
 
 def _print_cost(config: TrainConfig) -> None:

@@ -17,7 +17,7 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.env import KeyPart, Outcome, State, TextEnv
+from empg_gym.env import GoldAnswer, KeyPart, Outcome, State, TextEnv
 from empg_gym.errors import EnvironmentFailure, TaskError
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout.worker import Worker, WorkerLost
@@ -84,6 +84,10 @@ class ProcessEnv(TextEnv):
     def expert(self) -> str | None:
         action: str | None = self._call("expert")
         return action
+
+    def gold_answer(self) -> GoldAnswer | None:
+        answer: GoldAnswer | None = self._call("gold_answer")
+        return answer
 
     def state_key(self) -> str:
         key: str = self._current("state_key")

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from empg_gym.env import KeyPart, Outcome, TextEnv
+from empg_gym.env import GoldAnswer, KeyPart, Outcome, TextEnv
 from empg_gym.envs.deepsearch import expert, tags
-from empg_gym.envs.deepsearch.actions import Action, Answer, Invalid, Search, Visit
+from empg_gym.envs.deepsearch.actions import Action, Answer, Invalid, Search, Visit, answer
 from empg_gym.envs.deepsearch.episode import Episode
 from empg_gym.envs.deepsearch.library import Library
 from empg_gym.envs.deepsearch.protocols import Found, Protocol, QueryResult, get_protocol
@@ -37,6 +37,8 @@ NO_SEARCHES = "No searches are left; answer with what you know."
 ENDED = "The episode has ended."
 MAX_TEXT_CHARS = 250_000
 """Maximum number of characters of a passage or page that are processed, regardless of the limits on observations."""
+_SLOT = "\0"
+"""Where an answer goes in the text of an action."""
 
 
 class DeepSearchEnv(TextEnv):
@@ -335,6 +337,14 @@ class DeepSearchEnv(TextEnv):
         if action is None:
             return None
         return self.protocol.write(action, _thought(action))
+
+    def gold_answer(self) -> GoldAnswer | None:
+        _ = self.task  # raises before the first reset
+        gold = answer(next(iter(self._question.golden_answers), ""))
+        if isinstance(gold, Invalid):
+            return None
+        written = self.protocol.write(Answer(_SLOT), _thought(gold))
+        return GoldAnswer(written.partition(_SLOT)[0], gold.text)
 
     @property
     def _variant(self) -> str:

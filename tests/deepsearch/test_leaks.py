@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from empg_gym.envs.deepsearch.actions import Answer
 from empg_gym.envs.deepsearch.env import DeepSearchEnv
 from empg_gym.envs.deepsearch.protocols import PROTOCOLS
-from empg_gym.errors import EMPGGymError
+from empg_gym.errors import EMPGGymError, TaskError
 from empg_gym.retrieval.backends import Page, Passage
 from tests.deepsearch.helpers import CORPUS, small_env, write_lines
 
@@ -77,6 +78,32 @@ def test_nothing_leaks(tmp_path: Path, protocol: str, reward: str) -> None:
         assert ("Velden is a town" in shown) == ("backend" not in more)
         for secret in SECRETS:
             assert secret.lower() not in shown.lower(), secret
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_the_hook_for_trainers_gives_the_first_answer_and_leaves_no_trace(tmp_path: Path, protocol: str) -> None:
+    """`gold_answer` is for trainers: what an agent sees afterwards, and the environment's state, are as without the call."""
+    meta = {"split": "test", "dataset": "toy"}
+    rows = [{"id": "q1", "question": "Where?", "golden_answers": [f" {GOLD} ", "another"], "metadata": meta}]
+    arguments = {"data": write_lines(tmp_path / "q.jsonl", rows), "corpus": write_lines(tmp_path / "c.jsonl", CORPUS), "split": "all"}
+    env, untouched = (DeepSearchEnv(**arguments, protocol=protocol, render_mode="ansi") for _ in range(2))
+    with pytest.raises(TaskError):
+        env.gold_answer()
+    env.reset(options={"task": 0})
+    gold = env.gold_answer()
+    assert gold is not None
+    assert gold.text == GOLD
+    action = env.protocol.parse(gold.before + gold.text + {"plain": "]", "arpo": "} \\]</answer>"}.get(protocol, "</answer>")).action
+    assert action == Answer(GOLD)
+    assert env.protocol.write(action, "I know enough to answer.").startswith(gold.before + gold.text)
+    for one in (env, untouched):
+        one.reset(options={"task": 0}, seed=3)
+    env.gold_answer()
+    assert env.snapshot() == untouched.snapshot()
+    assert env.state_key() == untouched.state_key()
+    shown = everything_shown(env, templates(env, "Velden"))
+    assert shown == everything_shown(untouched, templates(untouched, "Velden"))
+    assert GOLD.lower() not in shown.lower()
 
 
 def templates(env: DeepSearchEnv, word: str) -> list[str]:

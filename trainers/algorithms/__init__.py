@@ -6,7 +6,8 @@ this package, add a file with a decorated function and import it below. Options 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from empg_gym.trainers.algorithms.base import Advantages, PolicyLoss, PolicyTokens, RolloutSteps
@@ -20,8 +21,39 @@ PolicyLossFunction = Callable[..., PolicyLoss]
 ADVANTAGES: Registry[AdvantageFunction] = Registry("advantage")
 POLICY_LOSSES: Registry[PolicyLossFunction] = Registry("policy loss")
 
-register_advantage = ADVANTAGES.register
 register_policy_loss = POLICY_LOSSES.register
+
+
+def register_advantage(name: str, *, needs: Iterable[str] = ()) -> Callable[[AdvantageFunction], AdvantageFunction]:
+    """Return a decorator that registers an advantage function as `name`.
+
+    Args:
+        name: for configurations.
+        needs: fields of `RolloutSteps` that cost extra to compute and are therefore absent unless an advantage asks for them:
+            "gold_logprobs". They are kept as the function's attribute `needs`, which a function named as `module:function` can set itself.
+
+    Raises:
+        ConfigError: the name is taken by another function.
+    """
+
+    def add(function: AdvantageFunction) -> AdvantageFunction:
+        if needs:
+            function.needs = frozenset(needs)
+        return ADVANTAGES.register(name)(function)
+
+    return add
+
+
+def advantage_needs(name: str, options: Mapping[str, Any] | None = None) -> frozenset[str]:
+    """Return the costly fields of `RolloutSteps` that an advantage needs, with those of its base (`base`, `base_options`) if it has one.
+
+    Raises:
+        ConfigError: there is no such function.
+    """
+    function, given = ADVANTAGES.find(name), options or {}
+    needs: frozenset[str] = frozenset(getattr(function, "needs", ()))
+    base = inspect.signature(function).parameters.get("base")
+    return needs if base is None else needs | advantage_needs(given.get("base", base.default), given.get("base_options"))
 
 
 def get_advantage(name: str, options: Mapping[str, Any] | None = None) -> Callable[[RolloutSteps], Advantages]:
@@ -68,6 +100,7 @@ __all__ = [
     "PolicyLossFunction",
     "PolicyTokens",
     "RolloutSteps",
+    "advantage_needs",
     "aepo",
     "aepo_loss",
     "dr_grpo",

@@ -40,7 +40,7 @@ Normalisation = Literal["separate", "joint"]
 Basis = Literal["log", "prob"]
 
 
-@register_advantage("igpo")
+@register_advantage("igpo", needs=["gold_logprobs"])
 @on_distinct_steps
 def igpo(
     batch: RolloutSteps,

@@ -73,12 +73,13 @@ class RolloutBatch:
         branch_step = [item.branch_step if parent[index] >= 0 else 0 for index, item in enumerate(self.trajectories)]
         return {"tree": torch.tensor(tree), "parent": torch.tensor(parent), "branch_step": torch.tensor(branch_step)}
 
-    def steps(self, entropies: Tensor, *, state_key: StateKey = "state") -> RolloutSteps:
+    def steps(self, entropies: Tensor, *, state_key: StateKey = "state", gold_logprobs: Tensor | None = None) -> RolloutSteps:
         """Return the batch in the form that advantage functions receive.
 
         Args:
             entropies: [N] entropy of each generated token under the old policy, in nats.
             state_key: how states are identified: by the environment's exact key, or by the observation text.
+            gold_logprobs: [S] mean log-probability of the gold answer before each step, where an advantage needs it.
         """
         steps = [step for trajectory in self.trajectories for step in trajectory.steps]
         states = _state_ids(self.trajectories, state_key)
@@ -96,6 +97,7 @@ class RolloutBatch:
             state=None if states is None else states[0],
             next_state=None if states is None else states[1],
             actions=tuple(step.action for step in steps),
+            gold_logprobs=gold_logprobs,
             **self._forks(),
         )
 

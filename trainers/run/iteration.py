@@ -20,6 +20,7 @@ from empg_gym.trainers.collect.collector import StepCollector
 from empg_gym.trainers.collect.plans import Collection
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import RolloutBatch, make_batch, require_episodes
+from empg_gym.trainers.policy.gold import GoldScorer
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy, TokenScores
 from empg_gym.trainers.policy.updaters import NONFINITE, UpdaterParts, build_updater
@@ -45,18 +46,27 @@ class Iteration:
         optimizer: of the policy.
         reference: the policy that the KL divergence is measured to; None where `rl.kl_coef` is 0.
         dump: folder for batches that gave something that is not finite; None writes none.
+        gold: scores the gold answer before each step; None where the advantage doesn't need it.
 
     Raises:
         ConfigError: `rl.updater` does not build an updater.
     """
 
     def __init__(
-        self, config: TrainConfig, stages: Stages, optimizer: Optimizer, *, reference: Policy | None = None, dump: Path | None = None
+        self,
+        config: TrainConfig,
+        stages: Stages,
+        optimizer: Optimizer,
+        *,
+        reference: Policy | None = None,
+        dump: Path | None = None,
+        gold: GoldScorer | None = None,
     ) -> None:
         self.config = config
         self.stages = stages
         self.policy = optimizer.policy
         self.dump = dump
+        self.gold = gold
         parts = UpdaterParts(
             optimizer=optimizer,
             policy_loss=stages.policy_loss,
@@ -134,7 +144,8 @@ class Iteration:
 
     def _update(self, step: int, batch: RolloutBatch) -> dict[str, float]:
         old = self.score(batch)
-        steps = batch.steps(old.entropies, state_key=self.config.algorithm.state_key)
+        gold = None if self.gold is None else self.gold(batch)
+        steps = batch.steps(old.entropies, state_key=self.config.algorithm.state_key, gold_logprobs=gold)
         advantages = self.stages.advantage(steps)
         _check_finite(batch, advantages)
         _annotate(batch, old, advantages)

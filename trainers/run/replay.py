@@ -1,14 +1,16 @@
-"""`empg-gym train --replay FILE`: the update of a recorded batch, without environments and without a generator.
+"""`empg-gym train --replay FILE`: the update of a recorded batch, without episodes and without a generator.
 
 Rules:
     - FILE is a journal file of a run (`rollouts/`, kept with `run.keep_rollouts`) or a batch from `nonfinite/`: the episodes of one step.
     - The model is the checkpoint of the run folder before the recorded step, else the folder's latest checkpoint, else the
       configuration's model. On the checkpoint before the step the metrics are those of the run, except for `speed/`.
+    - An advantage that needs gold answers gets them from an environment, which never steps; others need no environment.
     - Nothing is written; the updated weights are discarded.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from empg_gym.trainers.collect.journal import key_of
 from empg_gym.trainers.collect.recorded import RecordedCollector
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import reward_of
+from empg_gym.trainers.policy.gold import build_gold_scorer
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.run.bundle import PolicyBundle
 from empg_gym.trainers.run.checkpoint import STATE, latest_checkpoint, load_state
@@ -106,7 +109,7 @@ def replay(config: TrainConfig, path: Path) -> Replay:
     step = int(trajectories[0].info["step"])
     stages = build_stages(config)
     checkpoint = _checkpoint(config, step)
-    with memory_errors():
+    with memory_errors(), contextlib.ExitStack() as held:
         models = PolicyBundle(config, checkpoint)
         _check_vocabulary(path, trajectories, next(models.model.get_input_embeddings().parameters()).shape[0])
         state = None if checkpoint is None else load_state(checkpoint)
@@ -117,7 +120,10 @@ def replay(config: TrainConfig, path: Path) -> Replay:
         if config.rl.kl_coef:
             begin = Path(config.run.out) / CHECKPOINTS / "rl-000000"
             reference = models.reference(begin if (begin / STATE).is_file() else checkpoint or str(config.model.name))
-        iteration = Iteration(config, stages, optimizer, reference=reference)
+        gold = build_gold_scorer(config, models.policy, models.tokenizer)
+        if gold is not None:
+            held.callback(gold.close)
+        iteration = Iteration(config, stages, optimizer, reference=reference, gold=gold)
         collector = RecordedCollector(
             trajectories,
             plan=stages.plan,

@@ -26,6 +26,7 @@ from empg_gym.runs.json_file import write_json
 from empg_gym.trainers.collect.demonstrations import demonstrations
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
+from empg_gym.trainers.policy.gold import build_gold_scorer
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy
 from empg_gym.trainers.policy.scorers import UNSCORED
@@ -71,6 +72,7 @@ class Trainer:
         self.journal = Journal(self.folder, keep=config.run.keep_rollouts)
         self.stages = build_stages(config)
         self.collector = build_collector(config, self.stages, self.models.train_generator, self.journal)
+        self.gold = build_gold_scorer(config, self.models.policy, self.models.tokenizer)
         # The updater is checked before anything is written.
         self._iteration(Optimizer(self.models.policy, config.rl.optimizer, 1))
         self._began = time.monotonic() - self.state.seconds
@@ -87,8 +89,9 @@ class Trainer:
         with contextlib.ExitStack() as held:
             held.enter_context(memory_errors())
             held.callback(self._lock.close)
-            for part in (self.models, self.evaluator, self.collector):
-                held.callback(part.close)
+            for part in (self.models, self.evaluator, self.collector, self.gold):
+                if part is not None:
+                    held.callback(part.close)
             held.enter_context(self._metrics)
             held.enter_context(self.view)
             if self.state.phase == "warmstart":
@@ -136,7 +139,7 @@ class Trainer:
         self._steps(rl.steps, optimizer, step)
 
     def _iteration(self, optimizer: Optimizer, reference: Policy | None = None) -> Iteration:
-        return Iteration(self.config, self.stages, optimizer, reference=reference, dump=self.folder / NONFINITE_BATCHES)
+        return Iteration(self.config, self.stages, optimizer, reference=reference, dump=self.folder / NONFINITE_BATCHES, gold=self.gold)
 
     def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
         """Run the rest of a phase."""
