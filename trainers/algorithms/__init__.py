@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from empg_gym.trainers.algorithms.base import Advantages, PolicyLoss, PolicyTokens, RolloutSteps
 from empg_gym.trainers.registry import Registry, option_names
@@ -38,7 +38,7 @@ def register_advantage(name: str, *, needs: Iterable[str] = ()) -> Callable[[Adv
 
     def add(function: AdvantageFunction) -> AdvantageFunction:
         if needs:
-            function.needs = frozenset(needs)
+            cast(Any, function).needs = frozenset(needs)
         return ADVANTAGES.register(name)(function)
 
     return add
