@@ -15,7 +15,7 @@ import numpy as np
 from empg_gym.agent_env import EpisodePoint
 from empg_gym.rng import Stream, stream
 from empg_gym.rollout import EpisodeSpec, Rollout, run_sync
-from empg_gym.trainers.collect.journal import Journal, Key, is_recording_of, key_of
+from empg_gym.trainers.collect.journal import Journal, Key, is_recording_of, record
 from empg_gym.trainers.collect.plans import Collection, PlanRequest
 from empg_gym.trainers.collect.tasks import GroupSpec, TaskRequest
 from empg_gym.trajectory import Trajectory, path_of
@@ -100,7 +100,7 @@ class Collector:
     async def _play(self, specs: Sequence[EpisodeSpec], known: dict[Key, Trajectory], step: int) -> list[Trajectory]:
         missing = [spec for spec in specs if not self._is_known(spec, known)]
         async for _, trajectory in self.rollout.stream(missing):
-            known[key_of(trajectory)] = trajectory
+            record(known, trajectory)
             trajectory.info |= {"phase": "rl", "step": step + 1}
             if self.journal is not None:
                 self.journal.append(trajectory)

@@ -6,7 +6,8 @@ Rules:
     - A trajectory is written and flushed when its episode ends. A killed step resumes without playing it again, also where playing it
       again would not give the same episode (live web, a judge).
     - Steps between the last checkpoint and the kill are updated again from their journal, without playing anything.
-    - A resumed step tries failed episodes again. Of an episode that the file holds twice, the last one counts.
+    - A resumed step tries failed episodes again. Of an episode that the file holds twice, the last one counts; what branched off an earlier
+      one does not count any more.
     - A file is dropped once a checkpoint holds its step, unless the run keeps its rollouts. It is an ordinary file of trajectories: the
       evaluator, the report and `empg-gym train --replay` read it.
 """
@@ -29,6 +30,16 @@ Key = tuple[int, int]
 def key_of(trajectory: Trajectory) -> Key:
     """Return the name of an episode within its step."""
     return trajectory.group, trajectory.repeat
+
+
+def record(known: dict[Key, Trajectory], trajectory: Trajectory) -> None:
+    """Add a trajectory to those of its step. It replaces the episode of its name, and with it the episodes that branched off that one."""
+    replaced = {trajectory.repeat} if key_of(trajectory) in known else set()
+    while replaced:
+        for repeat in replaced:
+            known.pop((trajectory.group, repeat), None)
+        replaced = {item.repeat for item in known.values() if item.group == trajectory.group and item.parent in replaced}
+    known[key_of(trajectory)] = trajectory
 
 
 def is_recording_of(trajectory: Trajectory, spec: EpisodeSpec) -> bool:
@@ -65,7 +76,9 @@ class Journal:
         done = list(read_trajectories(path)) if path.exists() else []
         _cut_torn_line(path)
         self._lines = path.open("a", encoding="utf-8")
-        latest = {key_of(item): item for item in done}
+        latest: dict[Key, Trajectory] = {}
+        for item in done:
+            record(latest, item)
         return {key: item for key, item in latest.items() if item.stop_reason is not StopReason.ERROR}
 
     def append(self, trajectory: Trajectory) -> None:

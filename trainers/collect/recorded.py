@@ -17,7 +17,7 @@ from empg_gym.agent_env import EpisodePoint
 from empg_gym.errors import DataError
 from empg_gym.rng import Stream, stream
 from empg_gym.rollout import EpisodeSpec, run_sync
-from empg_gym.trainers.collect.journal import Key, is_recording_of, key_of
+from empg_gym.trainers.collect.journal import Key, is_recording_of, key_of, record
 from empg_gym.trainers.collect.plans import Collection, PlanRequest
 from empg_gym.trainers.collect.tasks import GroupSpec
 from empg_gym.trajectory import StopReason, Trajectory, path_of
@@ -45,7 +45,9 @@ class RecordedCollector:
         tasks: int,
         repeats: int,
     ) -> None:
-        self._known: dict[Key, Trajectory] = {key_of(item): item for item in trajectories}
+        self._known: dict[Key, Trajectory] = {}
+        for item in trajectories:
+            record(self._known, item)
         self._plan, self._outcome = plan, outcome
         self._seed, self._tasks, self._repeats = seed, tasks, repeats
         self.missing = 0

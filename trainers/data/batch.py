@@ -1,8 +1,10 @@
 """Turn trajectories into a batch for algorithms and losses: rows, the axis N of generated tokens and the axis S of steps.
 
 Rules:
-    - Failed episodes (`StopReason.ERROR`) are excluded from a batch, and so is a group of which only one trajectory is left.
-    - A step that a branch shares with its parent is in the batch once, with the parent; in the branch's row its tokens are context.
+    - Failed episodes (`StopReason.ERROR`) are excluded from a batch, and so is a group of which they leave only one trajectory. Filters see
+      the others.
+    - A step that a branch shares with its parent is in the batch once, with the parent; in the branch's row its tokens are context. Where a filter
+      dropped the parent, the nearest ancestor in the batch takes its place.
     - A step that generated nothing stays on the axis S with entropy NaN.
     - The entropy of a step is the mean over its generated tokens: thought, action and end-of-turn token.
     - States are numbered within a group, so that equal numbers mean equal states of the same group.
@@ -13,7 +15,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -53,6 +55,12 @@ class RolloutBatch:
     """[T] float64, scaled and shaped."""
     penalties: Tensor
     """[S] float64, penalty of each step."""
+    tree: Tensor
+    """[T] id of the tree that the trajectory belongs to."""
+    parent: Tensor
+    """[T] index into T of the nearest ancestor in the batch, -1 for none."""
+    branch_step: Tensor
+    """[T] number of steps shared with it, 0 for none."""
     reward_scale: float = 1.0
     """Factor of the environment's step rewards."""
 
@@ -61,17 +69,6 @@ class RolloutBatch:
         count = torch.zeros(len(self.step), dtype=torch.float64).index_add_(0, self.step_of_token, torch.ones_like(entropies).double())
         total = torch.zeros(len(self.step), dtype=torch.float64).index_add_(0, self.step_of_token, entropies.double())
         return total / count
-
-    def _forks(self) -> dict[str, Tensor]:
-        """Return [T] tree, parent and branch step of each trajectory. A parent that is not in the batch counts as absent."""
-        places = {(item.group, item.repeat): index for index, item in enumerate(self.trajectories)}
-        parent = [-1 if item.parent is None else places.get((item.group, item.parent), -1) for item in self.trajectories]
-        tree = list(range(len(parent)))
-        for index in range(len(parent)):
-            while parent[tree[index]] >= 0:
-                tree[index] = parent[tree[index]]
-        branch_step = [item.branch_step if parent[index] >= 0 else 0 for index, item in enumerate(self.trajectories)]
-        return {"tree": torch.tensor(tree), "parent": torch.tensor(parent), "branch_step": torch.tensor(branch_step)}
 
     def steps(self, entropies: Tensor, *, state_key: StateKey = "state", gold_logprobs: Tensor | None = None) -> RolloutSteps:
         """Return the batch in the form that advantage functions receive.
@@ -98,7 +95,9 @@ class RolloutBatch:
             next_state=None if states is None else states[1],
             actions=tuple(step.action for step in steps),
             gold_logprobs=gold_logprobs,
-            **self._forks(),
+            tree=self.tree,
+            parent=self.parent,
+            branch_step=self.branch_step,
         )
 
 
@@ -106,6 +105,7 @@ def make_batch(
     trajectories: Sequence[Trajectory],
     outcome: Callable[[Trajectory], float] = success,
     *,
+    filters: Sequence[Callable[[Sequence[Trajectory], Sequence[float]], Sequence[bool]]] = (),
     shapers: Sequence[Callable[[Trajectory], float]] = (),
     reward_scale: float = 1.0,
     invalid_action_penalty: float = 0.0,
@@ -115,7 +115,8 @@ def make_batch(
     Args:
         trajectories: episodes with token ids; unusable ones (`usable`) are left out.
         outcome: function that returns a trajectory's outcome.
-        shapers: functions of a trajectory; their results are added to the scaled outcome.
+        filters: functions of the usable trajectories and their outcomes that return whether each is kept.
+        shapers: functions of a trajectory; their results are added to the scaled outcome. Of a branch they see the whole path.
         reward_scale: factor of outcomes and step rewards.
         invalid_action_penalty: penalty of a step whose action could not be carried out.
 
@@ -123,6 +124,9 @@ def make_batch(
         TrainingError: a reward is not finite.
     """
     kept = usable(trajectories)
+    for keep in filters:
+        wanted = keep(kept, [outcome(item) for item in kept])
+        kept = [item for item, chosen in zip(kept, wanted, strict=True) if chosen]
     prefixes = [_prefix(trajectory, trajectories) for trajectory in kept]
     rows = [row for position, (item, prefix) in enumerate(zip(kept, prefixes, strict=True)) for row in rows_of(item, position, prefix)]
     lengths = torch.tensor([len(trajectory.steps) for trajectory in kept], dtype=torch.long)
@@ -137,15 +141,24 @@ def make_batch(
         step=_cat([item.branch_step + torch.arange(len(item.steps)) for item in kept]),
         rollout_logprobs=_tokens(kept, "logprobs"),
         rollout_entropies=_tokens(kept, "entropies"),
-        rewards=torch.tensor([reward_of(item, outcome, shapers, reward_scale) for item in kept], dtype=torch.float64),
+        rewards=torch.tensor(
+            [reward_of(item, prefix, outcome, shapers, reward_scale) for item, prefix in zip(kept, prefixes, strict=True)],
+            dtype=torch.float64,
+        ),
         penalties=invalid_action_penalty * torch.tensor(invalid, dtype=torch.float64),
         reward_scale=reward_scale,
+        **_forks(kept, trajectories),
     )
+
+
+def has_outcome(trajectory: Trajectory) -> bool:
+    """Whether an episode has steps and ended without an error, so that it can be compared with others."""
+    return trajectory.stop_reason is not StopReason.ERROR and bool(trajectory.steps)
 
 
 def usable(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Return the trajectories that can be trained on."""
-    finished = [item for item in trajectories if item.stop_reason is not StopReason.ERROR and item.steps]
+    finished = [item for item in trajectories if has_outcome(item)]
     before, left = Counter(item.group for item in trajectories), Counter(item.group for item in finished)
     return [item for item in finished if left[item.group] > 1 or before[item.group] == 1]
 
@@ -160,7 +173,7 @@ def require_episodes(trajectories: Sequence[Trajectory], place: str) -> None:
     Raises:
         TrainingError: every episode failed or has no step.
     """
-    failed = [item for item in trajectories if item.stop_reason is StopReason.ERROR or not item.steps]
+    failed = [item for item in trajectories if not has_outcome(item)]
     if trajectories and len(failed) == len(trajectories):
         reason = failed[0].error or f"it ended before its first response ({failed[0].stop_reason})"
         raise TrainingError(
@@ -174,15 +187,42 @@ def _prefix(trajectory: Trajectory, others: Sequence[Trajectory]) -> list[Step]:
     return [] if trajectory.parent is None else path_of(trajectory, others)[: trajectory.branch_step]
 
 
+def _forks(kept: Sequence[Trajectory], trajectories: Sequence[Trajectory]) -> dict[str, Tensor]:
+    """Return [T] tree, parent and branch step of the trajectories in `kept`, whose ancestors are in `trajectories`."""
+    known = {(item.group, item.repeat): item for item in trajectories}
+    places = {(item.group, item.repeat): index for index, item in enumerate(kept)}
+    trees: dict[tuple[int, int], int] = {}
+    tree, parent, branch_step = [], [], []
+    for item in kept:
+        shared, ancestor = item.branch_step, item.parent
+        while ancestor is not None and (item.group, ancestor) not in places:
+            lost = known[item.group, ancestor]
+            shared, ancestor = min(shared, lost.branch_step), lost.parent
+        parent.append(-1 if ancestor is None else places[item.group, ancestor])
+        branch_step.append(0 if ancestor is None else shared)
+        root = item
+        while root.parent is not None:
+            root = known[root.group, root.parent]
+        tree.append(trees.setdefault((root.group, root.repeat), len(trees)))
+    return {
+        name: torch.tensor(values, dtype=torch.long) for name, values in (("tree", tree), ("parent", parent), ("branch_step", branch_step))
+    }
+
+
 def reward_of(
-    trajectory: Trajectory, outcome: Callable[[Trajectory], float], shapers: Sequence[Callable[[Trajectory], float]], scale: float
+    trajectory: Trajectory,
+    prefix: Sequence[Step],
+    outcome: Callable[[Trajectory], float],
+    shapers: Sequence[Callable[[Trajectory], float]],
+    scale: float,
 ) -> float:
-    """Return the scaled and shaped reward of a trajectory.
+    """Return the scaled and shaped reward of a trajectory that follows the steps `prefix`.
 
     Raises:
         TrainingError: it is not finite.
     """
-    reward = scale * outcome(trajectory) + sum(shape(trajectory) for shape in shapers)
+    whole = replace(trajectory, steps=[*prefix, *trajectory.steps]) if prefix else trajectory
+    reward = scale * outcome(trajectory) + sum(shape(whole) for shape in shapers)
     if not math.isfinite(reward):
         raise TrainingError(
             f"the reward of task {trajectory.task!r} (group {trajectory.group}, repeat {trajectory.repeat}) is {reward}; "

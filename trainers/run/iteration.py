@@ -19,7 +19,7 @@ from empg_gym.trainers.algorithms import Advantages
 from empg_gym.trainers.collect.collector import StepCollector
 from empg_gym.trainers.collect.plans import Collection
 from empg_gym.trainers.config.sections import TrainConfig
-from empg_gym.trainers.data.batch import RolloutBatch, make_batch, require_episodes
+from empg_gym.trainers.data.batch import RolloutBatch, has_outcome, make_batch, require_episodes
 from empg_gym.trainers.policy.gold import GoldScorer
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy, TokenScores
@@ -93,14 +93,14 @@ class Iteration:
         """Update the policy from the episodes of step `step`, counted from 0, and return the metrics.
 
         Raises:
-            TrainingError: all episodes failed, an advantage or a reward is not finite, or the gradients stay not finite.
+            TrainingError: all episodes failed, an entropy, an advantage or a reward is not finite, or the gradients stay not finite.
         """
         began = time.perf_counter()
-        trajectories = collection.trajectories
-        require_episodes(trajectories, f"reinforcement step {step + 1}")
+        played = [*collection.trajectories, *collection.discarded]
+        require_episodes(played, f"reinforcement step {step + 1}")
         batch = self.batch(collection)
-        metrics = {"train/failed_episodes": float(len(trajectories) - len(batch.trajectories))}
-        if not batch.rows:
+        metrics = {"train/failed_episodes": float(sum(not has_outcome(item) for item in played))}
+        if not len(batch.step_of_token):
             return metrics
         try:
             metrics |= self._update(step, batch)
@@ -115,16 +115,11 @@ class Iteration:
         return metrics | {"speed/update_s": seconds, "speed/update_tokens_per_s": sum(map(len, batch.rows)) / seconds}
 
     def batch(self, collection: Collection) -> RolloutBatch:
-        """Filter the episodes and turn those that are left into a batch with rewards."""
-        trajectories = collection.trajectories
-        outcomes = [self.stages.reward(item) for item in trajectories]
-        for keep in self.stages.filters:
-            kept = keep(trajectories, outcomes)
-            trajectories = [item for item, wanted in zip(trajectories, kept, strict=True) if wanted]
-            outcomes = [item for item, wanted in zip(outcomes, kept, strict=True) if wanted]
+        """Turn the episodes that failures and filters leave into a batch with rewards."""
         return make_batch(
-            trajectories,
+            collection.trajectories,
             self.stages.reward,
+            filters=self.stages.filters,
             shapers=self.stages.shapers,
             reward_scale=self.config.rl.reward_scale,
             invalid_action_penalty=self.config.rl.invalid_action_penalty,
@@ -144,6 +139,7 @@ class Iteration:
 
     def _update(self, step: int, batch: RolloutBatch) -> dict[str, float]:
         old = self.score(batch)
+        _check_entropies(batch, old)
         gold = None if self.gold is None else self.gold(batch)
         steps = batch.steps(old.entropies, state_key=self.config.algorithm.state_key, gold_logprobs=gold)
         advantages = self.stages.advantage(steps)
@@ -163,6 +159,23 @@ class Iteration:
         return path
 
 
+def _check_entropies(batch: RolloutBatch, old: TokenScores) -> None:
+    """Refuse entropies that are not finite: the entropy of a step is NaN only if the step generated nothing."""
+    wrong = (~old.entropies.isfinite()).nonzero()
+    if len(wrong):
+        index = int(wrong[0])
+        raise TrainingError(
+            f"the entropy of a token of {_name(batch, int(batch.step_of_token[index]))} is {float(old.entropies[index])}; "
+            "expected a finite number from rl.old_logprobs"
+        )
+
+
+def _name(batch: RolloutBatch, index: int) -> str:
+    """Return the name of a step, an index into S, for an error."""
+    trajectory = batch.trajectories[int(batch.trajectory_of_step[index])]
+    return f"step {int(batch.step[index])} of task {trajectory.task!r} (group {trajectory.group}, repeat {trajectory.repeat})"
+
+
 def _check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
     if advantages.values.shape != batch.step.shape:
         expected, found = tuple(batch.step.shape), tuple(advantages.values.shape)
@@ -170,10 +183,8 @@ def _check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
     wrong = (~advantages.values.isfinite()).nonzero()
     if len(wrong):
         index = int(wrong[0])
-        trajectory = batch.trajectories[int(batch.trajectory_of_step[index])]
         raise TrainingError(
-            f"the advantage of step {int(batch.step[index])} of task {trajectory.task!r} (group {trajectory.group}, repeat "
-            f"{trajectory.repeat}) is {float(advantages.values[index])}; expected a finite number from algorithm.advantage"
+            f"the advantage of {_name(batch, index)} is {float(advantages.values[index])}; expected a finite number from algorithm.advantage"
         )
 
 

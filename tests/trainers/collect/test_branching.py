@@ -20,7 +20,7 @@ from empg_gym.trainers.collect.plans import PLANS
 from empg_gym.trainers.collect.plans.branching import _Rule, _Tree
 from empg_gym.trainers.collect.tasks import uniform
 from empg_gym.trainers.data.batch import make_batch
-from empg_gym.trajectory import Completion, StopReason, Trajectory, path_of, read_trajectories
+from empg_gym.trajectory import Completion, StopReason, Trajectory, path_of, read_trajectories, write_trajectories
 
 WORLDS = {
     "ALFWorld": {"size": "small", "max_steps": 6},
@@ -116,6 +116,25 @@ def test_a_killed_step_resumes_its_trees_from_the_journal(tmp_path, kept):
     resumed = collect(journal=Journal(tmp_path))
     assert [plain(item) for item in resumed.trajectories] == [plain(item) for item in whole.trajectories]
     assert len(list(read_trajectories(path))) == 12
+
+
+def test_what_branched_off_a_replaced_episode_is_played_again(tmp_path):
+    options = {"initial": 1, "repeats": 8, "tasks": 1}
+    whole = collect(journal=Journal(tmp_path), **options).trajectories
+    child = next(item for item in whole if item.parent)
+    path = Journal(tmp_path).path(4)
+    records = list(read_trajectories(path))
+    for record in records:
+        if record.repeat == child.parent:
+            record.branch_step += 1  # the recording of another episode of that name, from which `child` then branched off
+        elif record.repeat == child.repeat:
+            record.steps[0].response = "stale"
+    path.unlink()
+    write_trajectories(path, records)
+    resumed = collect(journal=Journal(tmp_path), **options).trajectories
+    assert [plain(item) for item in resumed] == [plain(item) for item in whole]
+    again = collect(journal=Journal(tmp_path), **options).trajectories
+    assert [plain(item) for item in again] == [plain(item) for item in whole], "nor does the file's older line count"
 
 
 def test_a_shared_prefix_is_trained_and_counted_once():

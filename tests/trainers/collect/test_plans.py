@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.collect.plans import PLANS, PlanRequest
 from empg_gym.trainers.collect.tasks import TASK_SOURCES, GroupSpec, TaskRequest, uniform
-from empg_gym.trajectory import StopReason, Trajectory
+from empg_gym.trajectory import Step, StopReason, Trajectory
 
 
 def request(step=7, round=0, tasks=4, num_tasks=100, seed=3):
@@ -50,9 +50,11 @@ class World:
 
     def episode(self, spec):
         outcome = self.rule(spec.task, spec.repeat)
+        step = Step(observation="", response="", thought="", action="", valid_action=True, reward=0.0)
         return Trajectory(
             env_id="", env_version="", data_fingerprint="", split="", task=str(spec.task), instruction="", group=spec.group,
-            repeat=spec.repeat, success=bool(outcome), stop_reason=StopReason.ERROR if outcome is None else StopReason.TERMINATED,
+            repeat=spec.repeat, success=outcome is True, steps=[] if outcome == "no step" else [step],
+            stop_reason=StopReason.ERROR if outcome is None else StopReason.TERMINATED,
         )  # fmt: skip
 
     def collect(self, plan, **options):
@@ -106,6 +108,13 @@ def test_dynamic_discards_a_surplus_and_ignores_failed_episodes():
     assert len(found.trajectories) == 8 and found.metrics["collect/rounds"] == 1.0
     errors = World(lambda task, repeat: None if repeat == 0 else True).collect("dynamic", max_rounds=1)
     assert errors.metrics["collect/informative_groups"] == 0.0
+    mute = World(lambda task, repeat: False if repeat else "no step").collect("dynamic", max_rounds=1)
+    assert mute.metrics["collect/informative_groups"] == 0.0, "an episode without a step says nothing"
+
+
+def test_dynamic_fills_with_failed_groups_last():
+    found = World(lambda task, repeat: None if task == 0 else True, tasks=2).collect("dynamic", max_rounds=2, on_shortfall="fill")
+    assert sorted({item.group for item in found.trajectories}) == [1, 2]
 
 
 @pytest.mark.parametrize("options", [{"max_rounds": 0}, {"on_shortfall": "drop"}])

@@ -10,8 +10,9 @@ import numpy as np
 from empg_gym.agent_env import EpisodePoint
 from empg_gym.rollout import EpisodeSpec
 from empg_gym.trainers.collect.tasks import GroupSpec
+from empg_gym.trainers.data.batch import has_outcome
 from empg_gym.trainers.registry import Registry
-from empg_gym.trajectory import StopReason, Trajectory
+from empg_gym.trajectory import Trajectory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,8 @@ class PlanRequest:
     """Return the random generator of a group, for the plan's own decisions."""
 
     def is_informative(self, trajectories: Sequence[Trajectory]) -> bool:
-        """Whether a group's outcomes differ; failed episodes are left out."""
-        outcomes = {self.outcome(item) for item in trajectories if item.stop_reason is not StopReason.ERROR}
+        """Whether a group's outcomes differ; failed episodes and those without a step are left out."""
+        outcomes = {self.outcome(item) for item in trajectories if has_outcome(item)}
         return len(outcomes) > 1
 
 

@@ -7,7 +7,8 @@ Decided here:
     - Informative means that the outcomes differ, before shaping and penalties: a penalty never keeps a group.
     - A round draws as many groups as the step asks for; groups beyond that number are discarded, those of later rounds first.
     - When the bound is reached, `on_shortfall` decides. "keep" trains on the informative groups found so far, so that a late run, in which
-      few groups are informative, takes smaller batches instead of noise. "fill" adds discarded groups until the batch is full (ARL-Arena).
+      few groups are informative, takes smaller batches instead of noise. "fill" adds discarded groups until the batch is full (ARL-Arena),
+      those whose episodes failed last.
     - Should no group at all be informative, the step trains on nothing and says so.
 """
 
@@ -18,6 +19,7 @@ from typing import Literal
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.collect.plans.base import PLANS, Collection, PlanRequest
+from empg_gym.trainers.data.batch import usable
 from empg_gym.trajectory import Trajectory
 
 
@@ -51,6 +53,7 @@ async def dynamic(request: PlanRequest, *, max_rounds: int = 10, on_shortfall: L
     chosen, surplus = informative[:wanted], informative[wanted:]
     if on_shortfall == "fill":
         missing = wanted - len(chosen)
+        others.sort(key=lambda group: not usable(group))
         chosen, others = chosen + others[:missing], others[missing:]
     discarded = [item for group in (*surplus, *others) for item in group]
     metrics = {
