@@ -3,8 +3,8 @@
 Rules:
     - Failed episodes (`StopReason.ERROR`) are excluded from a batch, and so is a group of which they leave only one trajectory. Filters see
       the others.
-    - A step that a branch shares with its parent is in the batch once, with the parent; in the branch's row its tokens are context. Where a filter
-      dropped the parent, the nearest ancestor in the batch takes its place.
+    - A step that a branch shares with its parent is in the batch once, with the parent; in the branch's row its tokens are context. Where a
+      filter dropped the parent, the nearest ancestor in the batch takes its place.
     - A step that generated nothing stays on the axis S with entropy NaN.
     - The entropy of a step is the mean over its generated tokens: thought, action and end-of-turn token.
     - States are numbered within a group, so that equal numbers mean equal states of the same group.
@@ -204,9 +204,8 @@ def _forks(kept: Sequence[Trajectory], trajectories: Sequence[Trajectory]) -> di
         while root.parent is not None:
             root = known[root.group, root.parent]
         tree.append(trees.setdefault((root.group, root.repeat), len(trees)))
-    return {
-        name: torch.tensor(values, dtype=torch.long) for name, values in (("tree", tree), ("parent", parent), ("branch_step", branch_step))
-    }
+    forks = {"tree": tree, "parent": parent, "branch_step": branch_step}
+    return {name: torch.tensor(values, dtype=torch.long) for name, values in forks.items()}
 
 
 def reward_of(

@@ -1,6 +1,6 @@
 """Log-probabilities and entropies of chosen tokens from hidden states, without keeping logits.
 
-    z = cap(h W^T + b) / T        log p(a) = z_a - log sum exp z        H = log sum exp z - sum p z
+    z = cap(h W^T + b) / T        log p(a) = z_a - log sum exp z        H = -sum p log p
 
 Rules:
     - Logits exist for `chunk` positions at a time, in float32. The forward pass keeps one number per position, the normaliser; the backward
@@ -71,11 +71,12 @@ class _ScoreTokens(torch.autograd.Function):
         for start in range(0, count, chunk):
             part = slice(start, start + chunk)
             z = _logits(hidden[part], *layer, temperature, cap)
-            norm = normaliser[part] = z.logsumexp(dim=-1)
-            logprobs[part] = z.gather(-1, targets[part, None]).squeeze(-1) - norm
-            if entropy:
-                entropies[part] = norm - (torch.exp(z - norm[:, None]).mul_(z)).sum(dim=-1)
-            del z
+            normaliser[part] = z.logsumexp(dim=-1)
+            logp = z.sub_(normaliser[part, None])
+            logprobs[part] = logp.gather(-1, targets[part, None]).squeeze(-1)
+            if entropy:  # from log p: the difference of log sum exp z and sum p z would lose the digits of a common offset of the logits
+                entropies[part] = -torch.exp(logp).mul_(logp).sum(dim=-1)
+            del z, logp
         ctx.save_for_backward(hidden, weight, bias, targets, normaliser, entropies)
         ctx.settings = temperature, cap, chunk
         ctx.entropy_gradient = entropy_gradient

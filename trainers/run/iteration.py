@@ -6,7 +6,7 @@ Rules:
       that wrote it.
     - What was computed for a step is recorded on it (`Step.diagnostics`): "advantage", "advantage_modulated", and "advantage_entropy", the
       entropy that the advantage was computed from. `Step.entropy` is the generator's.
-    - A batch whose advantages, loss or gradient are not finite is written to `nonfinite/` and can be replayed.
+    - A batch whose entropies, advantages, loss or gradient are not finite is written to `nonfinite/` and can be replayed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from empg_gym.trainers.run.step_metrics import advantage_metrics, collection_met
 from empg_gym.trajectory import write_trajectories
 
 NONFINITE_BATCHES = "nonfinite"
-"""Folder of the batches whose advantages, loss or gradient were not finite."""
+"""Folder of the batches whose entropies, advantages, loss or gradient were not finite."""
 
 
 def num_updates(config: TrainConfig) -> int:
@@ -183,9 +183,8 @@ def _check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
     wrong = (~advantages.values.isfinite()).nonzero()
     if len(wrong):
         index = int(wrong[0])
-        raise TrainingError(
-            f"the advantage of {_name(batch, index)} is {float(advantages.values[index])}; expected a finite number from algorithm.advantage"
-        )
+        value = float(advantages.values[index])
+        raise TrainingError(f"the advantage of {_name(batch, index)} is {value}; expected a finite number from algorithm.advantage")
 
 
 def _annotate(batch: RolloutBatch, old: TokenScores, advantages: Advantages) -> None:

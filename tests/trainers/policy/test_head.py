@@ -56,6 +56,17 @@ def test_values_and_gradients_equal_autograd(bias, with_entropy, temperature, ca
         torch.testing.assert_close(one, other, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.05])
+def test_an_offset_that_all_logits_share_does_not_blur_the_entropy(temperature):
+    head, hidden, targets = layer()
+    with torch.no_grad():
+        head.bias += 64.0
+    _, entropies = score_tokens(head, hidden, targets, temperature=temperature)
+    _, expected = naive(head, hidden, targets, temperature=temperature)
+    assert float((entropies.double() - expected).abs().max()) < 2e-5 / temperature
+    assert bool((entropies >= 0).all())
+
+
 def test_the_entropy_has_a_gradient_only_when_asked_for():
     head, hidden, targets = layer()
     logprobs, entropies = score_tokens(head, hidden, targets)
