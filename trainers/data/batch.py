@@ -141,10 +141,7 @@ def make_batch(
         step=_cat([item.branch_step + torch.arange(len(item.steps)) for item in kept]),
         rollout_logprobs=_tokens(kept, "logprobs"),
         rollout_entropies=_tokens(kept, "entropies"),
-        rewards=torch.tensor(
-            [reward_of(item, prefix, outcome, shapers, reward_scale) for item, prefix in zip(kept, prefixes, strict=True)],
-            dtype=torch.float64,
-        ),
+        rewards=torch.tensor([reward_of(item, trajectories, outcome, shapers, reward_scale) for item in kept], dtype=torch.float64),
         penalties=invalid_action_penalty * torch.tensor(invalid, dtype=torch.float64),
         reward_scale=reward_scale,
         **_forks(kept, trajectories),
@@ -210,16 +207,17 @@ def _forks(kept: Sequence[Trajectory], trajectories: Sequence[Trajectory]) -> di
 
 def reward_of(
     trajectory: Trajectory,
-    prefix: Sequence[Step],
+    others: Sequence[Trajectory],
     outcome: Callable[[Trajectory], float],
     shapers: Sequence[Callable[[Trajectory], float]],
     scale: float,
 ) -> float:
-    """Return the scaled and shaped reward of a trajectory that follows the steps `prefix`.
+    """Return the scaled and shaped reward of a trajectory whose ancestors are among `others`.
 
     Raises:
         TrainingError: it is not finite.
     """
+    prefix = _prefix(trajectory, others)
     whole = replace(trajectory, steps=[*prefix, *trajectory.steps]) if prefix else trajectory
     reward = scale * outcome(trajectory) + sum(shape(whole) for shape in shapers)
     if not math.isfinite(reward):

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from empg_gym.errors import ConfigError, DataError
-from empg_gym.trainers.collect.journal import key_of
+from empg_gym.trainers.collect.journal import Key, record
 from empg_gym.trainers.collect.recorded import RecordedCollector
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import reward_of
@@ -149,7 +149,7 @@ def replay(config: TrainConfig, path: Path) -> Replay:
             GroupRewards(
                 group=group,
                 task=items[0].task,
-                rewards=[reward_of(item, stages.reward, stages.shapers, config.rl.reward_scale) for item in items],
+                rewards=[reward_of(item, items, stages.reward, stages.shapers, config.rl.reward_scale) for item in items],
                 trained=group in trained,
             )
             for group, items in _by_group(trajectories)
@@ -163,7 +163,9 @@ def read_batch(path: Path) -> list[Trajectory]:
     Raises:
         DataError: the file is missing, empty, damaged, or holds something else.
     """
-    found = {key_of(item): item for item in _read(path)}
+    found: dict[Key, Trajectory] = {}
+    for item in _read(path):
+        record(found, item)
     trajectories = [found[key] for key in sorted(found)]
     if not trajectories:
         raise DataError(f"{path} holds no trajectory; expected a batch of a training run, such as rollouts/step-000001.jsonl")
