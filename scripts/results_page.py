@@ -264,6 +264,79 @@ def demo_alfworld() -> str:
     return "\n\n".join(parts)
 
 
+def method_variants() -> str:
+    """Variants of EMPG and of state grouping against GRPO."""
+    record = load("method_variants")
+    runs, against = record["runs"], record["against_grpo"]
+    rows = []
+    for name, seeds in runs.items():
+        for seed, run in seeds.items():
+            paired = against.get(name, {}).get("per_seed", {}).get(seed)
+            shift = run["means_over_steps"].get("empg/shift_failed")
+            rows.append(
+                (
+                    name,
+                    seed,
+                    f"{100 * run['before']:.1f}",
+                    f"{100 * run['after']:.1f}",
+                    "" if paired is None else points(paired["difference"], paired["interval_95"]),
+                    f"{100 * run['train_success_last']:.1f}",
+                    "" if shift is None else f"{shift:+.3f}",
+                    f"{100 * run['means_over_steps']['advantage/failed_groups_share']:.0f}",
+                )
+            )
+    head = (
+        "variant",
+        "seed",
+        "before, %",
+        "after, %",
+        "points against GRPO",
+        f"training tasks, last {record['last_steps']} steps, %",
+        "`empg/shift_failed`",
+        "steps in all-fail groups, %",
+    )
+    config = record["config"]
+    rl, warm = config["rl"], config["warmstart"]
+    seconds = [run["cpu_seconds"] for seeds in runs.values() for run in seeds.values()]
+    return "\n\n".join(
+        [
+            f"Success on {record['games']} games of {record['split']} before and after reinforcement ({rl['steps']} steps of "
+            f"{rl['tasks_per_step']} x {rl['repeats']} episodes) from one warm start per seed ({warm['steps']} steps, detours "
+            f"{warm['detours']}), the same tasks and seeds for all variants. Differences are paired by game, with 95 % intervals for this "
+            "pair of policies. One seed says little about the methods: another seed may turn a difference around.",
+            table(head, rows),
+            f"{min(seconds):,.0f} to {max(seconds):,.0f} CPU seconds a run, one thread.",
+            machine(record),
+            "`python -m benchmarks.method_variants`",
+        ]
+    )
+
+
+def state_groups() -> str:
+    """GiGPO's groups by exact state and by observation text."""
+    record = load("state_groups")
+    mean = record["mean"]
+    rows = [(name, percent(mean[f"{key}_alone"]), f"{mean[f'{key}_group_size']:.1f}") for key, name in STATE_KEYS]
+    return "\n\n".join(
+        [
+            f"The same episodes, grouped in two ways ({record['batches']} batches of {record['episodes_per_batch']}, "
+            f"{number(mean['steps'])} steps each):",
+            table(("steps are compared if they share", "steps alone", "mean size of a step's group"), rows),
+            f"Of the pairs of steps with the same text, {percent(mean['observation_pairs_in_different_states'])} are in different states "
+            '(such as "Nothing happens."); of the pairs in the same state, '
+            f"{percent(mean['state_pairs_with_different_observations'])} read different texts. The advantages have a cosine of "
+            f"{mean['cosine_of_advantages']:.3f}; {percent(mean['sign_differs'])} of the steps change their sign.",
+            machine(record),
+            "`python -m benchmarks.state_groups CHECKPOINT`",
+        ]
+    )
+
+
+def points(difference: float, interval: list[float]) -> str:
+    """Return a difference of shares in points, with its interval."""
+    return f"{100 * difference:+.1f} ({100 * interval[0]:+.1f} to {100 * interval[1]:+.1f})"
+
+
 def spread(values: Json, scale: float) -> str:
     """Return mean ± half width."""
     half = values["half_width_95"]
@@ -394,9 +467,13 @@ TINY_RUNS = (
 )
 """Result file, world and command."""
 
+STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
+
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "demo_alfworld": ("The demo: EMPG on the embedded ALFWorld", demo_alfworld),
     "tiny_runs": ("The other environments with models of this size", tiny_runs),
+    "method_variants": ("EMPG's variants and GiGPO against GRPO", method_variants),
+    "state_groups": ("GiGPO: groups by state and by observation", state_groups),
     "alfworld_proof": ("ALFWorld: equal to upstream", alfworld_proof),
     "alfworld_speed": ("ALFWorld: speed", alfworld_speed),
     "deepsearch_agents": ("Deep Search: agents", deepsearch_agents),
