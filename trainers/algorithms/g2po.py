@@ -62,7 +62,7 @@ def g2po(
         batch: the rollout.
         gamma: discount per step of the outcome.
         step_weight: w, weight of the node and the edge term.
-        success_reward: R*; by default the highest reward of a success in the group.
+        success_reward: R*; by default the highest reward of a success in the group, 1 where none is above 0.
         scale: whether to divide by the standard deviations, in all terms.
         epsilon: added to the standard deviations.
         cross_steps: whether the statistics of A^E count a trajectory once per step.

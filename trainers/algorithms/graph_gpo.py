@@ -68,7 +68,7 @@ def graph_gpo(
         normalize_distance: whether to judge the distance gained instead of the distance left.
         graph_weight: w, weight of the graph term.
         episode_weight: w_E, weight of GRPO's term; 0 leaves the graph alone.
-        success_reward: R*; by default the highest reward of a success in the group.
+        success_reward: R*; by default the highest reward of a success in the group, 1 where none is above 0.
         scale: whether to divide by the standard deviations, in both terms.
         epsilon: added to the standard deviations.
         cross_steps: whether the statistics of A^E count a trajectory once per step.

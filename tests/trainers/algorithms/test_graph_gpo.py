@@ -32,6 +32,13 @@ TRAJECTORIES = [1.732039, 1.732050, 1.861807, -1.732028, -0.577350, -1.732049, -
 ROWS = [1.910645, 1.910655, 2.040412, -1.818003, -0.683291, -1.818024, -0.085986, -0.085976, -1.370432]
 
 
+def test_shaping_that_outweighs_success_does_not_reward_the_longer_way():
+    batch = batch_x()
+    shaped = replace(batch, rewards=batch.rewards - 2 * batch.rewards.max())
+    assert bool((shaped.rewards < 0).all())
+    close(values("graph_gpo", shaped, episode_weight=0.0), values("graph_gpo", batch, episode_weight=0.0), atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [({"episode_weight": 0.0}, GRAPH), ({}, TRAJECTORIES), ({"cross_steps": True}, ROWS)],
