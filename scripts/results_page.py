@@ -282,7 +282,7 @@ def method_variants() -> str:
                     "" if paired is None else points(paired["difference"], paired["interval_95"]),
                     f"{100 * run['train_success_last']:.1f}",
                     "" if shift is None else f"{shift:+.3f}",
-                    f"{100 * run['means_over_steps']['advantage/failed_groups_share']:.0f}",
+                    f"{100 * run['means_over_steps'].get('advantage/failed_groups_share', 0.0):.0f}",
                 )
             )
     head = (
