@@ -162,8 +162,8 @@ def context_ids(batch: RolloutSteps, states: Tensor, length: int) -> list[Tensor
 def success_rewards(batch: RolloutSteps, reward: float | None) -> Tensor:
     """Return [S] what success is worth in the group of each step.
 
-    That is `reward`, or by default the highest reward of the group's successful trajectories; 1 where none is above 0, so that penalties
-    which outweigh success never make it worse to come closer.
+    That is `reward`, or by default the highest reward of the group's successful trajectories (0 without one), but 1 where none of them is above 0,
+    so that penalties which outweigh success never make it worse to come closer.
     """
     assert batch.success is not None
     if reward is not None:
@@ -171,7 +171,8 @@ def success_rewards(batch: RolloutSteps, reward: float | None) -> Tensor:
     group, count = group_sizes(batch.groups)
     worth = torch.zeros(len(count), dtype=torch.float64, device=group.device)
     worth = worth.scatter_reduce(0, group[batch.success], batch.rewards[batch.success], "amax", include_self=False)
-    return torch.where(worth > 0, worth, 1.0)[group][batch.trajectory]
+    solved = torch.zeros_like(worth).index_add(0, group, batch.success.double()) > 0
+    return worth.masked_fill(solved & (worth <= 0), 1.0)[group][batch.trajectory]
 
 
 def grouping_metrics(name: str, ids: Tensor) -> dict[str, float]:

@@ -103,6 +103,7 @@ def test_success_is_worth_the_highest_reward_of_a_success_in_the_group():
     batch = replace(batch_x(), rewards=doubles([0.8, 5.0, 0.9]), success=torch.tensor([True, False, True]))
     assert success_rewards(batch, None).tolist() == [0.9] * 9
     assert success_rewards(batch, 10.0).tolist() == [10.0] * 9
+    assert success_rewards(replace(batch, rewards=doubles([-0.8, 5.0, -0.9])), None).tolist() == [1.0] * 9
     assert success_rewards(replace(batch, success=torch.tensor([False] * 3)), None).tolist() == [0.0] * 9
 
 
