@@ -162,7 +162,7 @@ def context_ids(batch: RolloutSteps, states: Tensor, length: int) -> list[Tensor
 def success_rewards(batch: RolloutSteps, reward: float | None) -> Tensor:
     """Return [S] what success is worth in the group of each step.
 
-    That is `reward`, or by default the highest reward of the group's successful trajectories (0 without one), but 1 where none of them is above 0,
+    That is `reward`, or by default the highest reward of the group's successful trajectories: 0 without any, and 1 where none is above 0,
     so that penalties which outweigh success never make it worse to come closer.
     """
     assert batch.success is not None
