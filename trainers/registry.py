@@ -3,19 +3,25 @@
 Rules:
     - The options of an entry are the keyword-only parameters of its function; a configuration sets them by name.
     - An unknown name or option is a `ConfigError` that names the nearest one.
+    - A user's own function that fails, or returns something else than its kind must, is a `ConfigError` that names it and its line. An
+      exception of a registered function passes unchanged.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from empg_gym.errors import ConfigError, nearest
+from empg_gym.errors import ConfigError, EMPGGymError, nearest
 from empg_gym.import_object import import_object
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Check = Callable[..., str | None]
+"""`(result, *arguments) -> mistake`: what a function must return and what it returned, "a number, not NoneType"; None if it is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +35,48 @@ class Bound:
     function: Callable[..., Any]
     options: Mapping[str, Any]
     """Those that the configuration sets."""
+    check: Check | None = None
+    """Of the registry."""
+    asynchronous: bool = False
+    """Of the registry."""
 
     def __call__(self, *given: Any) -> Any:
-        """Call the function."""
-        return self.function(*given, **self.options)
+        """Call the function and check its result; where the registry is asynchronous, return a coroutine that does.
+
+        Raises:
+            ConfigError: the function is the user's own and fails, or the result is not what its kind must return.
+        """
+        try:
+            result = self.function(*given, **self.options)
+        except Exception as error:
+            raise self._failure(error) from error
+        if not self.asynchronous:
+            return self._checked(result, given)
+        if not inspect.isawaitable(result):
+            raise ConfigError(f"the {self.kind} {self.name!r} must be an async function")
+        return self._finish(result, given)
+
+    async def _finish(self, result: Awaitable[Any], given: tuple[Any, ...]) -> Any:
+        try:
+            awaited = await result
+        except Exception as error:
+            raise self._failure(error) from error
+        return self._checked(awaited, given)
+
+    def _checked(self, result: Any, given: tuple[Any, ...]) -> Any:
+        mistake = self.check and self.check(result, *given)
+        if mistake:
+            raise ConfigError(f"the {self.kind} {self.name!r} must return {mistake}")
+        return result
+
+    def _failure(self, error: Exception) -> Exception:
+        """Return the error to raise for an exception of the function."""
+        if isinstance(error, EMPGGymError) or ":" not in self.name:
+            return error
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
+        own = [frame for frame in frames if frame.filename == inspect.getsourcefile(self.function)]
+        where = "".join(f" ({Path(frame.filename).name}, line {frame.lineno})" for frame in (own or frames)[-1:])
+        return ConfigError(f"the {self.kind} {self.name!r} failed: {type(error).__name__}: {error}{where}")
 
     def effective_options(self) -> dict[str, Any]:
         """Return all options with their values, defaults included; a required option that is not set is left out."""
@@ -46,6 +90,8 @@ class Registry(Generic[Function]):
 
     Args:
         kind: what the entries are, for errors: "advantage", "rollout plan".
+        check: finds what is wrong with a result of an entry; None accepts every result.
+        asynchronous: whether entries are async functions.
 
     Example:
         >>> PLANS = Registry[Callable[..., Any]]("rollout plan")
@@ -54,8 +100,8 @@ class Registry(Generic[Function]):
         >>> plan = PLANS.bind("groups", {})
     """
 
-    def __init__(self, kind: str) -> None:
-        self.kind = kind
+    def __init__(self, kind: str, check: Check | None = None, *, asynchronous: bool = False) -> None:
+        self.kind, self.check, self.asynchronous = kind, check, asynchronous
         self._functions: dict[str, Function] = {}
 
     def __iter__(self) -> Iterator[str]:
@@ -107,10 +153,15 @@ class Registry(Generic[Function]):
             if option not in known:
                 takes = nearest(option, known) if known else "it takes none"
                 raise ConfigError(f"the {self.kind} {name!r} has no option {option!r}; {takes}")
-        return Bound(self.kind, name, function, options)
+        return Bound(self.kind, name, function, options, self.check, self.asynchronous)
 
 
 def option_names(function: Callable[..., Any]) -> list[str]:
     """Return the names of a function's keyword-only parameters."""
     parameters: Iterable[inspect.Parameter] = inspect.signature(function).parameters.values()
     return [item.name for item in parameters if item.kind is inspect.Parameter.KEYWORD_ONLY]
+
+
+def number(result: object, *given: object) -> str | None:
+    """Check that a result is a number."""
+    return None if hasattr(result, "__float__") else f"a number, not {type(result).__name__}"

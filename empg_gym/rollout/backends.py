@@ -58,11 +58,14 @@ class EnvBackend:
         """Return a new environment.
 
         Raises:
-            ConfigError: the backend of a user's own cannot be imported, or the recipe cannot be made.
+            ConfigError: the backend of a user's own cannot be imported or returns something else, or the recipe cannot be made.
             EnvironmentFailure: the environment's process died or was late.
         """
         make: Callable[[EnvRecipe, EnvBackend], LLMAgentEnv] = import_object(BACKENDS.get(self.name, self.name))
-        return make(recipe, self)
+        made = make(recipe, self)
+        if not isinstance(made, LLMAgentEnv):
+            raise ConfigError(f"the backend of environments {self.name!r} must return an LLMAgentEnv, not {type(made).__name__}")
+        return made
 
 
 def make_inline(recipe: EnvRecipe, backend: EnvBackend) -> LLMAgentEnv:

@@ -62,13 +62,14 @@ def _sentence(model: type[BaseModel], mistakes: Sequence[ErrorDetails], what: st
 def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
     """Return the keys of the section at `path`."""
     for part in path:
-        model = next(_models(model.model_fields[part].annotation))
+        if part in model.model_fields:  # else the place of an item in a list
+            model = next(_models(model.model_fields[part].annotation))
     return list(model.model_fields)
 
 
 def _models(annotation: Any) -> Any:
-    """Yield the models of an annotation such as `Section | None`."""
-    if get_origin(annotation) in (Union, UnionType, Annotated):
+    """Yield the models of an annotation such as `Section | None` or `tuple[Section, ...]`."""
+    if get_origin(annotation) in (Union, UnionType, Annotated, tuple, list):
         for option in get_args(annotation):
             yield from _models(option)
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):

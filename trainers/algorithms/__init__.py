@@ -10,16 +10,40 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
+from torch import Tensor
+
 from empg_gym.trainers.algorithms.base import Advantages, PolicyLoss, PolicyTokens, RolloutSteps
-from empg_gym.trainers.registry import Registry, option_names
+from empg_gym.trainers.registry import Registry, number, option_names
 
 AdvantageFunction = Callable[..., Advantages]
 """`(RolloutSteps, *, options) -> Advantages`"""
 PolicyLossFunction = Callable[..., PolicyLoss]
 """`(PolicyTokens, *, options) -> PolicyLoss`"""
 
-ADVANTAGES: Registry[AdvantageFunction] = Registry("advantage")
-POLICY_LOSSES: Registry[PolicyLossFunction] = Registry("policy loss")
+
+def _advantages(result: object, steps: RolloutSteps) -> str | None:
+    if not isinstance(result, Advantages):
+        return f"Advantages, not {type(result).__name__}"
+    for name, value in (("values", result.values), ("base", result.base)):
+        if not isinstance(value, Tensor) or value.shape != steps.step.shape or not value.is_floating_point():
+            found = f"one of {value.dtype} and shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            expected = f"one value per step, a floating-point tensor of shape {tuple(steps.step.shape)}"
+            return f"Advantages whose {name} have {expected}, not {found}"
+    wrong = [name for name, value in result.metrics.items() if number(value)]
+    return f"Advantages whose metrics are numbers, not {type(result.metrics[wrong[0]]).__name__} ({wrong[0]!r})" if wrong else None
+
+
+def _policy_loss(result: object, tokens: PolicyTokens) -> str | None:
+    if not isinstance(result, PolicyLoss):
+        return f"a PolicyLoss, not {type(result).__name__}"
+    if not isinstance(result.loss, Tensor) or result.loss.ndim:
+        found = f"a tensor of shape {tuple(result.loss.shape)}" if isinstance(result.loss, Tensor) else type(result.loss).__name__
+        return f"a PolicyLoss whose loss is a scalar tensor, not {found}"
+    return None
+
+
+ADVANTAGES: Registry[AdvantageFunction] = Registry("advantage", _advantages)
+POLICY_LOSSES: Registry[PolicyLossFunction] = Registry("policy loss", _policy_loss)
 
 register_policy_loss = POLICY_LOSSES.register
 

@@ -18,6 +18,7 @@ import contextlib
 from pathlib import Path
 from typing import TextIO
 
+from empg_gym.errors import DataError
 from empg_gym.rollout import EpisodeSpec
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
@@ -73,7 +74,10 @@ class Journal:
         self.close()
         path = self.path(step)
         path.parent.mkdir(parents=True, exist_ok=True)
-        done = list(read_trajectories(path)) if path.exists() else []
+        try:
+            done = list(read_trajectories(path)) if path.exists() else []
+        except DataError as error:
+            raise DataError(f"{error}; delete the line, or the file, and resume with --resume: its episodes are played again") from error
         _cut_torn_line(path)
         self._lines = path.open("a", encoding="utf-8")
         latest: dict[Key, Trajectory] = {}

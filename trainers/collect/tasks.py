@@ -46,9 +46,15 @@ class GroupSpec:
         return EpisodeSpec(seed=self.seed, task=self.task, group=self.group, repeat=repeat)
 
 
+def _groups(result: object, request: TaskRequest) -> str | None:
+    if not isinstance(result, list) or not all(isinstance(item, GroupSpec) for item in result):
+        return f"a list of GroupSpec, not {type(result).__name__}" + (f" of {type(result[0]).__name__}" if isinstance(result, list) else "")
+    return None if result or request.round else "at least one GroupSpec, not an empty list"
+
+
 TaskSource = Callable[..., list[GroupSpec]]
 """`(TaskRequest, *, options) -> list[GroupSpec]`"""
-TASK_SOURCES: Registry[TaskSource] = Registry("task source")
+TASK_SOURCES: Registry[TaskSource] = Registry("task source", _groups)
 
 
 @TASK_SOURCES.register("uniform")

@@ -13,18 +13,26 @@ An outcome and a shaper are functions `(Trajectory, *, options) -> float`; a fil
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 
 from empg_gym.errors import ConfigError
-from empg_gym.trainers.registry import Registry
+from empg_gym.trainers.registry import Registry, number
 from empg_gym.trajectory import Trajectory
 
+
+def _one_per_trajectory(kept: object, trajectories: Sequence[Trajectory], outcomes: Sequence[float]) -> str | None:
+    expected = f"one truth value per trajectory ({len(trajectories)})"
+    if not isinstance(kept, Sized):
+        return f"{expected}, not {type(kept).__name__}"
+    return None if len(kept) == len(trajectories) else f"{expected}, not {len(kept)} values"
+
+
 Outcome = Callable[[Trajectory], float]
-OUTCOMES: Registry[Outcome] = Registry("reward")
+OUTCOMES: Registry[Outcome] = Registry("reward", number)
 Shaper = Callable[..., float]
-SHAPERS: Registry[Shaper] = Registry("reward shaper")
+SHAPERS: Registry[Shaper] = Registry("reward shaper", number)
 Filter = Callable[..., Sequence[bool]]
-FILTERS: Registry[Filter] = Registry("filter")
+FILTERS: Registry[Filter] = Registry("filter", _one_per_trajectory)
 
 
 @OUTCOMES.register("success")

@@ -1,6 +1,6 @@
 """Generator backends by name: `hf`, or a user's own as `module:function`.
 
-A backend is a function `(model, tokenizer, settings, *, options) -> Generator`; its keyword-only parameters are the options that
+A backend is a function `(model, tokenizer, settings) -> Generator`; its keyword-only parameters are the options that
 `rollout.backend_options` may set.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from empg_gym.errors import ConfigError
 from empg_gym.trainers.generate.base import GenerationSettings, Generator
 from empg_gym.trainers.registry import Registry
 
@@ -17,8 +16,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BackendFunction = Callable[..., Generator]
-"""`(model, tokenizer, GenerationSettings, *, options) -> Generator`"""
-BACKENDS: Registry[BackendFunction] = Registry("generator backend")
+"""`(model, tokenizer, GenerationSettings) -> Generator`, with its options as keyword-only parameters."""
+
+
+def _generator(result: object, *given: object) -> str | None:
+    return None if isinstance(result, Generator) else f"a Generator, not {type(result).__name__}"
+
+
+BACKENDS: Registry[BackendFunction] = Registry("generator backend", _generator)
 
 
 def build_generator(
@@ -40,9 +45,7 @@ def build_generator(
     Raises:
         ConfigError: there is no such backend or option, or the function does not return a generator.
     """
-    generator = BACKENDS.bind(name, options)(model, tokenizer, settings)
-    if not isinstance(generator, Generator):
-        raise ConfigError(f"the generator backend {name!r} must return a Generator, not {type(generator).__name__}")
+    generator: Generator = BACKENDS.bind(name, options)(model, tokenizer, settings)
     return generator
 
 

@@ -13,9 +13,21 @@ from empg_gym.trainers.data.batch import RolloutBatch
 from empg_gym.trainers.policy.policy import Policy, TokenScores
 from empg_gym.trainers.registry import Registry
 
+
+def _scores(result: object, policy: Policy, batch: RolloutBatch) -> str | None:
+    tokens = (len(batch.step_of_token),)
+    if isinstance(result, TokenScores) and result.logprobs.shape == result.entropies.shape == tokens:
+        return None
+    return f"TokenScores of shape {tokens}, one value per token, not " + (
+        f"of shapes {tuple(result.logprobs.shape)} and {tuple(result.entropies.shape)}"
+        if isinstance(result, TokenScores)
+        else type(result).__name__
+    )
+
+
 Scorer = Callable[..., TokenScores]
 """`(Policy, RolloutBatch, *, options) -> TokenScores`"""
-SCORERS: Registry[Scorer] = Registry("scorer")
+SCORERS: Registry[Scorer] = Registry("scorer", _scores)
 
 UNSCORED = "rollout/unscored_tokens"
 """Metric of the scorer "rollout": tokens without values from the generator; one is enough for the policy to score the batch."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from empg_gym.errors import ConfigError, TrainingError
+from empg_gym.errors import TrainingError
 from empg_gym.trainers.algorithms import Advantages
 from empg_gym.trainers.collect.collector import StepCollector
 from empg_gym.trainers.collect.plans import Collection
@@ -131,10 +131,7 @@ class Iteration:
         Raises:
             ConfigError: the scorer does not return one value of each per token.
         """
-        scores = self.stages.scorer(self.policy, batch)
-        tokens = (len(batch.step_of_token),)
-        if not isinstance(scores, TokenScores) or not scores.logprobs.shape == scores.entropies.shape == tokens:
-            raise ConfigError(f"the scorer {self.stages.scorer.name!r} must return TokenScores of shape {tokens}, one value per token")
+        scores: TokenScores = self.stages.scorer(self.policy, batch)
         return scores
 
     def _update(self, step: int, batch: RolloutBatch) -> dict[str, float]:
@@ -177,9 +174,6 @@ def _name(batch: RolloutBatch, index: int) -> str:
 
 
 def _check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
-    if advantages.values.shape != batch.step.shape:
-        expected, found = tuple(batch.step.shape), tuple(advantages.values.shape)
-        raise ConfigError(f"algorithm.advantage must return one value per step, a tensor of shape {expected}, not {found}")
     wrong = (~advantages.values.isfinite()).nonzero()
     if len(wrong):
         index = int(wrong[0])

@@ -19,8 +19,11 @@ def memory_errors() -> Iterator[None]:
     """
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        reason = str(error).split(". ", 1)[0]
+    except Exception as error:
+        full = error if isinstance(error, torch.OutOfMemoryError) else error.__cause__  # a stage of the user's own wraps it
+        if not isinstance(full, torch.OutOfMemoryError):
+            raise
+        reason = str(full).split(". ", 1)[0]
         raise TrainingError(
             f"the device's memory is full ({reason}): set rl.token_budget (warmstart.token_budget) or rl.logit_chunk lower, or "
             "run.gradient_checkpointing = true, and resume from the last checkpoint with --resume"

@@ -98,6 +98,10 @@ def test_errors_name_the_file_or_the_override(tmp_path, part, overrides, sentenc
         ({**SMALL, "rll": {}}, "unknown key 'rll' in the configuration; did you mean 'rl'"),
         ({"model": {"from_scratch": {"layer": 1}}}, "unknown key 'model.from_scratch.layer' in the configuration; did you mean 'layers'"),
         ({**SMALL, "rl": {"optimizer": {"learning": 1}}}, "unknown key 'rl.optimizer.learning'"),
+        (
+            {**SMALL, "algorithm": {"shapers": [{"nam": "overlong"}]}},
+            "unknown key 'algorithm.shapers.0.nam' in the configuration; did you mean",
+        ),
         ({}, "the configuration lacks 'model'"),
         ({"model": {}}, "give exactly one of model.name and model.from_scratch"),
         ({**SMALL, "rl": {"steps": -1}}, "rl.steps: input should be greater than or equal to 0, not -1"),

@@ -50,6 +50,10 @@ class Collection:
     """Episodes that were played and are not trained on; they count in the cost."""
 
 
+def _collection(result: object, request: PlanRequest) -> str | None:
+    return None if isinstance(result, Collection) else f"a Collection, not {type(result).__name__}"
+
+
 RolloutPlan = Callable[..., Awaitable[Collection]]
 """`async (PlanRequest, *, options) -> Collection`"""
-PLANS: Registry[RolloutPlan] = Registry("rollout plan")
+PLANS: Registry[RolloutPlan] = Registry("rollout plan", _collection, asynchronous=True)
