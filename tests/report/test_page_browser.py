@@ -230,6 +230,16 @@ def test_the_overview_has_a_column_for_each_available_value(browser, pages, tmp_
     assert not {"pass@1", "Cost"} & set(browser.execute_script(head))
 
 
+def test_tables_of_numbers_fit_and_no_number_is_broken_over_two_lines(browser, pages):
+    tables = "[...document.querySelectorAll('#overview .numbers, .view:not([hidden]) .numbers')]"
+    for name in ("training", "evaluation"):
+        visit(browser, pages[name])
+        assert browser.execute_script(f"return {tables}.length") > 0
+        assert browser.execute_script(f"return {tables}.filter(e => e.scrollWidth > e.parentElement.clientWidth).length") == 0
+        wrap = "[...e.querySelectorAll('td')].filter(c => c.innerText && getComputedStyle(c).whiteSpace !== 'nowrap')"
+        assert browser.execute_script(f"return {tables}.flatMap(e => {wrap}).length") == 0
+
+
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
 
 

@@ -63,4 +63,4 @@ def probe(key: str, call: Callable[[], Tensor]) -> None:
     except (TypeError, ValueError, RuntimeError, ArithmeticError, AttributeError) as error:
         raise ConfigError(f"{key}: a value can't be used ({error})") from error
     if not finite:
-        raise ConfigError(f"{key}: the results with these values are not finite (inf or nan)")
+        raise ConfigError(f"{key}: the results on a small test batch are not finite (inf or nan)")
