@@ -23,7 +23,8 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.data_name import data_name
 from empg_gym.env import TextEnv
-from empg_gym.registration import creator_parameters, import_module, make
+from empg_gym.import_object import import_module
+from empg_gym.registration import creator_parameters, make
 
 
 @dataclass(frozen=True, slots=True)

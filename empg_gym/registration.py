@@ -6,7 +6,6 @@ importing the module registers the id. Entry points are strings, so that registe
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError, nearest
+from empg_gym.import_object import import_module
 
 ENVIRONMENTS: dict[str, str] = {
     "EMPG/ALFWorld-v0": "empg_gym.envs.alfworld.env:ALFWorldEnv",
@@ -53,18 +53,6 @@ def find_id(name: str) -> str:
 def short_name(env_id: str) -> str:
     """Return the short form of an id: "alfworld" for "EMPG/ALFWorld-v0"."""
     return env_id.rpartition("/")[2].partition("-v")[0].lower().replace("-", "").replace("_", "")
-
-
-def import_module(module: str, wanted_by: str) -> None:
-    """Import a module that registers environments.
-
-    Raises:
-        ConfigError: the module is not found.
-    """
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"no module {error.name!r} in the Python path, asked for by {wanted_by}") from None
 
 
 def env_creator(env_id: str) -> Callable[..., Any] | None:

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.dialogue import get_dialogue
 from empg_gym.errors import ConfigError
 from empg_gym.recipe import EnvRecipe
+from empg_gym.registration import find_id
 from empg_gym.trainers.config.sections import EnvConfig
 from tests.toy import TOY_ID
 
@@ -103,3 +105,24 @@ def test_training_decides_only_what_is_left_open():
 def test_what_cannot_be_made_is_one_sentence(recipe, error, sign):
     with pytest.raises(error, match=sign):
         recipe.make()
+
+
+@pytest.mark.parametrize(
+    "content, sign",
+    [
+        ("import gymnasium, tests.toy\ngymnasium.register('Test/Mine-v0', tests.toy.DoorsEnv)", None),
+        ("def broken(:", "the module envs_of_mine can't be imported: SyntaxError"),
+        ("1 / 0", r"the module envs_of_mine can't be imported: ZeroDivisionError: .*envs_of_mine\.py, line 1"),
+    ],
+)
+def test_a_module_in_the_current_folder_registers_environments(tmp_path, monkeypatch, content, sign):
+    (tmp_path / "envs_of_mine.py").write_text(content)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "envs_of_mine", raising=False)
+    if sign:
+        with pytest.raises(ConfigError, match=sign):
+            find_id("envs_of_mine:Test/Mine-v0")
+    else:
+        assert find_id("envs_of_mine:Test/Mine-v0") == "Test/Mine-v0"
+        gym.registry.pop("Test/Mine-v0")
