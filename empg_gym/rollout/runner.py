@@ -214,19 +214,24 @@ def _unstarted(env: LLMAgentEnv | None, spec: EpisodeSpec) -> Trajectory:
 
 def run_sync(coroutine: Coroutine[Any, Any, Result]) -> Result:
     """Run a coroutine to its end, also where an event loop is running already (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
     outcome: list[Result] = []
     failure: list[BaseException] = []
 
+    async def keep_result() -> None:
+        # asyncio.run formats its task, result included, when it restores the handler of Ctrl-C: seconds for a batch of trajectories.
+        outcome.append(await coroutine)
+
     def target() -> None:
         try:
-            outcome.append(asyncio.run(coroutine))
+            asyncio.run(keep_result())
         except BaseException as error:
             failure.append(error)
 
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(keep_result())
+        return outcome[0]
     thread = threading.Thread(target=target)
     thread.start()
     thread.join()

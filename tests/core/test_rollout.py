@@ -12,7 +12,7 @@ import pytest
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import ConfigError, RowOverflowError, TaskError
-from empg_gym.rollout import EpisodeSpec, Limits, Rollout
+from empg_gym.rollout import EpisodeSpec, Limits, Rollout, run_sync
 from empg_gym.trajectory import Completion, StopReason, Trajectory
 from tests.toy import TOY_ID, DoorsEnv
 
@@ -314,3 +314,16 @@ def test_a_rollout_runs_inside_a_running_event_loop():
         return Rollout(make_env(), Expert()).run(specs(2))
 
     assert all(trajectory.success for trajectory in asyncio.run(notebook()))
+
+
+def test_a_result_is_never_formatted():
+    """asyncio.run formats the result of its task; that of a training step holds thousands of arrays."""
+
+    class Large:
+        def __repr__(self):
+            raise AssertionError("formatted")
+
+    async def work():
+        return Large()
+
+    assert isinstance(run_sync(work()), Large)
