@@ -18,7 +18,7 @@ def find_recipe(name: str, *, split: str | None = None, kwargs: Mapping[str, Any
     """Return the recipe of the environment that a user named, with the split to use among its arguments.
 
     Raises:
-        ConfigError: there is no such environment.
+        ConfigError: the environment is unknown.
     """
     base, _, wanted = name.partition("@")
     split = wanted or split
