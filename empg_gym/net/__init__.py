@@ -5,7 +5,7 @@
     exchange      one request and its reply within hard limits of time and size
     send          an exchange that is retried until a deadline (searches, visits, retrieval servers, the judge)
     json_client   an asynchronous JSON client with bounded concurrency (agents)
-    guard         which addresses an agent may reach
+    guard         which addresses an agent may reach; special_networks lists those that are not public
 
 Nothing here knows an environment, an agent or a benchmark. Downloads stream to disk (`empg_gym.data.download`) by the same policy.
 """

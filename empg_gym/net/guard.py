@@ -5,9 +5,9 @@ Rules:
       white space or backslashes; no zone ids.
     - A host is a name of plain labels (after IDNA), a dotted quad of four decimal numbers, or an IPv6 literal. Numbers written in any
       other way (one number, octal, hexadecimal, fewer parts) are refused, not interpreted.
-    - A name is resolved here, once; if any of its addresses is not global unicast, the name is refused. The connection then
-      goes to the checked address, even if the name resolves to another one a moment later.
-    - IPv6 addresses must be in 2000::/3 and must not embed an IPv4 address (6to4, Teredo); mapped and translated forms are refused.
+    - A name is resolved here, once; if any of its addresses is not public (`empg_gym.net.special_networks`), the name is refused. The
+      connection then goes to the checked address, even if the name resolves to another one a moment later.
+    - IPv6 addresses that embed an IPv4 address (mapped, translated, 6to4, Teredo) are refused.
     - The operator may open private networks (`Guard.networks`); an agent can't.
     - The texts of refusals are shown to agents: they are part of the observations of Deep Search.
 """
@@ -25,11 +25,8 @@ from queue import Empty, SimpleQueue
 import httpx
 
 from empg_gym.errors import EMPGGymError
+from empg_gym.net.special_networks import is_public
 
-_GLOBAL_V6 = ipaddress.ip_network("2000::/3")
-_CARRIES_V4 = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/32", "64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0/96", "::/96")))
-_NOT_UNICAST = tuple(map(ipaddress.ip_network, ("192.88.99.0/24", "3fff::/20")))
-"""6to4 relays (RFC 7526) and documentation (RFC 9637), which the standard library of Python 3.11 counts as global."""
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)\Z")
 _UNCLEAN = re.compile(r"[\x00-\x20\x7f-\x9f\\\s]")
 _MAX_URL = 2048
@@ -47,21 +44,6 @@ def system_resolver(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError):
         return []
     return [str(entry[4][0]) for entry in found]
-
-
-def is_public(address: str) -> bool:
-    """Return whether `address` is a global unicast address of the public internet."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    if parsed.is_multicast or parsed.is_reserved or parsed.is_unspecified or parsed.is_loopback or parsed.is_link_local:
-        return False
-    if any(parsed in network for network in _NOT_UNICAST):
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address):
-        return parsed in _GLOBAL_V6 and parsed.is_global and not any(parsed in network for network in _CARRIES_V4)
-    return parsed.is_global
 
 
 @dataclass(frozen=True)

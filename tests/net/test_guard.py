@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from empg_gym.net.guard import AddressError, Guard, is_public
+from empg_gym.net.guard import AddressError, Guard
+from empg_gym.net.special_networks import is_public
 
 PRIVATE = [
     *("127.0.0.1", "127.255.255.254", "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1", "169.254.0.1"),
