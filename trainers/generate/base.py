@@ -5,8 +5,8 @@ episode, and publishes the new weights after each update. A backend runs in this
 named in the configuration (`rollout.backend`) and built by `empg_gym.trainers.generate.backends`.
 
 Rules for a backend:
-    - Token in, token out: a `Completion` holds the ids that the model read and generated, with the log-probability and the entropy of
-      the sampling distribution at each generated token.
+    - Token in, token out: a `Completion` holds the ids that the model read and generated, with the log-probability of each generated token
+      under the sampling distribution. Entropies are optional: where they are missing, the trainer's scoring pass computes them.
     - The tokens of an episode are a function of its seed and the weights, not of the episodes that run concurrently (up to rounding).
     - Every response records the `policy_version` under which it was started.
     - A failure is raised in the waiting sessions; nothing hangs.
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from empg_gym.agent_env import LLMAgentEnv
     from empg_gym.agents.base import Message
     from empg_gym.trainers.generate.sampling import Sampling
-    from empg_gym.trajectory import Completion
+    from empg_gym.trajectory import Completion, FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,20 @@ class Usage:
     """Wall-clock time in the model and in sampling."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Response:
+    """What a backend generated for a prompt."""
+
+    ids: IntArray
+    """[R] generated ids, the stop id included."""
+    logprobs: FloatArray
+    """[R] log-probability of each id under the sampling distribution."""
+    entropies: FloatArray | None
+    """[R] entropy of the sampling distribution at each id, in nats; None from a backend that does not compute them."""
+    stopped: bool
+    """Whether the last id is a stop id; if not, the response reached its maximum length."""
+
+
 class GeneratorSession(Protocol):
     """Generates the responses of one episode."""
 
@@ -81,6 +95,14 @@ class Generator(Protocol):
 
     policy_version: int
     """Number of reinforcement steps behind the current weights."""
+    shares_weights: bool
+    """Whether the generator reads the tensors of the trained model. If not, they are copied, and each copy is followed by a parity check
+    (`empg_gym.trainers.generate.parity`)."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the generator's weights."""
+        ...
 
     @property
     def usage(self) -> Usage:
@@ -91,8 +113,13 @@ class Generator(Protocol):
         """Return a session for one episode, whose only source of randomness is `seed`."""
         ...
 
-    def with_sampling(self, sampling: Sampling) -> Generator:
-        """Return a generator that always shares these weights, also after updates, but draws tokens with other settings."""
+    def with_sampling(self, sampling: Sampling, max_response_tokens: int | None = None) -> Generator:
+        """Return a generator that always shares these weights, also after updates, but draws tokens with other settings.
+
+        Args:
+            sampling: how it draws tokens.
+            max_response_tokens: its maximum response length, if shorter than that of this generator.
+        """
         ...
 
     def update_weights(self, named_tensors: Iterable[tuple[str, torch.Tensor]], version: int) -> None:

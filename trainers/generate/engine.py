@@ -31,10 +31,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from empg_gym.errors import AgentError
-from empg_gym.trainers.generate.base import Usage
+from empg_gym.trainers.generate.base import Response, Usage
 from empg_gym.trainers.generate.cache import RaggedCache
 from empg_gym.trainers.generate.sampling import Sampling, sample
-from empg_gym.trajectory import FloatArray, IntArray
 
 _VIEW_SHARE = 0.75
 """Share of the live rows above which a decoding pass uses all lanes instead of gathering its own."""
@@ -47,17 +46,6 @@ _SEEN = 8
 the keys and values of such a pass to all heads."""
 _BLOCK = 64
 """The cache grows by multiples of this many positions."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Response:
-    """The result of a request."""
-
-    ids: IntArray
-    logprobs: FloatArray
-    entropies: FloatArray
-    stopped: bool
-    """Whether the last id is a stop id; if not, the response reached its maximum length."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

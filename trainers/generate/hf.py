@@ -3,10 +3,8 @@
 Rules:
     - Each session keeps its token row and its keys and values across the steps of the episode; a step reads only the new tokens.
     - Sessions are batched continuously by `empg_gym.trainers.generate.engine`; there is no barrier between episodes.
-    - The session's seed is the only source of randomness of an episode. Each response consumes `max_response_tokens` uniform numbers,
-      whatever its length, so that an episode does not depend on the others.
-    - The chat template receives no list of tools: the dialogue format describes the actions.
-    - After a failure or a cancellation, a session starts its next step with a new row.
+    - Each response consumes `max_response_tokens` uniform numbers of its session, whatever its length, so that an episode does not depend
+      on the others (see `empg_gym.trainers.generate.session`).
 
 When the weights change, call `update_weights(named_tensors, version)`. Keys and values of the old weights are dropped, running episodes
 are read again with the new ones, and a response in progress continues from its tokens so far (under the version that started it).
@@ -19,21 +17,19 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from empg_gym.errors import ConfigError, RowOverflowError
-from empg_gym.trainers.generate.base import Usage
-from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
-from empg_gym.trainers.generate.engine import Engine, Request, Response, Row
+from empg_gym.errors import ConfigError
+from empg_gym.trainers.generate.base import Response, Usage
+from empg_gym.trainers.generate.chat import ChatCodec
+from empg_gym.trainers.generate.engine import Engine, Request, Row
 from empg_gym.trainers.generate.sampling import Sampling
+from empg_gym.trainers.generate.session import Prompt, RowSession, row_limits, stop_ids
 from empg_gym.trainers.generate.weights import cast_weights
-from empg_gym.trajectory import Completion, Step
 
 if TYPE_CHECKING:
     from empg_gym.agent_env import LLMAgentEnv
-    from empg_gym.agents.base import Message
 
 _SETTLE = 5
 """Iterations of the event loop after which the episodes have submitted their next prompt (unless they wait for I/O)."""
@@ -80,25 +76,16 @@ class HFGenerator:
         policy_version: int = 0,
         dtype: torch.dtype | None = None,
     ) -> None:
-        for name, value in (
-            ("max_response_tokens", max_response_tokens),
-            ("max_row_tokens", max_row_tokens),
-            ("max_batch", max_batch),
-            ("max_read_tokens", max_read_tokens),
-        ):
-            if value is not None and value < 1:
+        for name, value in (("max_batch", max_batch), ("max_read_tokens", max_read_tokens)):
+            if value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
-        config = model.config.get_text_config()
-        positions = getattr(config, "max_position_embeddings", None)
-        limits = [limit for limit in (max_row_tokens, positions) if limit is not None]
-        own_copy = dtype is not None and dtype != model.dtype
-        self.model = cast_weights(copy.deepcopy(model), dtype) if own_copy and dtype is not None else model
+        self.max_response_tokens, self.max_row_tokens = row_limits(model, max_response_tokens, max_row_tokens)
+        self.shares_weights = dtype is None or dtype == model.dtype
+        self.model = model if dtype is None or self.shares_weights else cast_weights(copy.deepcopy(model), dtype)
         self.codec = ChatCodec(tokenizer)
-        self.max_row_tokens: int | None = min(limits) if limits else None
-        self.max_response_tokens = min([max_response_tokens, *limits])
         self.policy_version = policy_version
-        _check(config, self.max_row_tokens)
-        self._stop_ids = _stop_ids(model, tokenizer, self.codec)
+        _check(model.config.get_text_config(), self.max_row_tokens)
+        self._stop_ids = stop_ids(model, tokenizer, self.codec)
         self._max_batch, self._max_read_tokens = max_batch, max_read_tokens
         self._engine = self._new_engine(Sampling(temperature=temperature, top_p=top_p, top_k=top_k))
         self._siblings = [self]
@@ -115,14 +102,21 @@ class HFGenerator:
         """Sessions with a place in the cache."""
         return self._engine.live
 
-    def session(self, env: LLMAgentEnv | None, seed: int) -> HFSession:
-        """Return a session for one episode; that of a branched episode continues its row."""
-        return HFSession(self, np.random.Generator(np.random.Philox(seed)), () if env is None else env.path)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the weights."""
+        return self.model.dtype
 
-    def with_sampling(self, sampling: Sampling) -> HFGenerator:
-        """Return a generator with the same weights and limits that draws tokens with `sampling`."""
+    def session(self, env: LLMAgentEnv | None, seed: int) -> RowSession[Row]:
+        """Return a session for one episode; that of a branched episode continues its row."""
+        return RowSession(self, seed, () if env is None else env.path)
+
+    def with_sampling(self, sampling: Sampling, max_response_tokens: int | None = None) -> HFGenerator:
+        """Return a generator with the same weights and row limit that draws tokens with `sampling`."""
         sibling = copy.copy(self)
-        sibling._engine, sibling._driver = self._new_engine(sampling), None
+        if max_response_tokens is not None:
+            sibling.max_response_tokens = min(max_response_tokens, self.max_response_tokens)
+        sibling._engine, sibling._driver = sibling._new_engine(sampling), None
         self._siblings.append(sibling)
         return sibling
 
@@ -146,8 +140,13 @@ class HFGenerator:
     def close(self) -> None:
         """Do nothing: no resource outlives the sessions."""
 
-    async def respond(self, row: Row, ids: Sequence[int], *, new_row: bool, uniforms: np.ndarray[Any, Any]) -> Response:
-        """Append `ids` to the row and return the response to it."""
+    def open_row(self, ids: Sequence[int]) -> Row:
+        """Return a row that begins with `ids`."""
+        return Row(ids=list(ids))
+
+    async def respond(self, row: Row, prompt: Prompt) -> Response:
+        """Append a prompt to the row and return the response to it."""
+        uniforms = prompt.rng.random(self.max_response_tokens)[: prompt.limit]
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Response] = loop.create_future()
 
@@ -161,7 +160,7 @@ class HFGenerator:
             else:
                 future.cancel()
 
-        self._engine.submit(row, ids, new_row=new_row, request=Request(uniforms=uniforms, on_done=settle))
+        self._engine.submit(row, prompt.new_ids, new_row=prompt.new_row, request=Request(uniforms=uniforms, on_done=settle))
         if self._driver is None or self._driver.done() or self._driver.get_loop() is not loop:
             self._driver = loop.create_task(self._drive())
         return await future
@@ -209,63 +208,6 @@ class HFGenerator:
             self.model.train(training)
 
 
-class HFSession:
-    """The row of one episode, created by `HFGenerator.session`."""
-
-    def __init__(self, generator: HFGenerator, rng: np.random.Generator, path: Sequence[Step] = ()) -> None:
-        self._generator = generator
-        self._rng = rng
-        self._chat = ChatRow.of_steps(generator.codec, path)
-        self._row = Row(ids=list(self._chat.ids))
-
-    async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
-        """Return the response to the last message.
-
-        Raises:
-            RowOverflowError: the prompt leaves no room for a response.
-        """
-        generator = self._generator
-        prompt_ids, new_row = self._chat.prompt(messages)
-        length, limit = len(self._chat.ids), generator.max_response_tokens
-        if generator.max_row_tokens is not None:
-            if length >= generator.max_row_tokens:
-                self._restart()
-                raise RowOverflowError(
-                    f"the prompt makes the row {length} tokens long, but a row holds at most {generator.max_row_tokens} with the response; "
-                    "raise max_row_tokens, or show less history"
-                )
-            limit = min(limit, generator.max_row_tokens - length)
-        version = generator.policy_version
-        uniforms = self._rng.random(generator.max_response_tokens)[:limit]
-        try:
-            response = await generator.respond(self._row, prompt_ids, new_row=new_row, uniforms=uniforms)
-        except BaseException:
-            self._restart()
-            raise
-        ids = response.ids.tolist()
-        self._chat.respond(ids)
-        return Completion(
-            text=generator.codec.decode(ids[:-1] if response.stopped else ids),
-            finish_reason="stop" if response.stopped else "length",
-            prompt_token_ids=np.array(prompt_ids, np.int32),
-            token_ids=response.ids,
-            logprobs=response.logprobs,
-            entropies=response.entropies,
-            new_row=new_row,
-            policy_version=version,
-            prompt_tokens=length,
-            completion_tokens=len(ids),
-        )
-
-    def close(self) -> None:
-        """Release the place in the cache."""
-        self._generator.release(self._row)
-
-    def _restart(self) -> None:
-        self._generator.release(self._row)
-        self._row, self._chat = Row(), ChatRow(self._generator.codec)
-
-
 def _check(config: Any, max_row_tokens: int | None) -> None:
     """Check that one causal mask is right for every layer."""
     kind = config._attn_implementation
@@ -294,11 +236,3 @@ def _fixed_positions(config: Any) -> int | None:
         if parameters.get("rope_type") in ("longrope", "dynamic"):
             return int(parameters.get("original_max_position_embeddings") or config.max_position_embeddings)
     return None
-
-
-def _stop_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: ChatCodec) -> frozenset[int]:
-    """Return the template's end-of-turn id and every end-of-sequence id of the tokenizer and the model."""
-    ids = {codec.end_of_turn}
-    for named in (tokenizer.eos_token_id, getattr(model.generation_config, "eos_token_id", None)):
-        ids.update([] if named is None else [named] if isinstance(named, int) else named)
-    return frozenset(ids)
