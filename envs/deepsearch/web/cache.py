@@ -28,6 +28,7 @@ from empg_gym.errors import ConfigError, DataError, nearest
 
 MODES = ("off", "record", "replay", "replay_only")
 _VERSION = 1
+_LOCK_SECONDS = 30.0
 
 
 class NotRecorded(Exception):
@@ -59,8 +60,8 @@ class Recorder:
             len(self)  # reports a file of another kind now, not during an episode
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._connection() as base:
-            base.execute("PRAGMA journal_mode=WAL")
+        self._use_wal()
+        with self._writing() as base:
             base.execute(
                 "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, provider TEXT NOT NULL, request TEXT NOT NULL,"
                 " answer BLOB NOT NULL, time REAL NOT NULL) WITHOUT ROWID"
@@ -96,18 +97,41 @@ class Recorder:
             if self.mode == "replay_only":
                 raise NotRecorded("this request was not recorded")
         answer = send()
-        with self._connection() as base:
+        with self._writing() as base:
             base.execute(
                 "INSERT OR REPLACE INTO answers (key, provider, request, answer, time) VALUES (?, ?, ?, ?, ?)",
                 (key, provider, canonical, answer, time.time()),
             )
         return answer
 
+    def _use_wal(self) -> None:
+        """Switch the file to write-ahead logging, which stays with it; SQLite does not wait for this lock by itself."""
+        deadline = time.monotonic() + _LOCK_SECONDS
+        with self._connection() as base:
+            while base.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+                try:
+                    base.execute("PRAGMA journal_mode=WAL")
+                except sqlite3.OperationalError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
+
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
         assert self.path is not None
         try:
-            with closing(sqlite3.connect(self.path, timeout=30)) as base, base:
+            with closing(sqlite3.connect(self.path, timeout=_LOCK_SECONDS, isolation_level=None)) as base:
                 yield base
         except sqlite3.DatabaseError as error:
             raise DataError(f"the recording {self.path} can't be used ({error}); choose another file") from error
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Open a transaction that waits for the writers of other processes.
+
+        Taking the write lock at once matters: SQLite does not wait, but fails, where a reader becomes a writer.
+        """
+        with self._connection() as base:
+            base.execute("BEGIN IMMEDIATE")
+            yield base
+            base.execute("COMMIT")
