@@ -94,6 +94,9 @@ class TextEnv(gym.Env[str, str], ABC):
     splits: ClassVar[tuple[str, ...]]
     version: ClassVar[str]
     """Version of texts, rules and generated worlds; changes whenever an episode could differ."""
+    inheritable: ClassVar[frozenset[str]] = frozenset({"max_steps"})
+    """Arguments that an evaluation may take from the files of a run (`empg_gym.inherited`): numbers and names of built-in variants. Never
+    one that leads to a file, an address, a program or another way of scoring."""
 
     def __init__(self, *, split: str, max_steps: int, render_mode: str | None = None) -> None:
         if not isinstance(split, str):

@@ -24,6 +24,7 @@ from empg_gym.chat_settings import ChatSettings
 from empg_gym.data_name import data_name
 from empg_gym.env import TextEnv
 from empg_gym.import_object import import_module
+from empg_gym.inherited import inherit
 from empg_gym.registration import creator_parameters, make
 
 
@@ -48,6 +49,8 @@ class EnvRecipe:
     """Module to import first; it registers the id."""
     as_trained: Mapping[str, Any] = field(default_factory=dict)
     """Options decided by a training run (`with_training_defaults`), named as on the command line: {"env.size": "small", "history": 1}."""
+    ignored: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the training run that its files must not decide (`empg_gym.inherited`) and that are not given, named likewise."""
 
     def __post_init__(self) -> None:
         module, colon, env_id = self.env_id.rpartition(":")
@@ -103,16 +106,19 @@ class EnvRecipe:
     def with_training_defaults(self, trained: EnvRecipe) -> EnvRecipe:
         """Return this recipe with everything that it leaves open as in the recipe of a training run; itself for another environment.
 
-        The split never comes from training. A system prompt explains one dialogue, and both suit one protocol: where this recipe names
-        another dialogue, the run's prompt is not used; with another protocol, neither is its dialogue.
+        The split never comes from training, and of the arguments only those do that `empg_gym.inherited` accepts. A system prompt explains
+        one dialogue, and both suit one protocol: where this recipe names another dialogue, the run's prompt is not used; with another
+        protocol, neither is its dialogue.
         """
         if trained.env_id != self.env_id:
             return self
-        kwargs = {name: value for name, value in trained.kwargs.items() if name != "split"}
+        kwargs, ignored = inherit(self.env_id, {name: value for name, value in trained.kwargs.items() if name != "split"})
+        embedded, embedded_ignored = inherit(self.env_id, trained.embedded_kwargs)
         merged = dataclasses.replace(
             self,
             kwargs={**kwargs, **self.kwargs},
-            embedded_kwargs={name: value for name, value in trained.embedded_kwargs.items() if name not in self.kwargs},
+            embedded_kwargs={name: value for name, value in embedded.items() if name not in self.kwargs},
+            ignored={f"env.{name}": value for name, value in {**embedded_ignored, **ignored}.items() if name not in self.kwargs},
         )
         unsuited: tuple[str, ...] = ()
         if merged._protocol() != trained._protocol():

@@ -17,6 +17,7 @@ class DoorsEnv(TextEnv):
     benchmark = "Doors"
     splits = ("train", "test")
     version = "1"
+    inheritable = frozenset({"max_steps", "length", "doors"})
 
     def __init__(
         self,

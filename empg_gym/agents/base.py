@@ -47,6 +47,8 @@ class TrainingOrigin:
     """The run's training environment."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options of the agent that the run decided because the user did not, by name."""
+    ignored: Mapping[str, Any] = field(default_factory=dict)
+    """Options of the agent in the run's files that are out of the range a file may decide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

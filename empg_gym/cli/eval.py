@@ -69,7 +69,9 @@ def _evaluate(
     if rescore is not None:
         if "envs" in fields or "agent" in fields:
             raise ConfigError("--rescore takes a finished run alone: leave out the environments and --agent")
-        return _rescore(rescore, fields.get("out"), fields.get("prices"), console)
+        from empg_gym.evaluation.settings import read_settings
+
+        return _rescore(rescore, fields.get("out"), fields.get("prices"), read_settings(set_ or []).env, console)
     if "envs" not in fields or "agent" not in fields:
         raise ConfigError("name environments and an agent, such as: empg-gym eval alfworld --agent expert")
     from empg_gym.evaluation import EvalConfig
@@ -112,16 +114,18 @@ def _without_secret(argument: str) -> str:
     return f"{setting[0]}…" if setting and is_secret(setting[0].removesuffix("=")) else argument
 
 
-def _rescore(run: Path, out: Path | None, prices: Prices | None, console: Console) -> int:
+def _rescore(run: Path, out: Path | None, prices: Prices | None, env_kwargs: dict[str, Any], console: Console) -> int:
     from empg_gym.evaluation import rescore
     from empg_gym.evaluation.rescoring import REPORT
     from empg_gym.runs.json_file import read_json
 
     folder = out or run / "rescored"
-    summary = rescore(run, folder, prices=prices)
+    summary = rescore(run, folder, prices=prices, env_kwargs=env_kwargs)
     _show(summary, folder, console)
     found = read_json(folder / REPORT, hint="score the run again")
     counts = ", ".join(f"{found[name]} {text}" for name, text in _OUTCOMES.items() if found.get(name))
+    for env, note in found["notes"].items():
+        console.print(f"{env}: {note}", style="yellow", highlight=False, markup=False)
     console.print(f"{counts or 'no episodes'}; {len(found['changed'])} scores changed ({folder / REPORT})", highlight=False, markup=False)
     return 0
 

@@ -7,6 +7,7 @@ which tasks are run.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ from empg_gym.registration import find_id, short_name
 from empg_gym.rollout import run_sync
 from empg_gym.runs.validation import validate
 
+_log = logging.getLogger(__name__)
 _SHOWN = 60
 """Characters of a value that a note shows."""
 
@@ -53,8 +55,12 @@ def evaluate(
         training = used.info.training
         if training is not None:
             recipes = [recipe.with_training_defaults(training.recipe) for recipe in recipes]
+            ignored = _ignored(training, recipes)
             if isinstance(watch, TakesNotes):
-                watch.note(_as_trained(training, recipes))
+                for note in filter(None, (_as_trained(training, recipes), ignored)):
+                    watch.note(note)
+            elif ignored is not None:
+                _log.warning(ignored)
         for recipe in recipes:
             run.add(recipe)
         return run_sync(run.play(watch))
@@ -100,3 +106,16 @@ def _as_trained(training: TrainingOrigin, recipes: Sequence[EnvRecipe]) -> str:
     others = ", ".join(dict.fromkeys(recipe.env_id for recipe in recipes if recipe.env_id != training.recipe.env_id))
     elsewhere = f"; in {others}, where it was not trained, only agent.…" if others else ""
     return f"as in the training run {training.folder}: {shown or 'nothing, since every option is given'}{elsewhere}"
+
+
+def _ignored(training: TrainingOrigin, recipes: Sequence[EnvRecipe]) -> str | None:
+    """Return one line with the arguments of the training run that its files must not decide; None if there are none."""
+    names = dict.fromkeys(name for recipe in recipes for name in recipe.ignored)
+    options = {f"agent.{name}": value for name, value in training.ignored.items()}
+    if not names and not options:
+        return None
+    settings = " ".join(f"--set {name}=…" for name in [*names, *options])
+    return (
+        f"not taken from the training run {training.folder}, since a file must not decide them: {', '.join([*names, *options])}; "
+        f"if you trust the values in its config.json, pass them: {settings}"
+    )

@@ -7,12 +7,16 @@ Rules:
     - If it returns others (other data, other rules), the agent might have acted differently: such an episode keeps its old score and is
       counted as diverged. Episodes of environments that depend on something outside the process keep theirs and are counted as kept.
     - Errors stay errors.
+    - The saved run may be somebody else's. An environment is made only if all its arguments are such that a file may decide them in a
+      replay (`empg_gym.inherited`), or the caller passes the others; else its episodes keep their scores. Nothing is imported by a name
+      from the folder.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +24,7 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.errors import DataError, EMPGGymError
 from empg_gym.evaluation.folder import HINT, read_config
 from empg_gym.evaluation.summary import Summary, entry_key, merge, versions
+from empg_gym.inherited import REPLAYED, inherit
 from empg_gym.recipe import EnvRecipe
 from empg_gym.registration import find_id
 from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, new_folder
@@ -32,8 +37,20 @@ from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 REPORT = "rescore.json"
 
 
-def rescore(run: str | Path, out: str | Path | None = None, *, prices: Prices | tuple[float, float] | None = None) -> Summary:
+def rescore(
+    run: str | Path,
+    out: str | Path | None = None,
+    *,
+    prices: Prices | tuple[float, float] | None = None,
+    env_kwargs: Mapping[str, Any] | None = None,
+) -> Summary:
     """Rescore the episodes of the folder `run` and return the new summary.
+
+    Args:
+        run: folder of an evaluation.
+        out: new folder; None means `run/rescored`.
+        prices: prices per million prompt and completion tokens.
+        env_kwargs: arguments of the environments that replace the saved ones; needed for those that a file must not decide.
 
     In addition to the usual files, the new folder holds `rescore.json`: how many episodes were rescored, kept or diverged, and each
     change of a score.
@@ -46,12 +63,12 @@ def rescore(run: str | Path, out: str | Path | None = None, *, prices: Prices | 
     run, priced = Path(run), Prices.of(prices)
     config = read_config(run)
     with new_folder(Path(out) if out is not None else run / "rescored") as folder:
-        return _rescore(run, config, folder, priced)
+        return _rescore(run, config, folder, priced, env_kwargs or {})
 
 
-def _rescore(run: Path, config: dict[str, Any], folder: Path, prices: Prices | None) -> Summary:
+def _rescore(run: Path, config: dict[str, Any], folder: Path, prices: Prices | None, given: Mapping[str, Any]) -> Summary:
     environments = config["environments"]
-    judges = {key: _Judge(facts) for key, facts in environments.items()}
+    judges = {key: _Judge(facts, given) for key, facts in environments.items()}
     records: list[EpisodeRecord] = []
     outcomes: Counter[str] = Counter()
     changes: list[dict[str, Any]] = []
@@ -102,12 +119,20 @@ def _key(trajectory: Trajectory, environments: dict[str, Any]) -> str:
 class _Judge:
     """Replays the episodes of one environment."""
 
-    def __init__(self, facts: dict[str, Any]) -> None:
+    def __init__(self, facts: dict[str, Any], given: Mapping[str, Any]) -> None:
         self.facts = {name: value for name, value in facts.items() if name != "tasks"}
         self.note = ""
         self._env: LLMAgentEnv | None = None
+        env_id = str(facts.get("env_id"))
+        if ":" in env_id:
+            self.note = f"kept: the run's file names a module, {env_id!r}, which is not imported"
+            return
+        saved, ignored = inherit(env_id, facts.get("kwargs") or {}, also=REPLAYED)
+        if needed := sorted(ignored.keys() - given.keys()):
+            self.note = f"kept: the run's file must not decide {', '.join(needed)} of the environment; pass them with --set env.KEY=VALUE"
+            return
         try:
-            self._env = EnvRecipe(find_id(str(facts.get("env_id"))), dict(facts.get("kwargs") or {})).make()
+            self._env = EnvRecipe(find_id(env_id), {**saved, **given}).make()
         except EMPGGymError as error:
             self.note = f"kept: the environment can't be made ({error})"
             return

@@ -74,6 +74,7 @@ class ALFWorldEnv(TextEnv):
     benchmark: ClassVar[str] = "ALFWorld"
     splits: ClassVar[tuple[str, ...]] = ("train", "valid_seen", "valid_unseen", "valid_train")
     version: ClassVar[str] = "0"
+    inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "expert", "strip_intro"})
 
     def __init__(
         self,

@@ -75,6 +75,9 @@ class DeepSearchEnv(TextEnv):
     benchmark = "DeepSearch"
     splits: ClassVar[tuple[str, ...]] = ("train", "test", "ood", "all")
     version = "1"
+    inheritable = frozenset(
+        {"max_steps", "protocol", "task_types", "max_searches", "top_k", "passage_chars", "observation_tokens", "world_size", "world_seed"}
+    )
 
     def __init__(
         self,

@@ -81,6 +81,10 @@ class WebShopEnv(TextEnv):
     benchmark = "WebShop"
     splits = SPLITS
     version = "1"
+    inheritable = frozenset(
+        {"max_steps", "observation", "goals", "compat", "price_seed", "num_prev_obs", "num_prev_actions", "show_attrs", "num_products"}
+        | {"nouns", "expert"}
+    )
 
     def __init__(
         self,

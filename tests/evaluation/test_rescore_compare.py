@@ -10,6 +10,7 @@ import pytest
 
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.evaluation import compare, evaluate, rescore
+from empg_gym.recipe import EnvRecipe
 from empg_gym.scoring.intervals import difference_interval
 from empg_gym.trajectory import read_trajectories
 from tests.toy import TOY_ID, DoorsEnv
@@ -226,3 +227,30 @@ def test_new_scores_never_replace_an_existing_folder(saved, tmp_path_factory, mo
     assert {path: path.read_bytes() for path in before} == before and list(other.iterdir()) == [other / "notes.txt"]
     assert Path.cwd().stat().st_ino == node and not list(Path.cwd().iterdir())
     assert not [path for path in saved.parent.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "sign"),
+    [
+        ("kwargs", {"backend": "http://evil.example", "split": "test"}, "must not decide backend"),
+        ("kwargs", {"judge": {"base_url": "http://evil.example/v1", "api_key_env": "HOME"}, "split": "test"}, "must not decide judge"),
+        ("env_id", "tests.evaluation.imported_by_rescore:Test/RescoredDoors-v0", "names a module"),
+    ],
+)
+def test_a_foreign_run_reaches_no_address_and_imports_no_module(saved, monkeypatch, place, value, sign):
+    config = json.loads((saved / "config.json").read_text())
+    config["environments"][RUDE_ID][place] = value
+    (saved / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(EnvRecipe, "make", lambda recipe: pytest.fail(f"made {recipe}"))
+    monkeypatch.setattr("empg_gym.registration.import_module", lambda name, *_: pytest.fail(f"imported {name}"))
+    rescore(saved)
+    found = report(saved / "rescored")
+    assert found["kept"] == 16 and sign in found["notes"][RUDE_ID]
+
+
+def test_what_a_file_must_not_decide_may_be_passed(saved):
+    config = json.loads((saved / "config.json").read_text())
+    config["environments"][RUDE_ID]["kwargs"]["fail_on"] = None
+    (saved / "config.json").write_text(json.dumps(config))
+    rescore(saved, env_kwargs={"fail_on": None})
+    assert report(saved / "rescored")["rescored"] == 16

@@ -19,13 +19,13 @@ import torch
 
 from empg_gym.errors import DataError
 from empg_gym.runs.atomic_write import atomic_write, flush
+from empg_gym.trainers.run.latest import LATEST, named_by
 from empg_gym.trainers.run.metrics import PHASES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STATE = "trainer_state.pt"
-LATEST = "latest"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,12 +77,12 @@ def latest_checkpoint(folder: Path) -> Path | None:
     """Return the folder of the newest checkpoint; None if there is none yet.
 
     Raises:
-        DataError: the checkpoint that `latest` names is missing.
+        DataError: the checkpoint that `latest` names is missing, or `latest` holds something else.
     """
     pointer = folder / LATEST
     if not pointer.is_file():
         return None
-    found = folder / pointer.read_text(encoding="utf-8", errors="replace").strip()
+    found = named_by(pointer)
     if not (found / STATE).is_file():
         raise DataError(f"the latest checkpoint {found} is missing or damaged; write the name of another one to {pointer}")
     return found

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, TrainingOrigin
 from empg_gym.errors import ConfigError, require
+from empg_gym.trainers.run.latest import LATEST, named_by
 from empg_gym.trainers.run.training_origin import settings_of_run
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ class CheckpointAgent(BaseAgent):
         path = latest(folder)
         run = settings_of_run(Path(path))
         given = {"temperature": temperature, "max_response_tokens": max_response_tokens, "max_row_tokens": max_row_tokens}
-        defaults = _DEFAULTS if run is None else run.agent
-        as_trained = {} if run is None else {name: defaults[name] for name, value in given.items() if value is None}
+        defaults = _DEFAULTS if run is None else {**_DEFAULTS, **run.agent}
+        as_trained = {} if run is None else {name: run.agent[name] for name, value in given.items() if value is None and name in run.agent}
         limits: dict[str, Any] = {name: defaults[name] if value is None else value for name, value in given.items()}
         with _no_progress_bar():
             model, tokenizer = load_model(path, device=chosen, dtype=types[dtype])
@@ -88,7 +89,7 @@ class CheckpointAgent(BaseAgent):
                 "top_k": top_k,
                 **({"as_trained": as_trained} if as_trained else {}),
             },
-            training=None if run is None else TrainingOrigin(folder=run.folder, recipe=run.recipe, options=as_trained),
+            training=None if run is None else TrainingOrigin(folder=run.folder, recipe=run.recipe, options=as_trained, ignored=run.ignored),
         )
         settings = GenerationSettings(
             sampling=Sampling(temperature=limits.pop("temperature"), top_p=top_p, top_k=top_k), max_batch=concurrency, **limits
@@ -122,13 +123,14 @@ def latest(folder: str | Path) -> str:
 
     Raises:
         ConfigError: the run has no checkpoint.
+        DataError: the file that names it is damaged.
     """
     path = Path(folder).expanduser()
     if (path / "config.json").is_file() and not (path / "checkpoints").is_dir():
         return str(folder)
-    for pointer in (path / "latest", path / "checkpoints" / "latest"):
+    for pointer in (path / LATEST, path / "checkpoints" / LATEST):
         if pointer.is_file():
-            return str(pointer.parent / pointer.read_text().strip())
+            return str(named_by(pointer))
     if (path / "checkpoints").is_dir():
         raise ConfigError(f"the run in {str(folder)!r} has no checkpoint yet; name a folder with config.json and model.safetensors")
     return str(folder)

@@ -2,6 +2,9 @@
 
 A model learns one kind of conversation: dialogue format, system prompt (or none), environment options and response length. With other
 settings it looks worse than it is. For a model folder in `RUN/checkpoints`, all of them are in `RUN/config.json`.
+
+The folder may be somebody else's. Of the environment's arguments `empg_gym.inherited` decides which are used; of the agent's options only
+numbers up to `LARGEST_TOKENS` and `LARGEST_TEMPERATURE` are.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ from empg_gym.recipe import EnvRecipe
 from empg_gym.runs.json_file import read_json
 from empg_gym.trainers.config.sections import EnvConfig, EvalConfig, RolloutConfig
 
+LARGEST_TOKENS = 2**20
+LARGEST_TEMPERATURE = 10.0
 _SECTIONS = ("env", "rollout", "eval")
 _HINT = "restore the file, or copy the checkpoint elsewhere and give dialogue, history and system prompt yourself"
 
@@ -32,6 +37,8 @@ class TrainingSettings:
     """The training environment."""
     agent: Mapping[str, Any]
     """Options of the agent: temperature (that of the run's evaluations), max_response_tokens, max_row_tokens."""
+    ignored: Mapping[str, Any]
+    """Options of the agent that are out of range."""
 
 
 def settings_of_run(model: Path) -> TrainingSettings | None:
@@ -57,4 +64,7 @@ def settings_of_run(model: Path) -> TrainingSettings | None:
         "max_response_tokens": rollout.max_response_tokens,
         "max_row_tokens": rollout.max_row_tokens,
     }
-    return TrainingSettings(folder=path.parent, recipe=env.recipe(), agent=agent)
+    largest = {name: LARGEST_TEMPERATURE if name == "temperature" else LARGEST_TOKENS for name in agent}
+    used = {name: value for name, value in agent.items() if value <= largest[name]}
+    ignored = {name: value for name, value in agent.items() if name not in used}
+    return TrainingSettings(folder=path.parent, recipe=env.recipe(), agent=used, ignored=ignored)

@@ -183,7 +183,7 @@ def test_options_of_the_embedded_world_are_dropped_with_data(trained):
         return EnvRecipe(recipe.env_id, kwargs).with_training_defaults(trained).arguments
 
     assert arguments(recipe, data="games") == {"strip_intro": True, "max_steps": 3, "data": "games"}
-    official = dataclasses.replace(recipe, kwargs={**recipe.kwargs, "data": "games"})
+    official = dataclasses.replace(recipe, kwargs={**recipe.kwargs, "data": "official"})
     assert "size" not in arguments(official) and arguments(official, data=None)["size"] == "small"
 
 
@@ -221,3 +221,54 @@ def test_without_the_extra(monkeypatch, run, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=r"checkpoint:DIR needs the package.*empg-gym\[train\]"):
         make_agent(f"checkpoint:{run}")
+
+
+HOSTILE = {
+    "judge": {"base_url": "http://127.0.0.1:9/v1", "model": "m", "api_key_env": "HOME", "cache": "stolen.sqlite"},
+    "reward": "llm_judge",
+    "backend": "http://127.0.0.1:9/",
+    "visit": "fetch",
+    "web": {"cache": "record", "recording": "recording.jsonl"},
+    "corpus": "/etc/passwd",
+    "mix": "/etc/passwd",
+    "world_size": 10**9,
+    "protocol": "plain",
+    "top_k": 1,
+}
+
+
+def test_a_foreign_run_decides_nothing_beyond_the_allow_list(trained, tmp_path, monkeypatch):
+    folder, _ = trained
+    env = {"id": "EMPG/DeepSearch-v0", "data": "/etc/passwd", "options": HOSTILE, "max_steps": 1}
+    rollout = {"max_response_tokens": 10**9, "max_row_tokens": 900, "env_backend": "antigravity:run", "backend": "os:system"}
+    (folder / "config.json").write_text(TrainConfig.model_validate({**TRAINED, "env": env, "rollout": rollout}).model_dump_json())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("looked up an address"))
+    _, written, notes = evaluated(
+        folder, tmp_path / "out", envs="deepsearch@test", env_kwargs={"world_size": 200}, agent_options={"max_response_tokens": 2}
+    )
+    facts = written["environments"]["EMPG/DeepSearch-v0"]
+    assert facts["kwargs"] == {"split": "test", "max_steps": 1, "protocol": "plain", "top_k": 1, "world_size": 200}
+    assert "127.0.0.1" not in json.dumps(written) and not [path for path in tmp_path.iterdir() if path.name not in ("out", "trained")]
+    assert len(notes) == 2 and notes[1].startswith(f"not taken from the training run {folder}")
+    for name in ("judge", "reward", "backend", "visit", "web", "corpus", "mix", "data"):
+        assert f"--set env.{name}=" in notes[1], name
+    assert "agent.max_response_tokens" in notes[1] and "world_size" not in notes[1], "world_size is given"
+
+
+def test_what_was_ignored_is_logged_where_nobody_watches(trained, caplog):
+    folder, _ = trained
+    options = {"embedded_options": {"size": "small"}, "options": {"engine": "textworld"}}
+    (folder / "config.json").write_text(TrainConfig.model_validate({**TRAINED, "env": options}).model_dump_json())
+    evaluate("alfworld@valid_seen", f"checkpoint:{folder}", tasks=[0], agent_options={"device": "cpu"}, limits=Limits(max_steps=1))
+    assert "env.engine" in caplog.text and "textworld" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/etc", "a/b", "..", "", "a\nb", "x" * 600, "\x00"])
+def test_the_pointer_of_a_foreign_run_stays_in_its_folder(run, tmp_path, name):
+    folder = tmp_path / "foreign"
+    shutil.copytree(run, folder)
+    (folder / "checkpoints" / "latest").write_text(name)
+    for place in (folder, folder / "checkpoints"):
+        with pytest.raises(DataError, match="not the name of a checkpoint"):
+            latest(place)
