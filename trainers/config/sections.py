@@ -266,11 +266,25 @@ class RLConfig(Section):
     the trainer; "rollout", the generator; or your own as `module:function`. "rollout" has the trainer score a batch in which the generator
     left values out, and the run reports it."""
     old_logprobs_options: Options = Field(default_factory=dict)
+    rollout_correction: Literal["none", "tis"] = "none"
+    """Correction of the gap between the generator's log-probabilities and the trainer's: "tis", truncated importance sampling, multiplies
+    the policy loss of each token by min(pi_train / pi_rollout, cap) (`empg_gym.trainers.policy.gap`); not with `old_logprobs` "rollout"."""
+    rollout_correction_cap: PositiveFloat = 2.0
+    """Largest weight of a token; TRL and verl use 2 as well."""
     token_budget: PositiveInt = 16384
     """Positions (padding included) of a forward pass."""
     logit_chunk: PositiveInt = 4096
     """Positions whose logits are in memory at the same time."""
     optimizer: OptimizerConfig = OptimizerConfig()
+
+    @model_validator(mode="after")
+    def _correctable(self) -> RLConfig:
+        if self.rollout_correction != "none" and self.old_logprobs == "rollout":
+            raise ValueError(
+                f"rollout_correction = \"{self.rollout_correction}\" compares the generator's log-probabilities with the trainer's, which "
+                'old_logprobs = "rollout" does not compute; set old_logprobs = "recompute"'
+            )
+        return self
 
 
 class StageConfig(Section):

@@ -2,6 +2,8 @@
 
     loss = policy loss + kl_coef * sum w k3(pi || reference) - entropy_coef * sum w H(pi)            w: aggregation weights
 
+With `rl.rollout_correction` the weights of the policy loss are multiplied by those of `empg_gym.trainers.policy.gap`.
+
 Rules:
     - Mini-batches are cut by trajectories, in an order that is a function of (seed, step, epoch).
     - The gradient of the entropy is computed only where the bonus asks for it.
@@ -30,6 +32,7 @@ from empg_gym.trainers.algorithms import Advantages, PolicyLoss, PolicyTokens
 from empg_gym.trainers.data.aggregation import token_weights
 from empg_gym.trainers.data.batch import RolloutBatch
 from empg_gym.trainers.data.rows import MicroBatch, micro_batches
+from empg_gym.trainers.policy.gap import importance_weights, k3
 from empg_gym.trainers.policy.policy import TokenScores
 from empg_gym.trainers.policy.updaters import NONFINITE, UpdaterParts
 
@@ -52,19 +55,23 @@ class MinibatchUpdater:
             TrainingError: the gradients stay not finite.
         """
         reference = None if self.parts.reference is None else self.parts.reference.score_rows(batch.rows).logprobs
+        correction: Tensor | None = None
+        corrected: dict[str, float] = {}
+        if self.rl.rollout_correction == "tis":
+            correction, corrected = importance_weights(batch, old.logprobs, self.rl.rollout_correction_cap)
         row_tokens = torch.bincount(batch.row_of_token, minlength=len(batch.rows))
         tally = _Tally()
         norms: list[float] = []
         for epoch in range(self.rl.epochs):
             for rows in self._minibatches(batch, step, epoch):
-                loss = _MiniBatchLoss(self.parts, batch, rows, old, advantages, reference, tally)
+                loss = _MiniBatchLoss(self.parts, batch, rows, old, advantages, reference, tally, correction)
                 chosen = [row for row in rows if row_tokens[row] > 0]
                 batches = micro_batches(batch.rows, self.rl.token_budget, chosen)
                 _, norm = self.parts.optimizer.update(batches, loss, entropy_gradient=self.rl.entropy_coef > 0)
                 norms.append(norm)
         finite = [norm for norm in norms if math.isfinite(norm)]
         metrics = tally.metrics(len(norms), with_reference=reference is not None, with_entropy=self.rl.entropy_coef > 0)
-        metrics |= {"loss/grad_norm": float(np.mean(norms)), "train/lr": self.parts.optimizer.adamw.param_groups[0]["lr"]}
+        metrics |= corrected | {"loss/grad_norm": float(np.mean(norms)), "train/lr": self.parts.optimizer.adamw.param_groups[0]["lr"]}
         return metrics | ({NONFINITE: float(len(norms) - len(finite))} if len(finite) < len(norms) else {})
 
     def _minibatches(self, batch: RolloutBatch, step: int, epoch: int) -> list[list[int]]:
@@ -87,6 +94,7 @@ class _MiniBatchLoss:
         advantages: Advantages,
         reference: Tensor | None,
         tally: _Tally,
+        correction: Tensor | None = None,
     ) -> None:
         self._parts, self._old, self._reference, self._tally = parts, old, reference, tally
         self._step_of_token = batch.step_of_token
@@ -94,6 +102,7 @@ class _MiniBatchLoss:
         inside = torch.isin(batch.row_of_token, torch.tensor(rows))
         self._weights = torch.zeros(len(batch.row_of_token))
         self._weights[inside] = token_weights(batch.row_of_token[inside], parts.aggregation, parts.row_budget)
+        self._policy_weights = self._weights if correction is None else self._weights * correction
 
     def __call__(self, micro: MicroBatch, scores: TokenScores) -> Tensor:
         device, rl = scores.logprobs.device, self._parts.rl
@@ -102,7 +111,7 @@ class _MiniBatchLoss:
             logprobs=scores.logprobs,
             old_logprobs=self._old.logprobs[micro.flat].to(device),
             advantages=self._advantages[micro.flat].to(device),
-            weights=self._weights[micro.flat].to(device),
+            weights=self._policy_weights[micro.flat].to(device),
             row=micro.row.to(device),
             step=step.to(device),
             entropies=scores.entropies.detach(),
@@ -110,26 +119,17 @@ class _MiniBatchLoss:
         )
         result = self._parts.policy_loss(tokens)
         self._tally.add(tokens, result)
-        loss = result.loss
+        loss, weights = result.loss, self._weights[micro.flat].to(device)
         if self._reference is not None:
             kl = k3(scores.logprobs, self._reference[micro.flat].to(device))
-            term = rl.kl_coef * (kl * tokens.weights).sum()
+            term = rl.kl_coef * (kl * weights).sum()
             self._tally.add_kl(kl.detach(), term.detach())
             loss = loss + term
         if rl.entropy_coef > 0:
-            bonus = -rl.entropy_coef * (scores.entropies * tokens.weights).sum()
+            bonus = -rl.entropy_coef * (scores.entropies * weights).sum()
             self._tally.entropy += float(bonus.detach())
             loss = loss + bonus
         return loss
-
-
-def k3(logprobs: Tensor, other: Tensor) -> Tensor:
-    """Return [n] the k3 estimate of the KL divergence to `other` at tokens drawn from the policy of `logprobs`.
-
-    It is exp(d) - d - 1 with d = other - logprobs, clamped to +-10.
-    """
-    difference = (other - logprobs).clamp(-10, 10)
-    return torch.exp(difference) - difference - 1
 
 
 class _Tally:

@@ -5,6 +5,9 @@ Rules:
       generator plays with a copy in that type, which `publish` fills after every update; otherwise they share the master weights.
     - The reference of the KL divergence runs like the policy, float32 weights included: equal weights have divergence 0.
     - Training and evaluation sample at different temperatures from one generator's weights.
+    - Wherever the generator has a copy of the weights, a parity check follows each copy.
+    - `rl.old_logprobs = "rollout"` is for a generator with weights in float32, like the master weights. Elsewhere rounding would be part of
+      the policy ratio, and read as clipping and KL divergence.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from empg_gym.errors import ConfigError
 from empg_gym.trainers.collect.demonstrations import tokenizer_texts
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.generate.backends import build_generator
-from empg_gym.trainers.generate.base import GenerationSettings
+from empg_gym.trainers.generate.base import GenerationSettings, Generator
+from empg_gym.trainers.generate.parity import TOKENS, check_parity
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trainers.policy.models import load_model, resolve_device
 from empg_gym.trainers.policy.policy import Policy
@@ -87,7 +92,8 @@ class ModelBundle(PolicyBundle):
         checkpoint: folder to load weights and tokenizer from; None takes them from `config.model`.
 
     Raises:
-        ConfigError: what a policy bundle raises, or a generator backend that can't be used.
+        ConfigError: what a policy bundle raises, a generator backend that can't be used, or `rl.old_logprobs = "rollout"` with a generator
+            whose weights are not float32.
     """
 
     def __init__(self, config: TrainConfig, checkpoint: Path | None = None) -> None:
@@ -102,12 +108,30 @@ class ModelBundle(PolicyBundle):
         )
         self.train_generator = build_generator(rollout.backend, rollout.backend_options, self.model, self.tokenizer, settings)
         self.eval_generator = self.train_generator.with_sampling(Sampling(temperature=config.eval.temperature))
+        self._probe = None if self.train_generator.shares_weights else self.train_generator.with_sampling(settings.sampling, TOKENS)
+        _check_number_types(config, self.train_generator)
 
     def publish(self, version: int) -> None:
-        """Give the current weights to the generators."""
+        """Pass the current weights to the generators, and check that they arrived.
+
+        Raises:
+            TrainingError: the generator's log-probabilities are not those of the training model.
+        """
         self.train_generator.update_weights(self.model.named_parameters(), version)
+        if self._probe is not None:
+            check_parity(self._probe, lambda rows: self.policy.score_rows(rows).logprobs, version)
 
     def close(self) -> None:
         """Release what the generators hold."""
         self.eval_generator.close()
         self.train_generator.close()
+
+
+def _check_number_types(config: TrainConfig, generator: Generator) -> None:
+    if config.rl.steps and config.rl.old_logprobs == "rollout" and generator.dtype is not torch.float32:
+        name = str(generator.dtype).removeprefix("torch.")
+        raise ConfigError(
+            f'rl.old_logprobs = "rollout" needs a generator in float32, the type of the master weights, and this one is in {name}: '
+            'rounding would be read as clipping and KL divergence; set rl.old_logprobs = "recompute" (and rl.rollout_correction = "tis" '
+            'to correct for the difference), or run.dtype = "float32"'
+        )

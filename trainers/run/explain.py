@@ -89,8 +89,12 @@ def _loss(rl: RLConfig, stages: Stages) -> list[str]:
     """Return the composed loss of a mini-batch."""
     if stages.updater.name != "minibatches":
         return [f"    composed by the updater {stages.updater.name}"]
-    terms = ["sum w L"]
     where = [f"w     {_summary(stages.aggregation).removeprefix('Return ')} (rl.aggregation)"]
+    if rl.rollout_correction == "tis":
+        terms = ["sum w v L"]
+        where.append(f"v     min(pi_train / pi_rollout, {rl.rollout_correction_cap:g}), without gradient (rl.rollout_correction)")
+    else:
+        terms = ["sum w L"]
     if rl.kl_coef:
         terms.append(f"+ {rl.kl_coef:g} sum w k3")
         where.append("k3    estimate of the KL divergence to the policy at the beginning of reinforcement learning (rl.kl_coef)")

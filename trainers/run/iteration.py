@@ -5,7 +5,8 @@ Rules:
     - Filters come before every statistic. Advantages come from the whole batch, once, from log-probabilities and entropies of the policy
       that wrote it.
     - What was computed for a step is recorded on it (`Step.diagnostics`): "advantage", "advantage_modulated", and "advantage_entropy", the
-      entropy that the advantage was computed from. `Step.entropy` is the generator's.
+      entropy that the advantage was computed from. `Step.entropy` and `Step.entropies` are the generator's; where it reports none, they are
+      the scorer's.
     - A batch whose entropies, advantages, loss or gradient are not finite is written to `nonfinite/` and can be replayed.
 """
 
@@ -14,12 +15,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import torch
+
 from empg_gym.errors import TrainingError
 from empg_gym.trainers.algorithms import Advantages
 from empg_gym.trainers.collect.collector import StepCollector
 from empg_gym.trainers.collect.plans import Collection
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import RolloutBatch, has_outcome, make_batch, require_episodes
+from empg_gym.trainers.policy.gap import gap_metrics
 from empg_gym.trainers.policy.gold import GoldScorer
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy, TokenScores
@@ -142,7 +146,13 @@ class Iteration:
         advantages = self.stages.advantage(steps)
         _check_finite(batch, advantages)
         _annotate(batch, old, advantages)
-        metrics = score_metrics(batch, old) | old.metrics | advantages.metrics | advantage_metrics(steps, advantages)
+        metrics = (
+            score_metrics(batch, old)
+            | gap_metrics(self.policy, batch, old.logprobs)
+            | old.metrics
+            | advantages.metrics
+            | advantage_metrics(steps, advantages)
+        )
         return metrics | self.updater.update(step, batch, old, advantages)
 
     def _write(self, step: int, collection: Collection) -> Path | None:
@@ -184,7 +194,12 @@ def _check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
 def _annotate(batch: RolloutBatch, old: TokenScores, advantages: Advantages) -> None:
     steps = (step for trajectory in batch.trajectories for step in trajectory.steps)
     entropies = batch.step_entropies(old.entropies).tolist()
-    for step, base, value, entropy in zip(steps, advantages.base.tolist(), advantages.values.tolist(), entropies, strict=True):
+    tokens = old.entropies.float().split(torch.bincount(batch.step_of_token, minlength=len(entropies)).tolist())
+    for step, base, value, entropy, of_tokens in zip(
+        steps, advantages.base.tolist(), advantages.values.tolist(), entropies, tokens, strict=True
+    ):
         step.diagnostics |= {"advantage": base, "advantage_modulated": value}
         if entropy == entropy:
             step.diagnostics["advantage_entropy"] = entropy
+            if step.entropies is None:
+                step.entropies, step.entropy = of_tokens.numpy().copy(), entropy

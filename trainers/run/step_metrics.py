@@ -1,7 +1,7 @@
 """The metrics of a reinforcement step.
 
 train/…        what the episodes of the step achieved, before filters
-rollout/…      tokens, and how far the generator's log-probabilities are from the trainer's
+rollout/…      tokens, and the gap between the log-probabilities of rollout and training (`empg_gym.trainers.policy.gap`)
 collect/…      what the rollout plan reports
 entropy/…      of generated tokens and of steps, under the old policy, in nats
 advantage/…    of the steps
@@ -67,11 +67,11 @@ def _cost(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float
 
 
 def score_metrics(batch: RolloutBatch, old: TokenScores) -> dict[str, float]:
-    """Return the entropies of the batch, its mean reward, and the gap between the generator's log-probabilities and the scorer's."""
+    """Return the entropies of the batch and its mean reward."""
     entropy_s = batch.step_entropies(old.entropies)
     entropy_s = entropy_s[entropy_s.isfinite()]
     quantiles = torch.quantile(entropy_s, torch.tensor([0.1, 0.5, 0.9], dtype=torch.float64)).tolist()
-    metrics = {
+    return {
         "train/reward": float(batch.rewards.mean()),
         "entropy/token_mean": float(old.entropies.mean()),
         "entropy/step_mean": float(entropy_s.mean()),
@@ -79,11 +79,6 @@ def score_metrics(batch: RolloutBatch, old: TokenScores) -> dict[str, float]:
         "entropy/step_q50": quantiles[1],
         "entropy/step_q90": quantiles[2],
     }
-    given = batch.rollout_logprobs.isfinite()
-    if given.any():
-        difference = (batch.rollout_logprobs - old.logprobs)[given]
-        metrics |= {"rollout/logprob_gap_mean": float(difference.abs().mean()), "rollout/logprob_gap_max": float(difference.abs().max())}
-    return metrics
 
 
 def advantage_metrics(steps: RolloutSteps, advantages: Advantages) -> dict[str, float]:
