@@ -6,6 +6,7 @@ Every key is listed here with its default and its unit; an unknown key is an err
 
 from __future__ import annotations
 
+import datetime
 import math
 from typing import Annotated, Any, Literal
 
@@ -152,6 +153,13 @@ class ModelConfig(Section):
     """Hugging Face model folder, or name on the hub."""
     from_scratch: FromScratch | None = None
     """Shape of a new model; its tokenizer is trained on the environment's text."""
+    chat_template: str | None = None
+    """A template that comes with this package (`empg_gym.trainers.generate.chat_template`: "qwen3-keep-thoughts"), the path of a Jinja
+    file, or a template's text; None uses the model's."""
+    template_args: Options = Field(default_factory=dict)
+    """Variables of the chat template, such as `enable_thinking`."""
+    template_date: datetime.date | None = None
+    """The date that a template prints in place of today's; None is 2024-07-26."""
 
     @model_validator(mode="after")
     def _one(self) -> ModelConfig:

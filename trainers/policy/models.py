@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.config.sections import FromScratch
+from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_template
 from empg_gym.trainers.generate.weights import cast_weights
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def load_model(
     from_scratch: FromScratch | None = None,
     tokenizer_texts: Iterable[str] | None = None,
     whole_tokens: Iterable[str] = (),
+    chat_template: ChatTemplate | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     seed: int = 0,
@@ -65,6 +67,7 @@ def load_model(
         from_scratch: shape of a new model; its tokenizer is trained on `tokenizer_texts`.
         tokenizer_texts: text of the environment, for the new tokenizer.
         whole_tokens: strings that the new tokenizer keeps as one token.
+        chat_template: settings of the tokenizer's chat template; None keeps those saved with it.
         device: where to put the weights.
         dtype: number type of the weights; None keeps that of the folder, and means float32 for a new model.
         seed: seed of the new weights.
@@ -74,16 +77,23 @@ def load_model(
 
     Raises:
         ConfigError: not exactly one source is given, the folder is missing or does not contain a causal language model, the name can't be
-            downloaded, or the tokenizer has no chat template.
+            downloaded, or the tokenizer has no chat template or can't use the one that is wanted.
     """
     if (name_or_path is None) == (from_scratch is None):
         raise ConfigError("a model is either named (name or folder) or created from scratch: give exactly one of the two")
     if from_scratch is not None:
         if tokenizer_texts is None:
             raise ConfigError("a model from scratch needs tokenizer_texts, texts of the environment to train its tokenizer on")
-        return _make(from_scratch, tokenizer_texts, tuple(whole_tokens), device, dtype, seed)
-    assert name_or_path is not None
-    return _load(name_or_path, device, dtype)
+        model, tokenizer = _make(from_scratch, tokenizer_texts, tuple(whole_tokens), device, dtype, seed)
+    else:
+        assert name_or_path is not None
+        model, tokenizer = _load(name_or_path, device, dtype)
+    set_chat_template(tokenizer, chat_template or ChatTemplate())
+    if tokenizer.chat_template is None:
+        raise ConfigError(
+            f"the tokenizer of {name_or_path!r} has no chat template; use a model with one, or set chat_template to a name or a file"
+        )
+    return model, tokenizer
 
 
 def _make(
@@ -151,8 +161,6 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
             else "check the name and the network, or give a local folder"
         )
         raise ConfigError(f"can't load the model {name!r}: {hint} ({_first_line(error)})") from error
-    if tokenizer.chat_template is None:
-        raise ConfigError(f"the tokenizer of {name!r} has no chat template; use a model with one, or add chat_template.jinja to its folder")
     return _ready(model, device), tokenizer
 
 

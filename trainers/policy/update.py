@@ -101,7 +101,8 @@ class _MiniBatchLoss:
         self._advantages = advantages.values[batch.step_of_token].float()
         inside = torch.isin(batch.row_of_token, torch.tensor(rows))
         self._weights = torch.zeros(len(batch.row_of_token))
-        self._weights[inside] = token_weights(batch.row_of_token[inside], parts.aggregation, parts.row_budget)
+        trajectories = batch.trajectory_of_step[batch.step_of_token[inside]]
+        self._weights[inside] = token_weights(trajectories, parts.aggregation, parts.row_budget)
         self._policy_weights = self._weights if correction is None else self._weights * correction
 
     def __call__(self, micro: MicroBatch, scores: TokenScores) -> Tensor:

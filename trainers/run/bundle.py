@@ -22,6 +22,7 @@ from empg_gym.trainers.collect.demonstrations import tokenizer_texts
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.generate.backends import build_generator
 from empg_gym.trainers.generate.base import GenerationSettings, Generator
+from empg_gym.trainers.generate.chat_template import ChatTemplate
 from empg_gym.trainers.generate.parity import TOKENS, check_parity
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trainers.policy.models import load_model, resolve_device
@@ -61,14 +62,20 @@ class PolicyBundle:
         return self._policy(model.requires_grad_(False))
 
     def _load(self, checkpoint: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        wanted, seed = self.config.model, self.config.run.seed
+        wanted, seed, template = self.config.model, self.config.run.seed, ChatTemplate.of(self.config.model)
         if checkpoint is not None or wanted.name is not None:
             name = wanted.name if checkpoint is None else str(checkpoint)
-            return load_model(name, device=self.device, dtype=torch.float32)
+            kept = None if checkpoint is not None else template  # a checkpoint has its template
+            return load_model(name, chat_template=kept, device=self.device, dtype=torch.float32)
         env = self.config.env.recipe().make()
         texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=self.config.warmstart.detours)
         model, tokenizer = load_model(
-            from_scratch=wanted.from_scratch, tokenizer_texts=texts, device=self.device, dtype=torch.float32, seed=seed
+            from_scratch=wanted.from_scratch,
+            tokenizer_texts=texts,
+            chat_template=template,
+            device=self.device,
+            dtype=torch.float32,
+            seed=seed,
         )
         env.close()
         return model, tokenizer

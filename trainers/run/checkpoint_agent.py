@@ -39,6 +39,9 @@ class CheckpointAgent(BaseAgent):
         device: "auto" uses CUDA if available; or "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto" uses bfloat16 on CUDA and float32 elsewhere; or "float32", "bfloat16", "float16".
         concurrency: episodes to run at once.
+        chat_template: a named chat template, a Jinja file or a template's text (`empg_gym.trainers.generate.chat_template`); None uses that
+            of the folder, which for a checkpoint is the template of the training run, with its arguments.
+        template_args: variables of the chat template, such as `enable_thinking`.
 
     Raises:
         MissingDependencyError: torch or transformers is not installed.
@@ -58,11 +61,14 @@ class CheckpointAgent(BaseAgent):
         device: str = "auto",
         dtype: str = "auto",
         concurrency: int = 64,
+        chat_template: str | None = None,
+        template_args: dict[str, Any] | None = None,
     ) -> None:
         torch: Any = require("torch", "train", _PURPOSE)
         require("transformers", "train", _PURPOSE)
         from empg_gym.trainers.generate.backends import build_generator
         from empg_gym.trainers.generate.base import GenerationSettings
+        from empg_gym.trainers.generate.chat_template import ChatTemplate
         from empg_gym.trainers.generate.sampling import Sampling
         from empg_gym.trainers.policy.models import load_model, resolve_device
 
@@ -77,7 +83,8 @@ class CheckpointAgent(BaseAgent):
         as_trained = {} if run is None else {name: run.agent[name] for name, value in given.items() if value is None and name in run.agent}
         limits: dict[str, Any] = {name: defaults[name] if value is None else value for name, value in given.items()}
         with _no_progress_bar():
-            model, tokenizer = load_model(path, device=chosen, dtype=types[dtype])
+            template = ChatTemplate(name=chat_template, args=template_args or {})
+            model, tokenizer = load_model(path, chat_template=template, device=chosen, dtype=types[dtype])
         facts = {"folder": str(folder), "device": chosen.type, "dtype": str(types[dtype]).removeprefix("torch.")}
         self._info = AgentInfo(
             concurrency=concurrency,
@@ -87,6 +94,8 @@ class CheckpointAgent(BaseAgent):
                 **limits,
                 "top_p": top_p,
                 "top_k": top_k,
+                **({"chat_template": chat_template} if chat_template else {}),
+                **({"template_args": template_args} if template_args else {}),
                 **({"as_trained": as_trained} if as_trained else {}),
             },
             training=None if run is None else TrainingOrigin(folder=run.folder, recipe=run.recipe, options=as_trained, ignored=run.ignored),

@@ -3,8 +3,10 @@
 Rules:
     - Episodes are played in the environment and the dialogue of the configuration, by its expert and by a random agent: a trained policy
       and an untrained one. Their responses hold the action alone; a model's thoughts add to both columns.
-    - Rows are built by the code that builds those of training (`ChatRow`), once with the whole conversation and once with a window of
-      earlier steps.
+    - Rows are built by the code that builds those of training (`ChatRow`) with the configuration's chat template, once with the whole
+      conversation and once with a window of earlier steps.
+    - The configuration's episodes are played again with `THOUGHT` in each response: a chat template that drops the thoughts of earlier
+      steps starts a row in each step, which actions alone don't show.
     - Tokens are those of the model's tokenizer if it is on this machine, otherwise characters divided by `CHARACTERS_PER_TOKEN`.
     - Importing this imports no torch.
 """
@@ -13,13 +15,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from empg_gym.agents import BaseAgent
 from empg_gym.agents.scripted import ExpertAgent, RandomAgent
-from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trainers.config.sections import ModelConfig, TrainConfig
 from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
+from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_template
 from empg_gym.trainers.generate.tokenizer import CHAT_TEMPLATE
 from empg_gym.trajectory import Completion
 
@@ -31,6 +34,8 @@ CHARACTERS_PER_TOKEN = 4
 HISTORY = 2
 """Earlier steps shown in verl-agent's protocol."""
 EPISODES = 8
+THOUGHT = "I have not found it yet, so I look at the nearest place first and remember what I have seen. " * 2
+"""A short thought of a model."""
 AGENTS: dict[str, type[BaseAgent]] = {"expert": ExpertAgent, "random": RandomAgent}
 
 
@@ -56,6 +61,11 @@ class EpisodeCost:
         """Tokens of an episode's rows, which each pass of the update reads."""
         return self.prompt_tokens + self.generated_tokens
 
+    @property
+    def summary(self) -> str:
+        """Steps, rows and tokens of an episode in words."""
+        return f"{self.agent} {self.steps:.1f} steps, {self.rows:.1f} rows, {self.tokens:,.0f} tokens"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostEstimate:
@@ -70,6 +80,8 @@ class CostEstimate:
     tokenizer: str
     """Where the number of tokens comes from."""
     plan: str
+    thoughtful: tuple[EpisodeCost, ...] = ()
+    """Per agent, with the configuration's history and `THOUGHT` in each response."""
 
     def lines(self) -> list[str]:
         """Return the table and what it rests on."""
@@ -88,7 +100,14 @@ class CostEstimate:
             *plan,
             *table,
             "* this configuration; ratio: to one row per episode (all earlier steps shown)",
+            *self._episodes(),
         ]
+
+    def _episodes(self) -> list[str]:
+        """Return steps, rows and tokens of an episode, with and without thoughts."""
+        plain = [cost for cost in self.costs if cost.history == self.history]
+        parts = ((f"{len(THOUGHT.split())} words of thought per step", self.thoughtful), ("no thoughts", plain))
+        return [f"An episode with {name}: {'; '.join(cost.summary for cost in costs)}." for name, costs in parts if costs]
 
     def _row(self, cost: EpisodeCost) -> tuple[str, ...]:
         whole = next(item for item in self.costs if item.agent == cost.agent and item.history is None)
@@ -105,18 +124,20 @@ def estimate_cost(config: TrainConfig) -> CostEstimate | None:
     Raises:
         EMPGGymError: the environment cannot be made.
     """
-    tokenizer = _local_tokenizer(config.model.name)
+    tokenizer = _local_tokenizer(config.model)
     counter: Any = tokenizer or _Characters()
     codec = ChatCodec(counter)
     scale = 1.0 if tokenizer else 1 / CHARACTERS_PER_TOKEN
     history = config.env.history
-    costs = []
+    costs, thoughtful = [], []
     for window in (None, HISTORY if history is None else history):
         recipe = config.env.model_copy(update={"history": window}).recipe()
         with contextlib.closing(recipe.make()) as env:
             if env.text_env.does_io:
                 return None
             costs += [cost for name in AGENTS if (cost := _mean_cost(env, name, window, codec, scale)) is not None]
+            if window == history:
+                thoughtful = [cost for name in AGENTS if (cost := _mean_cost(env, name, window, codec, scale, THOUGHT)) is not None]
     if not costs:
         return None
     costs.sort(key=lambda cost: list(AGENTS).index(cost.agent))
@@ -128,12 +149,13 @@ def estimate_cost(config: TrainConfig) -> CostEstimate | None:
         episodes=config.rl.tasks_per_step * config.rl.repeats,
         tokenizer="counted by the model's tokenizer" if tokenizer else estimated,
         plan=config.algorithm.plan,
+        thoughtful=tuple(thoughtful),
     )
 
 
-def _mean_cost(env: LLMAgentEnv, agent: str, history: int | None, codec: ChatCodec, scale: float) -> EpisodeCost | None:
+def _mean_cost(env: LLMAgentEnv, agent: str, history: int | None, codec: ChatCodec, scale: float, thought: str = "") -> EpisodeCost | None:
     """Return the means over the episodes that the agent could play; None where it could play none (data without an expert)."""
-    played = [counts for seed in range(EPISODES) if (counts := _play(env, AGENTS[agent](), seed, codec))[0]]
+    played = [counts for seed in range(EPISODES) if (counts := _play(env, AGENTS[agent](), seed, codec, thought))[0]]
     if not played:
         return None
     steps, rows, prompt, generated = (sum(column) / len(played) for column in list(zip(*played, strict=True))[:4])
@@ -148,7 +170,7 @@ def _mean_cost(env: LLMAgentEnv, agent: str, history: int | None, codec: ChatCod
     )
 
 
-def _play(env: LLMAgentEnv, agent: BaseAgent, seed: int, codec: ChatCodec) -> tuple[int, int, int, int, int]:
+def _play(env: LLMAgentEnv, agent: BaseAgent, seed: int, codec: ChatCodec, thought: str) -> tuple[int, int, int, int, int]:
     """Return steps, rows, prompt tokens, generated tokens and the longest row of an episode."""
     env.reset(seed=seed)
     session = agent.session(env, seed)
@@ -160,6 +182,8 @@ def _play(env: LLMAgentEnv, agent: BaseAgent, seed: int, codec: ChatCodec) -> tu
         assert isinstance(reply, Completion)
         if reply.stop:
             break
+        if thought:
+            reply = replace(reply, text=_with_thought(env, codec, reply.text, thought))
         prompt, new_row = row.prompt(env.messages)
         response = codec.encode_response(reply.text)
         row.respond(response)
@@ -175,8 +199,20 @@ def _play(env: LLMAgentEnv, agent: BaseAgent, seed: int, codec: ChatCodec) -> tu
     return steps, rows, prompt_tokens, generated_tokens, longest
 
 
-def _local_tokenizer(name: str | None) -> Any:
-    """Return the tokenizer of a model on this machine; None where there is none, or no transformers."""
+def _with_thought(env: LLMAgentEnv, codec: ChatCodec, text: str, thought: str) -> str:
+    """Return the response with a thought, in the dialogue's form, or as a reasoning model writes it if the template knows such thoughts."""
+    text = env.dialogue.render(thought, env.dialogue.parse(text).action)
+    reasons = "</think>" in str(codec.tokenizer.chat_template) and "</think>" not in text
+    return f"<think>\n{thought}\n</think>\n\n{text}" if reasons else text
+
+
+def _local_tokenizer(model: ModelConfig) -> Any:
+    """Return the tokenizer of a model on this machine, with its chat template; None where there is none, or no transformers.
+
+    Raises:
+        ConfigError: the chat template can't be used.
+    """
+    name = model.name
     if name is None:
         return None
     try:
@@ -185,6 +221,7 @@ def _local_tokenizer(name: str | None) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
     except (ImportError, OSError, ValueError):
         return None
+    set_chat_template(tokenizer, ChatTemplate.of(model))
     return tokenizer if tokenizer.chat_template is not None else None
 
 

@@ -24,6 +24,9 @@ from empg_gym.trainers.data.batch import RolloutBatch, usable
 from empg_gym.trainers.policy.policy import TokenScores
 from empg_gym.trajectory import Trajectory
 
+ROWS_PER_EPISODE = "rollout/rows_per_episode"
+"""Mean number of token rows of an episode: 1 where each step appends to the row."""
+
 
 def collection_metrics(collection: Collection, outcome: Callable[[Trajectory], float], seconds: float) -> dict[str, float]:
     """Return the results and the cost of a step's episodes, those that the plan discarded included.
@@ -59,6 +62,7 @@ def _cost(trajectories: Sequence[Trajectory], seconds: float) -> dict[str, float
     return {
         "rollout/tokens": float(tokens),
         "rollout/generated_tokens": float(sum(trajectory.num_tokens for trajectory in trajectories)),
+        ROWS_PER_EPISODE: float(np.mean([len({step.row for step in item.steps}) for item in trajectories if item.steps] or [0])),
         "speed/rollout_s": seconds,
         "speed/rollout_tokens_per_s": tokens / seconds,
         "speed/env_s": env_seconds,

@@ -41,8 +41,12 @@ from empg_gym.trainers.run.memory import memory_errors
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView, before_and_after
 from empg_gym.trainers.run.stages import build_stages
+from empg_gym.trainers.run.step_metrics import ROWS_PER_EPISODE
 from empg_gym.trainers.run.warmstart import WarmStart
 from empg_gym.trajectory import Trajectory, write_trajectories
+
+MANY_ROWS = 1.2
+"""Mean number of rows of an episode above which a run warns, unless prompts show a window of the history."""
 
 
 class Trainer:
@@ -75,6 +79,8 @@ class Trainer:
         self.gold = build_gold_scorer(config, self.models.policy, self.models.tokenizer)
         # The updater is checked before anything is written.
         self._iteration(Optimizer(self.models.policy, config.rl.optimizer, 1))
+        self.warnings: dict[str, str] = {}
+        """By the metric that caused each."""
         self._began = time.monotonic() - self.state.seconds
         self._lock = lock_run_folder(config, checkpoint)
         reset_run_files(config, None if checkpoint is None else self.state)
@@ -166,12 +172,24 @@ class Trainer:
 
     def _report_problems(self, metrics: dict[str, float]) -> None:
         if metrics.get(UNSCORED):
-            self.view.once('rl.old_logprobs is "rollout", but the generator left values out: the trainer scores such batches itself')
-        if metrics.get(NONFINITE):
-            self.view.once(
-                f"A loss or gradient was not finite, and its update was discarded; the batch is in {self.folder / NONFINITE_BATCHES}: "
-                "empg-gym train CONFIG --replay FILE runs its update again"
+            self._warn(UNSCORED, 'rl.old_logprobs is "rollout", but the generator left values out: the trainer scores such batches itself')
+        if metrics[ROWS_PER_EPISODE] > MANY_ROWS and self.config.env.history is None:
+            self._warn(
+                ROWS_PER_EPISODE,
+                f"Episodes have {metrics[ROWS_PER_EPISODE]:.1f} rows on average: the chat template or the dialogue rewrites earlier "
+                "messages, and each row repeats the conversation. For one row per episode, choose a template that keeps them, such as "
+                'model.chat_template = "qwen3-keep-thoughts"',
             )
+        if metrics.get(NONFINITE):
+            self._warn(
+                NONFINITE,
+                f"A loss or gradient was not finite, and its update was discarded; the batch is in {self.folder / NONFINITE_BATCHES}: "
+                "empg-gym train CONFIG --replay FILE runs its update again",
+            )
+
+    def _warn(self, metric: str, text: str) -> None:
+        """Show a warning and keep it for the summary, the first time that its metric asks for it."""
+        self.view.once(self.warnings.setdefault(metric, text))
 
     # Evaluation and records
 
@@ -209,6 +227,7 @@ class Trainer:
             "seconds": round(time.monotonic() - self._began, 1),
             "algorithm": self.config.algorithm.model_dump(mode="json"),
             **({"splits_left_out": list(self.evaluator.missing)} if self.evaluator.missing else {}),
+            **({"warnings": list(self.warnings.values())} if self.warnings else {}),
             **evaluations,
         }
         write_json(self.folder / SUMMARY, summary)

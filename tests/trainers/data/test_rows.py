@@ -102,11 +102,11 @@ def test_failed_episodes_and_single_survivors_are_excluded_from_a_batch():
 
 
 def test_aggregations():
-    rows = torch.tensor([3, 3, 3, 8])
+    trajectories = torch.tensor([3, 3, 3, 8])
     for name, expected in (("token-mean", [0.25] * 4), ("row-mean", [1 / 6] * 3 + [0.5]), ("row-sum", [0.05] * 4)):
-        assert token_weights(rows, AGGREGATIONS.find(name), 10).tolist() == pytest.approx(expected)
-        assert token_weights(rows[:0], AGGREGATIONS.find(name), 10).shape == (0,)
+        assert token_weights(trajectories, AGGREGATIONS.find(name), 10).tolist() == pytest.approx(expected)
+        assert token_weights(trajectories[:0], AGGREGATIONS.find(name), 10).shape == (0,)
     with pytest.raises(ConfigError, match="did you mean 'row-mean'"):
         AGGREGATIONS.find("row-men")
     with pytest.raises(ConfigError, match=r"one weight per token, a tensor of shape \(4,\), not a tensor of shape \(1,\)"):
-        token_weights(rows, lambda rows, budget: torch.ones(1), 10)
+        token_weights(trajectories, lambda trajectories, budget: torch.ones(1), 10)
