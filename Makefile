@@ -8,7 +8,7 @@ ARGS ?=
 THREADS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST = $(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm
 
-.PHONY: demo test test-fast test-vllm lint docs setup clean
+.PHONY: demo test test-slow test-vllm lint docs setup clean
 
 demo:
 	@$(PYTHON) scripts/setup.py $(VENV) train
@@ -18,11 +18,11 @@ setup:
 	@$(PYTHON) scripts/setup.py $(VENV) test
 
 test: setup
-	$(PYTEST) $(ARGS)
-
-# Without the tests marked slow, for use while editing.
-test-fast: setup
 	$(PYTEST) -m "not slow" $(ARGS)
+
+# The tests that take long: pages that train, whole games and browsers side by side with their references.
+test-slow: setup
+	$(PYTEST) -m slow $(ARGS)
 
 # The evaluator with vLLM's own server, in a separate environment (3 GB).
 test-vllm: setup
