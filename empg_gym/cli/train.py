@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from empg_gym.cli.eval import WIDE
 from empg_gym.errors import ConfigError, require
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 def train(
     config: Annotated[
         list[Path],
-        typer.Argument(help="TOML files, later ones override earlier ones; the presets are in configs/.", show_default=False),
+        typer.Argument(help="TOML files or names of presets (see --list); later ones override earlier ones.", show_default=False),
     ],
+    list_: Annotated[
+        bool, typer.Option("--list", help="List the presets and exit.", is_eager=True, callback=lambda value: _list(value))
+    ] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as in --set rl.steps=20; may be repeated.")
     ] = None,
@@ -71,6 +75,22 @@ def train(
         _replay(resolved, replay, as_json=as_json)
     else:
         _run(resolved, resume=resume)
+
+
+def _list(requested: bool) -> None:
+    """Print the presets and exit, if requested."""
+    if not requested:
+        return
+    from empg_gym.trainers.config.presets import presets
+
+    console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else WIDE)
+    for title, is_part in (("Bases: complete runs", False), ("Parts: combined with a base, as in empg-gym train alfworld dapo empg", True)):
+        table = Table(title=title, title_justify="left", box=None, show_header=False, padding=(0, 2))
+        for preset in presets():
+            if preset.is_part == is_part:
+                table.add_row(preset.name, preset.summary)
+        console.print(table)
+    raise typer.Exit
 
 
 def _explain(config: TrainConfig) -> None:

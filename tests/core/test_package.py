@@ -70,10 +70,10 @@ def _build(kind: str, source: Path, out: Path) -> Path:
 
 
 def test_wheel_and_sdist_hold_the_linked_packages(tmp_path):
-    """`empg_gym/envs` and `empg_gym/trainers` are symbolic links; archives hold their files, and the sdist builds the same wheel."""
+    """`empg_gym/envs`, `trainers` and `configs` are symbolic links; archives hold their files, and the sdist builds the same wheel."""
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("empg_gym", "envs", "trainers"):
+    for name in ("empg_gym", "envs", "trainers", "configs"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, source / name)
@@ -88,9 +88,9 @@ def test_wheel_and_sdist_hold_the_linked_packages(tmp_path):
     kept = {".py", ".md", ".html", ".css", ".js", ".json", ".jinja", ".txt", ".pddl", ".twl2", ".toml"}
     expected = {
         f"empg_gym/{path.relative_to(source if folder != 'empg_gym' else source / folder)}"
-        for folder in ("empg_gym", "envs", "trainers")
+        for folder in ("empg_gym", "envs", "trainers", "configs")
         for path in (source / folder).rglob("*")
-        if path.is_file() and not path.is_symlink() and path.suffix in kept
+        if path.is_file() and not path.is_symlink() and path.suffix in kept and path != source / "configs" / "README.md"
     }
     assert expected <= names, sorted(expected - names)[:10]
 

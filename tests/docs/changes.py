@@ -37,8 +37,8 @@ CHANGES = [
     Change("README", "--out runs/full", f"--out runs/full {_SHORT} {_FEW}", "two steps"),
     Change(
         "README",
-        "train configs/alfworld.toml configs/parts/empg.toml",
-        f"train configs/alfworld.toml configs/parts/empg.toml {_FEW} --set eval.tasks=1 --set env.max_steps=2 --set env.data=games "
+        "train alfworld empg",
+        f"train alfworld empg {_FEW} --set eval.tasks=1 --set env.max_steps=2 --set env.data=games "
         "--set model.name=$(ls -d runs/demo/checkpoints/*/ | tail -n 1) --set rollout.max_row_tokens=4096 "
         "--set rollout.max_response_tokens=4",
         "a local model in place of a download of 3 GB, a few games, one step",

@@ -19,8 +19,8 @@ from tests.docs.changes import CHANGES, FILES
 from tests.docs.pages import PAGES, ROOT, RUN, blocks, script
 
 RUNNING = [page for page in PAGES if any(block.language in RUN for block in blocks(page.read_text()))]
-SLOW = {"README", "index", "training"}
-"""Pages that train."""
+SLOW = {"README", "evaluation", "index", "training"}
+"""Pages that train or evaluate for long."""
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW)) for page in RUNNING])

@@ -58,6 +58,7 @@ def choose(rng: random.Random, env, info) -> str:
     return rng.choice(actions or ["search[red shoes]"])
 
 
+@pytest.mark.slow
 def test_episodes_equal_those_of_the_text_backend():
     text, rich, browser = make(), make(observation="text_rich"), make(backend="browser", observation="text_rich")
     rng = random.Random(5)

@@ -17,28 +17,29 @@ from typing import Any
 from empg_gym.errors import ConfigError
 from empg_gym.runs.overrides import apply_overrides, parse_override
 from empg_gym.runs.validation import validate
+from empg_gym.trainers.config.presets import find_config
 from empg_gym.trainers.config.sections import TrainConfig
 
 Key = tuple[str, ...]
 OPTIONS = "_options"
 
 
-def load_config(files: Path | Sequence[Path], overrides: Iterable[str] = ()) -> TrainConfig:
+def load_config(files: str | Path | Sequence[str | Path], overrides: Iterable[str] = ()) -> TrainConfig:
     """Read one or several configuration files and apply overrides of the form `a.b=value`.
 
     Args:
-        files: TOML files; later ones override earlier ones.
+        files: TOML files or names of presets (`empg_gym.trainers.config.presets`); later ones override earlier ones.
         overrides: applied after all files.
 
     Raises:
         ConfigError: a file is missing or is not TOML, an override is malformed, a key is unknown or a value can't be used.
 
     Example:
-        >>> config = load_config([Path("configs/alfworld.toml"), Path("configs/parts/dapo.toml")], ["run.seed=1"])
+        >>> config = load_config(["alfworld", "dapo", Path("mine.toml")], ["run.seed=1"])
     """
     tree: dict[str, Any] = {}
     sources: dict[Key, str] = {}
-    for path in [files] if isinstance(files, Path) else files:
+    for path in map(find_config, [files] if isinstance(files, str | Path) else files):
         _merge(tree, _read(path), (), str(path), sources)
     overrides = list(overrides)
     apply_overrides(tree, overrides)
@@ -59,7 +60,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"no configuration file at {path}; the presets are in the folder configs/") from None
+        raise ConfigError(f"no configuration file at {path}; empg-gym train --list shows the presets, which need no path") from None
     except IsADirectoryError:
         raise ConfigError(f"{path} is a folder; expected a TOML file") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -50,6 +50,7 @@ def test_a_step_on_the_mean_of_a_level():
     close(values("hgpo", batch, skip="item")[3], 0.999999, atol=1e-6)
 
 
+@pytest.mark.slow
 @quick
 @given(
     batches(states=3, max_groups=2),

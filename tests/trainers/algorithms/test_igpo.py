@@ -65,6 +65,7 @@ def test_worked_example_before_the_sum():
     assert values.tolist() == pytest.approx([1.172324, -1.309397, 0.739999, 0.999998, -0.602926, -0.999998], abs=1e-6)
 
 
+@pytest.mark.slow
 @given(full_batches(), st.sampled_from([("log", False), ("prob", False), ("prob", True)]), st.sampled_from([0.0, 0.9, 1.0]))
 def test_equals_the_formula(batch, options, gamma):
     basis, joint = options

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from empg_gym.cli import main
+from empg_gym.errors import ConfigError
 from empg_gym.trainers.config.file import load_config
+from empg_gym.trainers.config.presets import presets
 
 ROOT = Path(__file__).parents[3]
 README = (ROOT / "configs" / "README.md").read_text()
@@ -77,3 +79,44 @@ def test_the_papers_methods_are_what_they_say():
     for base, history, row in (("alfworld", 2, 2048 + 512), ("webshop", 2, 4096 + 512)):
         verl = _load([f"configs/{base}.toml", f"configs/parts/verl-agent-{base}.toml"])
         assert (verl.env.history, verl.env.show_admissible, verl.rollout.max_row_tokens) == (history, True, row)
+
+
+def test_presets_are_found_by_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    by_name = load_config(["alfworld", "dapo", "empg"], ["rl.steps=3"])
+    monkeypatch.chdir(ROOT)
+    assert by_name == load_config(
+        [Path("configs/alfworld.toml"), Path("configs/parts/dapo.toml"), "configs/parts/empg.toml"], ["rl.steps=3"]
+    )
+    files = {path.stem: path for path in (ROOT / "configs").rglob("*.toml")}
+    assert {preset.name: preset.path.resolve() for preset in presets()} == files, "a name is unique"
+
+
+def test_a_file_of_the_readers_comes_before_a_preset_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empg").write_text("[rl]\nsteps = 7\n")
+    assert load_config(["alfworld", "empg"]).rl.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("alfwrld", "'alfwrld' is neither a file nor a preset; did you mean 'alfworld'?"),
+        ("alfwrld.toml", "no configuration file at alfwrld.toml; empg-gym train --list shows the presets, which need no path"),
+    ],
+)
+def test_an_unknown_configuration_is_one_sentence(name, says, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        load_config([name])
+    assert str(error.value) == says
+
+
+def test_the_list_shows_each_preset_with_its_summary(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["empg-gym", "train", "--list"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code in (0, None)
+    shown = " ".join(capsys.readouterr().out.split())
+    for preset in presets():
+        assert preset.summary and f"{preset.name} {preset.summary}" in shown

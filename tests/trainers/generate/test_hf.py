@@ -107,6 +107,7 @@ def test_tokens_equal_those_of_a_sampler_without_cache(tiny):
                 ids.append(token)
 
 
+@pytest.mark.slow
 def test_episodes_do_not_depend_on_the_batch(tiny):
     model, tokenizer = tiny
     together = play(HFGenerator(model, tokenizer, max_response_tokens=12), 20, limits=CONTINUE)

@@ -72,6 +72,7 @@ print(AutoModelForCausalLM.from_pretrained(folder).num_parameters())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [False, True], ids=["saved", "saved again from an older folder"])
 def test_plain_transformers_read_a_checkpoint_as_we_do(config, made, tmp_path, again):
     """In a process that does not know this package; with the folder's own code allowed, and without."""

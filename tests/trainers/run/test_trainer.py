@@ -210,6 +210,7 @@ def test_resume_requires_the_same_configuration(whole, tmp_path):
         train(corridor_config(str(whole[0]), run={"seed": 1}), resume=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("advantage", ["grpo", "empg"])
 def test_reinforcement_learns(tmp_path, advantage):
     """Rewards alone teach what a short warm start did not."""
