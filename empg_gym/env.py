@@ -405,7 +405,26 @@ class TextEnv(gym.Env[str, str], ABC):
         state = (self.benchmark, self.version, self.fingerprint, self._variant, self.task, self._terminated, self._state_key())
         return blake2b(repr(state).encode(), digest_size=16).hexdigest()
 
+    def task_key(self) -> str:
+        """Return a short name of the current task's content right after `reset`, for the fingerprints of task panels.
+
+        Equal keys mean the same task in the same world, whichever files it comes from and however it is presented: the key does not
+        depend on paths, formats of files and stores, wordings or observation modes.
+
+        Returns:
+            32 hexadecimal digits.
+
+        Raises:
+            TaskError: before the first reset.
+        """
+        content = (self.benchmark, self.version, self.task, self._task_content())
+        return blake2b(repr(content).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
     # Private
+
+    def _task_content(self) -> KeyPart:
+        """Return what `task_key` names. By default the instruction and the state; a benchmark overrides it if these don't hold all."""
+        return self.instruction, self._state_key()
 
     def _info(self, valid_action: bool) -> dict[str, Any]:
         info = {

@@ -67,13 +67,13 @@ def _evaluate(
 ) -> int:
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
     if rescore is not None:
-        if "envs" in fields or "agent" in fields:
-            raise ConfigError("--rescore takes a finished run alone: leave out the environments and --agent")
+        if {"envs", "agent", "panel"} & fields.keys():
+            raise ConfigError("--rescore takes a finished run alone: leave out the environments, --panel and --agent")
         from empg_gym.evaluation.settings import read_settings
 
         return _rescore(rescore, fields.get("out"), fields.get("prices"), read_settings(set_ or []).env, console)
-    if "envs" not in fields or "agent" not in fields:
-        raise ConfigError("name environments and an agent, such as: empg-gym eval alfworld --agent expert")
+    if not {"envs", "panel"} & fields.keys() or "agent" not in fields:
+        raise ConfigError("name environments (or a --panel) and an agent, such as: empg-gym eval alfworld --agent expert")
     from empg_gym.evaluation import EvalConfig
     from empg_gym.evaluation import evaluate as run
     from empg_gym.evaluation.live import LiveTable

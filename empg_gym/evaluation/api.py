@@ -19,6 +19,7 @@ from empg_gym.evaluation.summary import Summary
 from empg_gym.recipe import EnvRecipe
 from empg_gym.registration import find_id, short_name
 from empg_gym.rollout import run_sync
+from empg_gym.rollout.panels import find_panel
 from empg_gym.runs.validation import validate
 
 _log = logging.getLogger(__name__)
@@ -27,12 +28,16 @@ _SHOWN = 60
 
 
 def evaluate(
-    config: EvalConfig | str | Sequence[str], agent: str | AgentLike | None = None, *, watch: Watcher | None = None, **options: Any
+    config: EvalConfig | str | Sequence[str] | None = None,
+    agent: str | AgentLike | None = None,
+    *,
+    watch: Watcher | None = None,
+    **options: Any,
 ) -> Summary:
     """Run episodes of environments with an agent and return a summary of the results.
 
     Args:
-        config: the configuration, or the environments alone ("alfworld", ["alfworld@valid_seen", "webshop"]).
+        config: the configuration, or the environments alone ("alfworld", ["alfworld@valid_seen", "webshop"]); None with a `panel`.
         agent: name of an agent (see `make_agent`), an agent object, or a function `f(messages)` or `f(messages, tools)` that returns the
             response, with or without `async`; None takes the one that `config` names.
         watch: notified of every episode.
@@ -41,6 +46,7 @@ def evaluate(
     Example:
         >>> summary = evaluate("alfworld", agent="expert", episodes=5)
         >>> summary = evaluate(EvalConfig(envs="alfworld", agent="expert", episodes=5))
+        >>> summary = evaluate(panel="alfworld-small-unseen-1000", agent="expert")
 
     Raises:
         ConfigError, TaskError, DataError, MissingDependencyError: something for the user to fix first.
@@ -70,11 +76,11 @@ def evaluate(
             used.close()
 
 
-def _resolve(config: EvalConfig | str | Sequence[str], agent: str | AgentLike | None, options: Mapping[str, Any]) -> EvalConfig:
+def _resolve(config: EvalConfig | str | Sequence[str] | None, agent: str | AgentLike | None, options: Mapping[str, Any]) -> EvalConfig:
     if isinstance(config, EvalConfig):
         fields = {name: getattr(config, name) for name in config.model_fields_set}
     else:
-        fields = {"envs": config}
+        fields = {} if config is None else {"envs": config}
     fields |= options
     if agent is not None:
         fields["agent"] = agent if isinstance(agent, str) else label_of(agent)
@@ -83,6 +89,9 @@ def _resolve(config: EvalConfig | str | Sequence[str], agent: str | AgentLike | 
 
 def _recipes(config: EvalConfig, agent: AgentInfo) -> Iterator[EnvRecipe]:
     kwargs, chat = config.env_kwargs, config.chat_settings(agent)
+    if config.panel is not None:
+        yield find_panel(config.panel).recipe(kwargs, chat)
+        return
     ids = [find_id(name.partition("@")[0]) for name in config.envs]
     by_env = {
         name: env_id

@@ -4,7 +4,8 @@ Rules:
     - The first run is the reference; each other is compared with it, environment by environment.
     - Pairs are tasks: the mean over a task's repeats in one run against that in the other, scored episodes only. A difference and its
       interval are over the tasks that both runs have scored, so it may differ from the difference of the two means.
-    - Conditions that make numbers incomparable (other data, other prompts, another version) are reported, not corrected.
+    - Runs of different task panels are refused.
+    - Other conditions that make numbers incomparable (other data, other prompts, another version) are reported, not corrected.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
     """Compare the runs in `folders`; the first is the reference.
 
     Raises:
-        ConfigError: fewer than two folders, a folder named twice, or no environment that all runs have.
+        ConfigError: fewer than two folders, a folder named twice, no environment that all runs have, or different panels.
         DataError: a folder is not an evaluation run.
     """
     if len(folders) < 2:
@@ -105,8 +106,27 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
     shared = [key for key in runs[0].records if all(key in run.records for run in runs)]
     if not shared:
         raise ConfigError("the runs share no environment: " + "; ".join(f"{run.name} has {', '.join(run.records)}" for run in runs))
+    for key in shared:
+        _refuse_other_panels(runs, key)
     cells = [_cell(run, runs[0], key, metric) for key in shared for metric in METRICS for run in runs]
     return Comparison(runs=tuple(run.name for run in runs), cells=tuple(cells), warnings=tuple(_warnings(runs, shared)))
+
+
+def _refuse_other_panels(runs: Sequence[_Run], key: str) -> None:
+    panels = {run.name: _panel(run, key) for run in runs}
+    named = {name: panel for name, panel in panels.items() if panel is not None}
+    if len(set(named.values())) > 1:
+        raise ConfigError(f"{key}: the runs are of different task panels and can't be paired: {_list(named)}; run them on one panel")
+
+
+def _panel(run: _Run, key: str) -> str | None:
+    """Return name and fingerprint of a run's panel in an environment; None without one."""
+    panel = run.config["environments"][key].get("panel")
+    return None if panel is None else f"{panel['name']} [{panel['fingerprint']}]"
+
+
+def _list(panels: dict[str, str]) -> str:
+    return ", ".join(f"{name} has {panel}" for name, panel in panels.items())
 
 
 def _names(folders: Sequence[str | Path]) -> list[str]:
@@ -164,4 +184,6 @@ def _warnings(runs: Sequence[_Run], shared: Sequence[str]) -> list[str]:
             different = [name for name in _MUST_AGREE if facts.get(name) != first.get(name)]
             if different:
                 warnings.append(f"{key}: {run.name} and {runs[0].name} differ in {', '.join(different)}")
+            if (_panel(run, key) is None) != (_panel(runs[0], key) is None):
+                warnings.append(f"{key}: only one of {run.name} and {runs[0].name} is of a task panel")
     return warnings

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from empg_gym.agents import AgentInfo
 from empg_gym.chat_settings import ChatSettings
@@ -21,6 +21,7 @@ from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError, nearest
 from empg_gym.evaluation.settings import read_prices, read_tasks
 from empg_gym.rollout import EnvBackend, Limits
+from empg_gym.rollout.panels import find_panel
 from empg_gym.runs.flags import Flag
 from empg_gym.scoring.prices import Prices
 
@@ -95,10 +96,12 @@ class EvalConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True, use_attribute_docstrings=True)
 
-    envs: Annotated[tuple[str, ...], BeforeValidator(_names), Flag(argument=True, many=True, metavar="ENV...")]
+    envs: Annotated[tuple[str, ...], BeforeValidator(_names), Flag(argument=True, many=True, metavar="ENV...")] = ()
     """Environments: ids or short names (alfworld, webshop, deepsearch), each optionally with @SPLIT."""
     agent: Annotated[str, Flag(short="-a", metavar="AGENT")]
     """expert, random, human, openai[:MODEL], python:module:object, exec:COMMAND or checkpoint:DIR."""
+    panel: Annotated[str | None, Flag(metavar="NAME")] = None
+    """Task panel to run instead of ENV, --split, --episodes and --tasks: a name such as alfworld-unseen-134, or FILE.toml:NAME."""
     split: Annotated[str | None, Flag()] = None
     """Split of the environments that name none; default: the held-out split."""
     episodes: Annotated[int | None, Field(ge=1), BeforeValidator(_whole), Flag(short="-n")] = None
@@ -135,6 +138,20 @@ class EvalConfig(BaseModel):
     """Label of the agent in results, where it has no name of its own; None: `agent`."""
     limits: Annotated[dict[str, Any], BeforeValidator(_limits)] = Field(default_factory=dict)
     """When to end an episode in addition to the environment's own limits: a `Limits`, or some of its fields."""
+
+    @model_validator(mode="after")
+    def _environments_or_panel(self) -> EvalConfig:
+        if self.panel is None:
+            if not self.envs:
+                raise ConfigError("no environment named; `empg-gym envs` lists them")
+            return self
+        panel = find_panel(self.panel)
+        for name in ("envs", "split", "episodes", "tasks"):
+            if getattr(self, name):
+                raise ConfigError(f"a panel decides environment, split and tasks: leave out {name}, or the panel")
+        if self.seed != panel.seed:
+            raise ConfigError(f"the panel {panel.name} fixes seed={panel.seed}; use repeats for more episodes per task")
+        return self
 
     def chat_settings(self, agent: AgentInfo) -> ChatSettings:
         """Return the chat settings of the environments for an agent."""

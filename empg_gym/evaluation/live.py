@@ -99,7 +99,7 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
         tokens = entry["tokens"]
         steps, invalid = entry["steps"], entry["invalid_actions"]["rate"]
         table.add_row(
-            with_data(env, entry.get("data")),
+            with_data(env, entry["panel"]["name"] if entry.get("panel") else entry.get("data")),
             *_headline(entry),
             *(with_interval(entry["pass_at_k"].get(str(repeats)), None) for _ in several),
             MISSING if steps is None else f"{steps['mean']:.1f}",

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents import BaseAgent
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.config import EvalConfig
@@ -24,6 +25,7 @@ from empg_gym.evaluation.settings import is_secret
 from empg_gym.evaluation.summary import Summary, entry_key, merge, versions
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import EpisodeSpec, Rollout
+from empg_gym.rollout.panels import find_panel
 from empg_gym.rollout.plan import choose_tasks, episode_specs
 from empg_gym.scoring.aggregate import aggregate
 from empg_gym.scoring.record import EpisodeRecord, record_of
@@ -89,14 +91,21 @@ class EvaluationRun:
             ConfigError, TaskError, DataError, MissingDependencyError: it can't be made, lacks a task, or is in the run already.
         """
         with contextlib.closing(self.config.backend.make(recipe)) as env:
-            config = self.config
-            chosen = choose_tasks(env.text_env, tasks=config.tasks, episodes=config.episodes, seed=config.seed)
-            facts = recipe.describe(env)
+            chosen, panel = self._choose(env)
+            facts = {**recipe.describe(env), **panel}
         key = f"{recipe.env_id}@{facts['split']}"
         if key in self.works:
             raise ConfigError(f"{key} is named twice; use repeats to run tasks more than once")
         rollout = Rollout(recipe, self.agent, limits=self.limits, retries=self.config.retries, backend=self.config.backend)
         self.works[key] = _Work(recipe, chosen, facts, rollout)
+
+    def _choose(self, env: LLMAgentEnv) -> tuple[list[str], dict[str, Any]]:
+        """Return the tasks to run, and the entry of the results that names their panel."""
+        config = self.config
+        if config.panel is not None:
+            chosen = find_panel(config.panel).choose(env)
+            return list(chosen.tasks), {"panel": chosen.describe()}
+        return choose_tasks(env.text_env, tasks=config.tasks, episodes=config.episodes, seed=config.seed), {}
 
     def close(self) -> None:
         """Close the environments."""

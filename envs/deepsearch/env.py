@@ -365,6 +365,11 @@ class DeepSearchEnv(TextEnv):
         progress = self.reward.progress(self._transcript(None))
         return settings, canonical_state(self._episode, max_searches=self.max_searches, progress=progress)
 
+    def _task_content(self) -> KeyPart:
+        """Return question, answers and library; protocol, reward and limits are conditions of a run, not of its tasks."""
+        question = self._question
+        return question.text, tuple(question.golden_answers), self._library.fingerprint
+
     @property
     def library(self) -> Library:
         """The library that is searched."""

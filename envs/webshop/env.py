@@ -242,6 +242,12 @@ class WebShopEnv(TextEnv):
         state = canonical_state(self.view.state, name=self._name, observation=self._mode, upstream=self._sampler is not None)
         return self._show_attrs, state
 
+    def _task_content(self) -> KeyPart:
+        """Return the goal and the size of the catalogue, which a change of any product's place, options or instructions would alter."""
+        goal, shop = self._present, self.shop
+        wanted = (goal.asin, goal.instruction, goal.attributes, goal.options, goal.price_upper, shop.price(goal.asin))
+        return wanted, len(shop.store), len(shop.goals), shop.nouns.name, self._compat
+
     # The current task
 
     @property

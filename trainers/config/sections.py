@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -144,6 +145,11 @@ class FromScratch(Section):
     model practise spelling, which it needs if held-out tasks contain new names."""
     pieces: PositiveInt = 256
     """Byte-pair merges from which the other words are spelled; with more of them a word has fewer pieces."""
+    phrases: NonNegativeInt = 0
+    """Maximum number of frequent word sequences that are one token. Rows become shorter where observations follow templates. Example:
+    "You are in the middle of a room." is one token instead of nine."""
+    whole_names: bool = False
+    """Whether a word and the number after it are one token, as in "mug 2": a name is then copied in one token."""
 
 
 class ModelConfig(Section):
@@ -335,6 +341,9 @@ class EvalConfig(Section):
 
     splits: tuple[str, ...] = ()
     """Splits to evaluate on; those that the data lacks are skipped."""
+    panel: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)] = ()
+    """Task panels to evaluate on instead of `splits` and `tasks`, at most one per split: names such as "alfworld-unseen-134"
+    (`empg_gym/rollout/panels.toml`), or "FILE.toml:NAME". The evaluations before and after are of whole panels."""
     tasks: PositiveInt = 128
     """Tasks per split, drawn without replacement (all tasks if the split has fewer)."""
     every: PositiveInt | None = None
@@ -343,7 +352,13 @@ class EvalConfig(Section):
     """Tasks of the evaluations in between; None uses `tasks`."""
     temperature: NonNegativeFloat = 0.4
     seed: Seed = 0
-    """Seed of tasks and sampling; use the same one in runs that you compare."""
+    """Seed of tasks and sampling; use the same one in runs that you compare. A panel has its own."""
+
+    @model_validator(mode="after")
+    def _splits_or_panel(self) -> EvalConfig:
+        if self.panel and self.splits:
+            raise ValueError("give eval.splits or eval.panel, not both")
+        return self
 
 
 class TrainConfig(Section):

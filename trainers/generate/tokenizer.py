@@ -3,7 +3,7 @@
 Rules:
     - Byte-level: any text is encoded without loss, `decode(encode(x)) == x`.
     - Word-level for frequent words: each, with its leading space, is one token, so that rows are short and a name is copied in one token.
-      Rarer words are spelled with merged pieces, or with single bytes.
+      Rarer words are spelled with merged pieces, or with single bytes. On request the same holds for phrases and for names with a number.
     - The chat template needs one token to open a message and one to end a response. It only appends, so that
       `empg_gym.trainers.generate.chat.ChatRow` can render a step without rendering the conversation again.
     - The same texts give the same tokenizer, in any order and in any process.
@@ -45,6 +45,8 @@ def train_tokenizer(
     min_frequency: int = 2,
     max_words: int = 16_000,
     pieces: int = 256,
+    phrases: int = 0,
+    names: bool = False,
     whole: Sequence[str] = (),
 ) -> TokenizersBackend:
     """Train a tokenizer.
@@ -54,6 +56,8 @@ def train_tokenizer(
         min_frequency: minimum number of occurrences for a word to become a token.
         max_words: maximum number of words, the most frequent first.
         pieces: merges trained on all words, from which the other words are spelled.
+        phrases: maximum number of word sequences that are one token (`empg_gym.trainers.generate.phrases`).
+        names: whether a word and the number after it are one token ("mug 2"), where that is frequent.
         whole: strings that are always one token, wherever they occur, such as the tags of a dialogue format.
 
     Returns:
@@ -66,10 +70,11 @@ def train_tokenizer(
     from tokenizers.models import BPE
 
     from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
+    from empg_gym.trainers.generate.phrases import find_phrases, splitter
 
-    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
     parts = _outside(texts, whole)
-    counts = Counter(word for part in parts for word, _ in splitter.pre_tokenize_str(part))
+    words = splitter(find_phrases(parts, phrases), names=names)
+    counts = Counter(word for part in parts for word, _ in words.pre_tokenize_str(part))
     if not counts:
         raise ConfigError("a tokenizer can't be trained without text: pass prompts, observations and responses of the environment")
     merges = _merges(parts, pieces)
@@ -79,7 +84,7 @@ def train_tokenizer(
         vocabulary.setdefault(token, len(vocabulary))
 
     tokenizer = Tokenizer(BPE(vocab=vocabulary, merges=merges, ignore_merges=True))
-    tokenizer.pre_tokenizer = splitter
+    tokenizer.pre_tokenizer = words
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in (PAD, END, *(f"<|{role}|>" for role in ROLES))])
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in whole])

@@ -111,7 +111,9 @@ def _make(
     kv_heads = shape.kv_heads or shape.heads
     if shape.heads % kv_heads:
         raise ConfigError(f"heads must be a multiple of kv_heads; {shape.heads} is not a multiple of {kv_heads}")
-    tokenizer = train_tokenizer(texts, max_words=shape.max_words, pieces=shape.pieces, whole=whole)
+    tokenizer = train_tokenizer(
+        texts, max_words=shape.max_words, pieces=shape.pieces, phrases=shape.phrases, names=shape.whole_names, whole=whole
+    )
     config = Qwen2Config(
         vocab_size=len(tokenizer),
         hidden_size=shape.width,

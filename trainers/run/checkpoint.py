@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import shutil
 from dataclasses import dataclass, field
@@ -37,6 +38,10 @@ class TrainerState:
     """Finished steps of the phase."""
     seconds: float
     """Since the start of the run, without pauses."""
+    cpu_seconds: float = 0.0
+    """CPU time of this process since the start of the run, over all threads."""
+    start_weights: str = ""
+    """Hash of the weights after the warm start (`weights_hash`); empty before."""
     optimizer: dict[str, Any] | None = None
     """None at the start of a phase."""
     evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -73,6 +78,15 @@ def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, t
     return target
 
 
+def weights_hash(model: PreTrainedModel) -> str:
+    """Return a hash of a model's weights, 16 hexadecimal digits: equal exactly if all values are, so that machines can be compared."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.named_parameters()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the folder of the newest checkpoint; None if there is none yet.
 
@@ -107,6 +121,8 @@ def load_state(checkpoint: Path) -> TrainerState:
         state.phase in PHASES
         and isinstance(state.step, int)
         and isinstance(state.seconds, float)
+        and isinstance(state.cpu_seconds, float)
+        and isinstance(state.start_weights, str)
         and (state.optimizer is None or isinstance(state.optimizer, dict))
         and isinstance(state.evaluations, dict)
     )

@@ -4,6 +4,8 @@ Rules:
     - `empg_gym.rollout.plan` selects the episodes and `empg_gym.scoring` computes the numbers. Failed episodes are excluded from every
       rate; `errors` counts them.
     - If a split has fewer tasks than requested, all of them are run.
+    - With task panels (`eval.panel`), the tasks and seeds are the panel's. Results of a whole panel name it; the evaluations in between may
+      draw `eval.curve_tasks` of its tasks.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any
 from empg_gym.agents import AgentLike
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import Limits, Rollout
+from empg_gym.rollout.panels import PanelTasks
 from empg_gym.rollout.plan import draw_indices, episode_specs
 from empg_gym.scoring.actions import count_actions
 from empg_gym.scoring.estimates import Estimate, estimate_mean
@@ -54,6 +57,8 @@ class EvaluationResult:
     """Mean number of steps."""
     by_type: dict[str, dict[str, float | None]] = field(default_factory=dict)
     """{"tasks", "errors", "success"} of each task type."""
+    panel: dict[str, str] | None = None
+    """{"name", "fingerprint"} of the task panel, if all its tasks were run."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data."""
@@ -71,8 +76,8 @@ class EvaluationResult:
         return {f"eval/{self.split}/{name}": float(value) for name, value in values.items() if value is not None}
 
 
-def result_of(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResult:
-    """Return the results of a split's episodes."""
+def result_of(split: str, trajectories: Sequence[Trajectory], panel: PanelTasks | None = None) -> EvaluationResult:
+    """Return the results of a split's episodes, which are those of a panel if one is given."""
     records = [record_of(trajectory) for trajectory in trajectories]
     headline = headline_of(records)
     steps = estimate_mean(records, lambda record: float(record.steps))
@@ -94,6 +99,7 @@ def result_of(split: str, trajectories: Sequence[Trajectory]) -> EvaluationResul
             name: {"tasks": one.episodes, "errors": one.errors, "success": _flat(one.success)[0]}
             for name, one in headlines_by(records, lambda record: record.task_type).items()
         },
+        panel=None if panel is None else panel.describe(),
     )
 
 
@@ -114,6 +120,7 @@ class Evaluator:
 
     Raises:
         MissingSplitError: the data has none of the splits.
+        DataError: the data is not that of a panel.
     """
 
     def __init__(self, config: TrainConfig, agent: AgentLike) -> None:
@@ -132,25 +139,35 @@ class Evaluator:
                 backend=settings.environments(),
             )
 
-        self._rollouts = {split: (rollout(recipe), ids) for split, (recipe, ids) in found.items()}
+        self._tasks = found
+        self._rollouts = {split: rollout(tasks.recipe) for split, tasks in found.items()}
 
-    def run(self, tasks: int) -> tuple[list[EvaluationResult], list[Trajectory]]:
-        """Evaluate on `tasks` drawn tasks of each split; return a result per split and all episodes.
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that are evaluated."""
+        return tuple(self._tasks)
+
+    def run(self, tasks: int | None = None) -> tuple[list[EvaluationResult], list[Trajectory]]:
+        """Evaluate on drawn tasks of each split; return a result per split and all episodes.
+
+        Args:
+            tasks: number of tasks; None runs whole panels, or `eval.tasks` of each split.
 
         Raises:
             TrainingError: all episodes of a split failed.
         """
         results, episodes = [], []
-        seed = self.config.eval.seed
-        for split, (rollout, ids) in self._rollouts.items():
-            drawn = [ids[index] for index in draw_indices(len(ids), tasks, seed)]
-            trajectories = rollout.run(list(episode_specs(drawn, seed=seed)))
+        for split, wanted in self._tasks.items():
+            ids, seed = wanted.tasks, wanted.seed
+            number = tasks or (self.config.eval.tasks if wanted.panel is None else len(ids))
+            drawn = [ids[index] for index in draw_indices(len(ids), number, seed)]
+            trajectories = self._rollouts[split].run(list(episode_specs(drawn, seed=seed)))
             require_episodes(trajectories, f"the evaluation on {split}")
-            results.append(result_of(split, trajectories))
+            results.append(result_of(split, trajectories, wanted.panel if len(drawn) == len(ids) else None))
             episodes += trajectories
         return results, episodes
 
     def close(self) -> None:
         """Close the environments."""
-        for rollout, _ in self._rollouts.values():
+        for rollout in self._rollouts.values():
             rollout.close()

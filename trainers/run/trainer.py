@@ -32,7 +32,7 @@ from empg_gym.trainers.policy.policy import Policy
 from empg_gym.trainers.policy.scorers import UNSCORED
 from empg_gym.trainers.policy.updaters import NONFINITE
 from empg_gym.trainers.run.bundle import ModelBundle
-from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint
+from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint, weights_hash
 from empg_gym.trainers.run.collecting import build_collector
 from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator
 from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, reset_run_files
@@ -82,6 +82,7 @@ class Trainer:
         self.warnings: dict[str, str] = {}
         """By the metric that caused each."""
         self._began = time.monotonic() - self.state.seconds
+        self._cpu_began = time.process_time() - self.state.cpu_seconds
         self._lock = lock_run_folder(config, checkpoint)
         reset_run_files(config, None if checkpoint is None else self.state)
         self._metrics = MetricsWriter(self.folder, None if checkpoint is None else (self.state.phase, self.state.step))
@@ -104,7 +105,7 @@ class Trainer:
                 self._warm_start()
                 self.state.phase = "rl"
                 self.models.publish(0)
-                self.state.evaluations["before"] = self._evaluate("Before reinforcement", self.config.eval.tasks, 0)
+                self.state.evaluations["before"] = self._evaluate("Before reinforcement", 0)
                 self._begin_reinforcement()
             if self.config.rl.steps:
                 self._reinforce()
@@ -152,7 +153,7 @@ class Trainer:
         for index in range(self.state.step, total):
             metrics = step(index)
             self.state.step = index + 1
-            self.state.seconds = time.monotonic() - self._began
+            self._update_clocks()
             self._metrics.write(self.state.phase, self.state.step, self.state.seconds, metrics)
             self.view.step(self.state.step, metrics)
             if self.state.step % self.config.run.checkpoint_every == 0 or self.state.step == total:
@@ -161,6 +162,7 @@ class Trainer:
 
     def _begin_reinforcement(self) -> None:
         self.state.step, self.state.optimizer = 0, None
+        self.state.start_weights = weights_hash(self.models.model)
         self._metrics.write("rl", 0, time.monotonic() - self._began, _flat(self.state.evaluations["before"]))
         self._save()
 
@@ -195,17 +197,17 @@ class Trainer:
 
     def _evaluate_after(self, step: int) -> list[dict[str, Any]]:
         """Evaluate after the last reinforcement step, and after those that the learning curve shows."""
-        every, tasks = self.config.eval.every, self.config.eval.tasks
+        every = self.config.eval.every
         if step == self.config.rl.steps:
-            self.state.evaluations["after"] = self._evaluate("After reinforcement", tasks, step)
+            self.state.evaluations["after"] = self._evaluate("After reinforcement", step)
             return self.state.evaluations["after"]
-        return self._evaluate(f"Step {step}", self.config.eval.curve_tasks or tasks, step) if every and step % every == 0 else []
+        return self._evaluate(f"Step {step}", step, self.config.eval.curve_tasks) if every and step % every == 0 else []
 
-    def _evaluate(self, title: str, tasks: int, step: int) -> list[dict[str, Any]]:
-        if not self.config.eval.splits:
+    def _evaluate(self, title: str, step: int, tasks: int | None = None) -> list[dict[str, Any]]:
+        if not self.evaluator.splits:
             return []
         results, episodes = self.evaluator.run(tasks)
-        for split in self.config.eval.splits:
+        for split in self.evaluator.splits:
             self._sample([item for item in episodes if item.split == split], step, "evaluation")
         self.view.evaluation(title, results)
         return [result.to_json() for result in results]
@@ -224,7 +226,9 @@ class Trainer:
             "seed": self.config.run.seed,
             "parameters": sum(item.numel() for item in self.models.model.parameters()),
             "device": self.models.device.type,
+            "start_weights": self.state.start_weights,
             "seconds": round(time.monotonic() - self._began, 1),
+            "cpu_seconds": round(time.process_time() - self._cpu_began, 1),
             "algorithm": self.config.algorithm.model_dump(mode="json"),
             **({"splits_left_out": list(self.evaluator.missing)} if self.evaluator.missing else {}),
             **({"warnings": list(self.warnings.values())} if self.warnings else {}),
@@ -236,8 +240,12 @@ class Trainer:
             self.view.table(before_and_after(*pairs))
         return summary
 
-    def _save(self) -> None:
+    def _update_clocks(self) -> None:
         self.state.seconds = time.monotonic() - self._began
+        self.state.cpu_seconds = time.process_time() - self._cpu_began
+
+    def _save(self) -> None:
+        self._update_clocks()
         folder = self.folder / CHECKPOINTS
         save_checkpoint(folder, self.state, self.models.model, self.models.tokenizer)
         pinned = {"rl-000000", f"warmstart-{self.config.warmstart.steps:06d}"}

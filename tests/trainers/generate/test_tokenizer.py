@@ -11,6 +11,7 @@ from transformers import AutoTokenizer
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.generate.chat import render_messages
+from empg_gym.trainers.generate.phrases import find_phrases
 from empg_gym.trainers.generate.tokenizer import END, train_tokenizer
 from tests.trainers.generate.worlds import NOUNS, texts
 
@@ -80,3 +81,34 @@ def test_a_saved_tokenizer_loads_unchanged(tmp_path):
 def test_no_text_is_an_error():
     with pytest.raises(ConfigError, match="without text"):
         train_tokenizer([])
+
+
+ROOM = [
+    "You see a mug 1, and a mug 2.",
+    "You see a desk 1, and a pen 2.",
+    "You take the mug 2 from the desk 1.",
+    "take mug 2 from desk 1",
+] * 20
+PHRASES = train_tokenizer(ROOM, phrases=30, names=True)
+
+
+@given(st.lists(st.text() | PIECES | st.sampled_from(ROOM)).map("".join))
+def test_phrases_and_names_lose_nothing(text):
+    assert PHRASES.decode(PHRASES.encode(text, add_special_tokens=False)) == text
+
+
+def test_phrases_and_names_are_one_token():
+    pieces = [PHRASES.decode([token]) for token in PHRASES.encode("You see a mug 2, and a desk 1.")]
+    assert pieces == ["You see a", " mug 2", ", and a", " desk 1", "."]
+
+
+def test_a_phrase_ends_where_a_word_ends():
+    pieces = [PHRASES.decode([token]) for token in PHRASES.encode("You see an apple. You see a 7")]
+    assert "You see a" not in pieces and pieces[0] == "You"
+
+
+def test_phrases_are_found_by_frequency():
+    assert find_phrases(["go to"] * 30 + ["go up"] * 31, 1) == ["go up"]
+    assert find_phrases(["go to"] * 31 + ["go up"] * 30, 1) == ["go to"]
+    assert find_phrases(["go to the end"] * 19, 9) == []
+    assert all(not any(map(str.isdigit, phrase)) for phrase in find_phrases(ROOM, 50))
