@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
@@ -42,10 +42,9 @@ def _policy_loss(result: object, tokens: PolicyTokens) -> str | None:
     return None
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 ADVANTAGES: Registry[AdvantageFunction] = Registry("advantage", _advantages)
 POLICY_LOSSES: Registry[PolicyLossFunction] = Registry("policy loss", _policy_loss)
-
-register_policy_loss = POLICY_LOSSES.register
 
 
 def register_advantage(name: str, *, needs: Iterable[str] = ()) -> Callable[[AdvantageFunction], AdvantageFunction]:
@@ -59,13 +58,35 @@ def register_advantage(name: str, *, needs: Iterable[str] = ()) -> Callable[[Adv
     Raises:
         ConfigError: the name is taken by another function.
     """
+    return _register(ADVANTAGES, name, needs)
 
-    def add(function: AdvantageFunction) -> AdvantageFunction:
+
+def register_policy_loss(name: str, *, needs: Iterable[str] = ()) -> Callable[[PolicyLossFunction], PolicyLossFunction]:
+    """Return a decorator that registers a policy loss as `name`.
+
+    Args:
+        name: for configurations.
+        needs: fields of `PolicyTokens` that cost extra to compute and are therefore None unless a loss asks for them: "entropies". They are
+            kept as the function's attribute `needs`, which a function named as `module:function` can set itself.
+
+    Raises:
+        ConfigError: the name is taken by another function.
+    """
+    return _register(POLICY_LOSSES, name, needs)
+
+
+def _register(registry: Registry[Function], name: str, needs: Iterable[str]) -> Callable[[Function], Function]:
+    def add(function: Function) -> Function:
         if needs:
             cast(Any, function).needs = frozenset(needs)
-        return ADVANTAGES.register(name)(function)
+        return registry.register(name)(function)
 
     return add
+
+
+def needs_of(function: Callable[..., Any]) -> frozenset[str]:
+    """Return the costly fields of its argument that an advantage function or a policy loss declares."""
+    return frozenset(getattr(function, "needs", ()))
 
 
 def advantage_needs(name: str, options: Mapping[str, Any] | None = None) -> frozenset[str]:
@@ -75,7 +96,7 @@ def advantage_needs(name: str, options: Mapping[str, Any] | None = None) -> froz
         ConfigError: there is no such function.
     """
     function, given = ADVANTAGES.find(name), options or {}
-    needs: frozenset[str] = frozenset(getattr(function, "needs", ()))
+    needs = needs_of(function)
     base = inspect.signature(function).parameters.get("base")
     return needs if base is None else needs | advantage_needs(given.get("base", base.default), given.get("base_options"))
 
@@ -138,6 +159,7 @@ __all__ = [
     "gspo",
     "hgpo",
     "igpo",
+    "needs_of",
     "option_names",
     "ppo_clip",
     "register_advantage",

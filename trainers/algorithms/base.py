@@ -112,8 +112,8 @@ class PolicyTokens:
     """[N] index of the token's row in the micro-batch."""
     step: Tensor | None = None
     """[N] index of the token's step in the micro-batch: equal numbers belong to the same step of the same row."""
-    entropies: Tensor
-    """[N] of the current policy, in nats, without gradient."""
+    entropies: Tensor | None = None
+    """[N] of the current policy, in nats, without gradient; None unless the policy loss declares that it needs them."""
     old_entropies: Tensor | None = None
     """[N] of the policy that the advantages belong to, in nats."""
 

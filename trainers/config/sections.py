@@ -242,7 +242,7 @@ class WarmStartConfig(Section):
     only_solved: bool = True
     """Exclude episodes that the expert did not solve."""
     token_budget: PositiveInt = 16384
-    """Positions (padding included) of a forward pass."""
+    """Tokens of a forward pass, padding included for models that need it."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, warmup_steps=20, schedule="cosine")
 
 
@@ -286,9 +286,9 @@ class RLConfig(Section):
     rollout_correction_cap: PositiveFloat = 2.0
     """Largest weight of a token; TRL and verl use 2 as well."""
     token_budget: PositiveInt = 16384
-    """Positions (padding included) of a forward pass."""
-    logit_chunk: PositiveInt = 4096
-    """Positions whose logits are in memory at the same time."""
+    """Tokens of a forward pass, padding included for models that need it."""
+    logit_chunk: PositiveInt | None = None
+    """Positions whose logits are in memory at the same time; None limits the logits to 512 MB. It changes memory, not results."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
     @model_validator(mode="after")

@@ -4,14 +4,15 @@ Rules:
     - A row is the concatenation of the prompt and response ids of its steps; `generated` marks the response ids, end of turn included.
     - The generated tokens of all rows have one flat order, row after row: the axis N. Values per generated token (log-probabilities,
       advantages) are flat vectors, and `MicroBatch.flat` indexes into them.
-    - Micro-batches consist of whole rows, padded on the right, with at most `token_budget` positions (a longer row is a micro-batch by
-      itself). Rows of similar length are packed together; every row appears once.
+    - A micro-batch holds whole rows, one after the other without padding, with at most `token_budget` tokens (a longer row is a micro-batch
+      by itself). Every row appears once. For a model that must pad them, rows of similar length share a micro-batch, and the budget
+      includes the padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,14 +47,24 @@ class TokenRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MicroBatch:
-    """Padded rows with the positions of their generated tokens."""
+    """Rows one after the other, with the positions of their generated tokens.
+
+    Example:
+        A row of three tokens whose last two were generated, then a row of two tokens whose last one was::
+
+            MicroBatch(ids=[5, 20, 2, 6, 2], starts=[0, 3, 5], longest=3, position=[1, 2, 4], row=[0, 0, 1], flat=[0, 1, 2])
+    """
 
     ids: Tensor
-    """[B, L] int64, padded on the right with 0; causal attention hides the padding."""
-    row: Tensor
-    """[n] row of each generated token in this micro-batch."""
+    """[T] int64"""
+    starts: Tensor
+    """[B + 1] int32, index of each row's first token; the last entry is T."""
+    longest: int
+    """Length of the longest row."""
     position: Tensor
-    """[n] its position in the row, at least 1."""
+    """[n] index into T of each generated token; never the first of its row."""
+    row: Tensor
+    """[n] its row, an index into B."""
     flat: Tensor
     """[n] its index on the axis N."""
 
@@ -61,7 +72,8 @@ class MicroBatch:
         """Return the micro-batch on another device; `flat` stays where the flat vectors are."""
         if device.type == "cpu":
             return self
-        return MicroBatch(ids=self.ids.to(device), row=self.row.to(device), position=self.position.to(device), flat=self.flat)
+        moved = {name: getattr(self, name).to(device, non_blocking=True) for name in ("ids", "starts", "position", "row")}
+        return replace(self, **moved)
 
 
 def rows_of(trajectory: Trajectory, position: int = 0, prefix: Sequence[Step] = ()) -> list[TokenRow]:
@@ -101,13 +113,16 @@ def _row(pieces: Sequence[tuple[np.ndarray, bool, int]], trajectory: int) -> Tok
     )
 
 
-def micro_batches(rows: Sequence[TokenRow], token_budget: int, chosen: Sequence[int] | None = None) -> list[MicroBatch]:
-    """Pack rows into padded micro-batches.
+def micro_batches(
+    rows: Sequence[TokenRow], token_budget: int, chosen: Sequence[int] | None = None, *, padded: bool = False
+) -> list[MicroBatch]:
+    """Group rows into micro-batches.
 
     Args:
         rows: all rows of the batch; their order is that of the axis N.
-        token_budget: positions (padding included) of a micro-batch.
-        chosen: indices of the rows to pack; None packs all.
+        token_budget: tokens of a micro-batch.
+        chosen: indices of the rows to group; None selects all.
+        padded: whether the model pads the rows of a micro-batch to equal length; the budget then includes the padding.
 
     Returns:
         Micro-batches, longest rows first. Rows without generated tokens are left out.
@@ -115,20 +130,48 @@ def micro_batches(rows: Sequence[TokenRow], token_budget: int, chosen: Sequence[
     counts = torch.tensor([int(row.generated.sum()) for row in rows])
     offsets = counts.cumsum(0) - counts
     wanted = [index for index in (range(len(rows)) if chosen is None else chosen) if counts[index] > 0]
+    wanted.sort(key=lambda index: (-len(rows[index]), index))
+    groups = (_padded_groups if padded else _packed_groups)([len(rows[index]) for index in wanted], token_budget)
+    return [_join(rows, [wanted[place] for place in group], offsets) for group in groups]
+
+
+def _padded_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Return groups of neighbours: the first row of a group is its longest, so it decides the padded length."""
     groups: list[list[int]] = []
-    for index in sorted(wanted, key=lambda index: (-len(rows[index]), index)):
-        # The first row of a group is its longest, so it decides the padded length.
-        if groups and (len(groups[-1]) + 1) * len(rows[groups[-1][0]]) <= token_budget:
+    for index in range(len(lengths)):
+        if groups and (len(groups[-1]) + 1) * lengths[groups[-1][0]] <= budget:
             groups[-1].append(index)
         else:
             groups.append([index])
-    return [_pad(rows, group, offsets) for group in groups]
+    return groups
 
 
-def _pad(rows: Sequence[TokenRow], group: Sequence[int], offsets: Tensor) -> MicroBatch:
-    ids = torch.nn.utils.rnn.pad_sequence([rows[index].ids for index in group], batch_first=True)
-    generated = torch.nn.utils.rnn.pad_sequence([rows[index].generated for index in group], batch_first=True)
-    row, position = generated.nonzero(as_tuple=True)
-    within = generated.cumsum(1)[row, position] - 1
-    starts = offsets[torch.tensor(group)]
-    return MicroBatch(ids=ids, row=row, position=position, flat=starts[row] + within)
+def _packed_groups(lengths: Sequence[int], budget: int) -> list[list[int]]:
+    """Return groups that fill the budget: each row, longest first, joins the first group that has space for it."""
+    groups: list[list[int]] = []
+    space: list[int] = []
+    for index, length in enumerate(lengths):
+        place = next((place for place, free in enumerate(space) if length <= free), len(groups))
+        if place == len(groups):
+            groups.append([])
+            space.append(budget)
+        groups[place].append(index)
+        space[place] -= length
+    return groups
+
+
+def _join(rows: Sequence[TokenRow], group: Sequence[int], offsets: Tensor) -> MicroBatch:
+    lengths = torch.tensor([len(rows[index]) for index in group])
+    generated = torch.cat([rows[index].generated for index in group])
+    position = generated.nonzero().squeeze(1)
+    row = torch.arange(len(group)).repeat_interleave(lengths)[position]
+    counts = torch.bincount(row, minlength=len(group))
+    before = counts.cumsum(0) - counts
+    return MicroBatch(
+        ids=torch.cat([rows[index].ids for index in group]),
+        starts=torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)]).int(),
+        longest=int(lengths.max()),
+        position=position,
+        row=row,
+        flat=offsets[torch.tensor(group)][row] + torch.arange(len(row)) - before[row],
+    )

@@ -211,7 +211,7 @@ class HFGenerator:
 def _check(config: Any, max_row_tokens: int | None) -> None:
     """Check that one causal mask is right for every layer."""
     kind = config._attn_implementation
-    if kind not in ("sdpa", "eager"):
+    if kind not in ("sdpa", "sdpa_rows", "eager"):  # "sdpa_rows": "sdpa" except for the trainer's packed rows
         raise ConfigError(
             f"HFGenerator needs the attention implementation 'sdpa' or 'eager', not {kind!r}: load the model with one of these"
         )

@@ -13,10 +13,22 @@ Rules:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+
+Entropy = Literal["none", "values", "gradient"]
+"""Whether a pass computes entropies, and whether they have a gradient."""
+
+LOGITS_IN_MEMORY = 2**27
+"""Number of logits in memory at the same time by default: 512 MB, 883 positions of a vocabulary of 151,936."""
+
+
+def default_chunk(vocabulary: int) -> int:
+    """Return the number of positions whose logits are in memory at the same time unless a caller says otherwise."""
+    return max(1, LOGITS_IN_MEMORY // vocabulary)
 
 
 def score_tokens(
@@ -26,10 +38,9 @@ def score_tokens(
     *,
     temperature: float = 1.0,
     cap: float | None = None,
-    chunk: int = 4096,
-    entropy: bool = True,
-    entropy_gradient: bool = False,
-) -> tuple[Tensor, Tensor]:
+    chunk: int | None = None,
+    entropy: Entropy = "none",
+) -> tuple[Tensor, Tensor | None]:
     """Return log-probabilities and entropies under softmax(logits / temperature).
 
     Args:
@@ -38,15 +49,14 @@ def score_tokens(
         targets: [n] int64 ids of the tokens.
         temperature: of the sampling distribution.
         cap: soft cap of the logits, cap * tanh(logits / cap); None applies none.
-        chunk: positions whose logits are in memory at the same time.
-        entropy: whether to compute the entropies; zeros otherwise.
-        entropy_gradient: whether the entropies carry a gradient.
+        chunk: positions whose logits are in memory at the same time; None uses `default_chunk`.
+        entropy: whether to compute the entropies, with or without their gradient.
 
     Returns:
-        ([n] log-probabilities, [n] entropies in nats), float32.
+        ([n] float32 log-probabilities, [n] float32 entropies in nats or None).
     """
-    scored: tuple[Tensor, Tensor] = _ScoreTokens.apply(
-        hidden, head.weight, head.bias, targets, temperature, cap, chunk, entropy or entropy_gradient, entropy_gradient
+    scored: tuple[Tensor, Tensor | None] = _ScoreTokens.apply(
+        hidden, head.weight, head.bias, targets, temperature, cap, chunk or default_chunk(len(head.weight)), entropy
     )
     return scored
 
@@ -62,25 +72,27 @@ class _ScoreTokens(torch.autograd.Function):
         temperature: float,
         cap: float | None,
         chunk: int,
-        entropy: bool,
-        entropy_gradient: bool,
-    ) -> tuple[Tensor, Tensor]:
+        entropy: Entropy,
+    ) -> tuple[Tensor, Tensor | None]:
         count = len(targets)
         layer = _as(weight, hidden), _as(bias, hidden)
-        logprobs, entropies, normaliser = (torch.zeros(count, dtype=torch.float32, device=hidden.device) for _ in range(3))
+        logprobs, normaliser = (torch.empty(count, dtype=torch.float32, device=hidden.device) for _ in range(2))
+        entropies = None if entropy == "none" else torch.empty_like(logprobs)
         for start in range(0, count, chunk):
             part = slice(start, start + chunk)
             z = _logits(hidden[part], *layer, temperature, cap)
-            normaliser[part] = z.logsumexp(dim=-1)
-            logp = z.sub_(normaliser[part, None])
-            logprobs[part] = logp.gather(-1, targets[part, None]).squeeze(-1)
-            if entropy:  # from log p: the difference of log sum exp z and sum p z would lose the digits of a common offset of the logits
+            at_target = z.gather(-1, targets[part, None]).squeeze(-1)
+            if entropies is None:
+                normaliser[part] = _logsumexp_(z)
+            else:  # from log p: the difference of log sum exp z and sum p z would lose the digits of a common offset of the logits
+                normaliser[part] = z.logsumexp(dim=-1)
+                logp = z.sub_(normaliser[part, None])
                 entropies[part] = -torch.exp(logp).mul_(logp).sum(dim=-1)
-            del z, logp
+            logprobs[part] = at_target - normaliser[part]
         ctx.save_for_backward(hidden, weight, bias, targets, normaliser, entropies)
         ctx.settings = temperature, cap, chunk
-        ctx.entropy_gradient = entropy_gradient
-        if not entropy_gradient:
+        ctx.entropy_gradient = entropy == "gradient"
+        if entropies is not None and not ctx.entropy_gradient:
             ctx.mark_non_differentiable(entropies)
         return logprobs, entropies
 
@@ -101,27 +113,41 @@ class _ScoreTokens(torch.autograd.Function):
             outer = gradients[0][part, None]
             if ctx.entropy_gradient:
                 factor = outer + gradients[1][part, None] * (logp + entropies[part, None])
-                d_logits = torch.exp(logp).mul_(factor).neg_()
+                d_logits = logp.exp_().mul_(factor).neg_()
             else:
                 d_logits = logp.exp_().mul_(-outer)
             d_logits.scatter_add_(-1, targets[part, None], outer)
-            d_logits.div_(temperature)
+            if temperature != 1.0:
+                d_logits.div_(temperature)
             if slope is not None:
                 d_logits.mul_(slope)
             small = d_logits.to(hidden.dtype)
             if d_hidden is not None:
-                d_hidden[part] = small @ layer[0]
+                torch.mm(small, layer[0], out=d_hidden[part])
             if d_weight is not None:
-                d_weight += small.T @ hidden[part]
+                _add_product_(d_weight, small.T, hidden[part])
             if d_bias is not None:
                 d_bias += d_logits.sum(dim=0)
-            del z, logp, d_logits, small
         return (
             d_hidden,
             None if d_weight is None else d_weight.to(weight.dtype),
             None if d_bias is None or bias is None else d_bias.to(bias.dtype),
-            *(None,) * 6,
+            *(None,) * 5,
         )
+
+
+def _logsumexp_(z: Tensor) -> Tensor:
+    """Return [c] log sum exp of [c, V] logits, which it overwrites."""
+    largest = z.amax(dim=-1, keepdim=True)
+    return z.sub_(largest).exp_().sum(dim=-1).log_().add_(largest.squeeze(-1))
+
+
+def _add_product_(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a matrix product to a float32 sum."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total += left @ right
 
 
 def _as(parameter: Any, hidden: Tensor) -> Any:

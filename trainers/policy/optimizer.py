@@ -11,6 +11,7 @@ from torch import Tensor
 from empg_gym.errors import TrainingError
 from empg_gym.trainers.config.sections import OptimizerConfig
 from empg_gym.trainers.data.rows import MicroBatch
+from empg_gym.trainers.policy.head import Entropy
 from empg_gym.trainers.policy.policy import Policy, TokenScores
 
 
@@ -42,7 +43,7 @@ class Optimizer:
         )
 
     def update(
-        self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor], *, entropy_gradient: bool = False
+        self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor], *, entropy: Entropy = "none"
     ) -> tuple[float, float]:
         """Apply the gradient of the sum of the micro-batches' losses.
 
@@ -51,7 +52,7 @@ class Optimizer:
         Args:
             batches: the micro-batches.
             loss: function of a micro-batch and its scores.
-            entropy_gradient: whether the loss differentiates the entropies.
+            entropy: whether the loss uses entropies, with or without their gradient.
 
         Returns:
             (loss, norm of the gradient before clipping).
@@ -62,7 +63,7 @@ class Optimizer:
         self.adamw.zero_grad(set_to_none=True)  # gradients left by an interrupted update
         total = 0.0
         for batch in batches:
-            part = loss(batch, self.policy.score(batch, entropy_gradient=entropy_gradient))
+            part = loss(batch, self.policy.score(batch, entropy=entropy))
             part.backward()
             total += float(part.detach())
         norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.config.max_grad_norm)

@@ -25,9 +25,9 @@ def _scores(result: object, policy: Policy, batch: RolloutBatch) -> str | None:
     )
 
 
-Scorer = Callable[..., TokenScores]
+BatchScorer = Callable[..., TokenScores]
 """`(Policy, RolloutBatch, *, options) -> TokenScores`"""
-SCORERS: Registry[Scorer] = Registry("scorer", _scores)
+SCORERS: Registry[BatchScorer] = Registry("scorer", _scores)
 
 UNSCORED = "rollout/unscored_tokens"
 """Metric of the scorer "rollout": tokens without values from the generator; one is enough for the policy to score the batch."""
@@ -36,7 +36,7 @@ UNSCORED = "rollout/unscored_tokens"
 @SCORERS.register("recompute")
 def recompute(policy: Policy, batch: RolloutBatch) -> TokenScores:
     """Score the batch in a forward pass of the policy."""
-    return policy.score_rows(batch.rows)
+    return policy.score_rows(batch.rows, entropy="values")
 
 
 @SCORERS.register("rollout")
@@ -44,4 +44,4 @@ def rollout(policy: Policy, batch: RolloutBatch) -> TokenScores:
     """Use the generator's values; where one is missing, score the whole batch with the policy."""
     given = TokenScores(batch.rollout_logprobs, batch.rollout_entropies)
     unscored = int((~(given.logprobs.isfinite() & given.entropies.isfinite())).sum())
-    return dataclasses.replace(policy.score_rows(batch.rows) if unscored else given, metrics={UNSCORED: float(unscored)})
+    return dataclasses.replace(policy.score_rows(batch.rows, entropy="values") if unscored else given, metrics={UNSCORED: float(unscored)})

@@ -6,7 +6,8 @@ With `rl.rollout_correction` the weights of the policy loss are multiplied by th
 
 Rules:
     - Mini-batches are cut by trajectories, in an order that is a function of (seed, step, epoch).
-    - The gradient of the entropy is computed only where the bonus asks for it.
+    - Entropies are computed only for a policy loss that declares them (`register_policy_loss(…, needs=…)`), and differentiated only for the
+      entropy bonus.
 
 Metrics, over all updates of the step:
     loss/policy               mean of the policy loss, without the other terms
@@ -31,8 +32,9 @@ from empg_gym.rng import Stream, stream
 from empg_gym.trainers.algorithms import Advantages, PolicyLoss, PolicyTokens
 from empg_gym.trainers.data.aggregation import token_weights
 from empg_gym.trainers.data.batch import RolloutBatch
-from empg_gym.trainers.data.rows import MicroBatch, micro_batches
+from empg_gym.trainers.data.rows import MicroBatch
 from empg_gym.trainers.policy.gap import importance_weights, k3
+from empg_gym.trainers.policy.head import Entropy
 from empg_gym.trainers.policy.policy import TokenScores
 from empg_gym.trainers.policy.updaters import NONFINITE, UpdaterParts
 
@@ -47,6 +49,9 @@ class MinibatchUpdater:
     def __init__(self, parts: UpdaterParts) -> None:
         self.parts = parts
         self.rl = parts.rl
+        self.entropy: Entropy = "values" if "entropies" in parts.loss_needs else "none"
+        if self.rl.entropy_coef > 0:
+            self.entropy = "gradient"
 
     def update(self, step: int, batch: RolloutBatch, old: TokenScores, advantages: Advantages) -> dict[str, float]:
         """Update the policy from the batch of step `step`, counted from 0, and return the metrics.
@@ -66,8 +71,8 @@ class MinibatchUpdater:
             for rows in self._minibatches(batch, step, epoch):
                 loss = _MiniBatchLoss(self.parts, batch, rows, old, advantages, reference, tally, correction)
                 chosen = [row for row in rows if row_tokens[row] > 0]
-                batches = micro_batches(batch.rows, self.rl.token_budget, chosen)
-                _, norm = self.parts.optimizer.update(batches, loss, entropy_gradient=self.rl.entropy_coef > 0)
+                batches = self.parts.optimizer.policy.micro_batches(batch.rows, self.rl.token_budget, chosen)
+                _, norm = self.parts.optimizer.update(batches, loss, entropy=self.entropy)
                 norms.append(norm)
         finite = [norm for norm in norms if math.isfinite(norm)]
         metrics = tally.metrics(len(norms), with_reference=reference is not None, with_entropy=self.rl.entropy_coef > 0)
@@ -115,7 +120,7 @@ class _MiniBatchLoss:
             weights=self._policy_weights[micro.flat].to(device),
             row=micro.row.to(device),
             step=step.to(device),
-            entropies=scores.entropies.detach(),
+            entropies=scores.entropies.detach() if "entropies" in self._parts.loss_needs else None,
             old_entropies=self._old.entropies[micro.flat].to(device),
         )
         result = self._parts.policy_loss(tokens)

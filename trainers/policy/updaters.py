@@ -31,6 +31,8 @@ class UpdaterParts:
     """Of the policy, `optimizer.policy`."""
     policy_loss: Callable[[PolicyTokens], PolicyLoss]
     """With its options filled in."""
+    loss_needs: frozenset[str] = frozenset()
+    """Fields of `PolicyTokens` that the policy loss declares (`empg_gym.trainers.algorithms.needs_of`)."""
     aggregation: Callable[[Tensor, int], Tensor]
     """See `empg_gym.trainers.data.aggregation`."""
     rl: RLConfig

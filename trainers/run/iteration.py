@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from empg_gym.errors import TrainingError
-from empg_gym.trainers.algorithms import Advantages
+from empg_gym.trainers.algorithms import Advantages, needs_of
 from empg_gym.trainers.collect.collector import StepCollector
 from empg_gym.trainers.collect.plans import Collection
 from empg_gym.trainers.config.sections import TrainConfig
@@ -74,6 +74,7 @@ class Iteration:
         parts = UpdaterParts(
             optimizer=optimizer,
             policy_loss=stages.policy_loss,
+            loss_needs=needs_of(stages.policy_loss.function),
             aggregation=stages.aggregation,
             rl=config.rl,
             seed=config.run.seed,

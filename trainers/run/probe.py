@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -44,6 +45,11 @@ PROBE_TOKENS = PolicyTokens(
 """Two generated tokens."""
 PROBE_EPISODE = Trajectory(env_id="", env_version="", data_fingerprint="", split="", task="", instruction="")
 """An episode without steps."""
+
+
+def probe_tokens(needs: frozenset[str]) -> PolicyTokens:
+    """Return two generated tokens as a policy loss with these needs sees them."""
+    return PROBE_TOKENS if "entropies" in needs else replace(PROBE_TOKENS, entropies=None)
 
 
 def probe(key: str, call: Callable[[], Tensor]) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import torch
 
-from empg_gym.trainers.algorithms import ADVANTAGES, POLICY_LOSSES
+from empg_gym.trainers.algorithms import ADVANTAGES, POLICY_LOSSES, needs_of
 from empg_gym.trainers.collect.plans import PLANS
 from empg_gym.trainers.collect.tasks import TASK_SOURCES
 from empg_gym.trainers.config.sections import TrainConfig
@@ -23,7 +23,7 @@ from empg_gym.trainers.generate.backends import BACKENDS
 from empg_gym.trainers.policy.scorers import SCORERS
 from empg_gym.trainers.policy.updaters import UPDATERS
 from empg_gym.trainers.registry import Bound
-from empg_gym.trainers.run.probe import PROBE_BATCH, PROBE_EPISODE, PROBE_TOKENS, probe
+from empg_gym.trainers.run.probe import PROBE_BATCH, PROBE_EPISODE, PROBE_TOKENS, probe, probe_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ def build_stages(config: TrainConfig) -> Stages:
         updater=UPDATERS.bind(rl.updater, rl.updater_options),
     )
     probe("algorithm.advantage_options", lambda: stages.advantage(PROBE_BATCH).values)
-    probe("algorithm.policy_loss_options", lambda: stages.policy_loss(PROBE_TOKENS).loss)
+    probe("algorithm.policy_loss_options", lambda: stages.policy_loss(probe_tokens(needs_of(stages.policy_loss.function))).loss)
     probe("algorithm.shapers", lambda: torch.tensor([shape(PROBE_EPISODE) for shape in stages.shapers]))
     probe("rl.aggregation", lambda: token_weights(PROBE_TOKENS.row, stages.aggregation, config.rollout.max_row_tokens))
     return stages

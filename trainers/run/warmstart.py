@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from empg_gym.rng import Stream, stream
 from empg_gym.trainers.collect.demonstrations import supervised_rows
 from empg_gym.trainers.config.sections import WarmStartConfig
-from empg_gym.trainers.data.rows import micro_batches
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trajectory import Trajectory
 
@@ -36,7 +35,7 @@ class WarmStart:
         rows, weights = supervised_rows(chosen, self.config.observation_weight)
         weights = weights.to(self.optimizer.policy.device)
         loss, norm = self.optimizer.update(
-            micro_batches(rows, self.config.token_budget),
+            self.optimizer.policy.micro_batches(rows, self.config.token_budget),
             lambda batch, scores: -(scores.logprobs * weights[batch.flat.to(weights.device)]).sum(),
         )
         tokens = sum(len(row) for row in rows)

@@ -68,16 +68,20 @@ def batches(draw):
 
 
 @quick
-@given(batches(), st.integers(1, 60))
-def test_micro_batches_hold_every_generated_token_once(trajectories, budget):
+@given(batches(), st.integers(1, 60), st.booleans())
+def test_micro_batches_hold_every_generated_token_once(trajectories, budget, padded):
     rows = [row for position, item in enumerate(trajectories) for row in rows_of(item, position)]
     expected = torch.cat([row.ids[row.generated] for row in rows])
     seen = torch.zeros_like(expected)
     count = 0
-    for batch in micro_batches(rows, budget):
-        assert batch.ids.numel() <= budget or len(batch.ids) == 1
-        assert bool((batch.position >= 1).all())
-        seen[batch.flat] = batch.ids[batch.row, batch.position]
+    for batch in micro_batches(rows, budget, padded=padded):
+        lengths = batch.starts.diff()
+        assert batch.starts[-1] == len(batch.ids)
+        assert batch.longest == int(lengths.max())
+        assert (len(lengths) * batch.longest if padded else len(batch.ids)) <= budget or len(lengths) == 1
+        inside = batch.position - batch.starts[batch.row]
+        assert bool((inside >= 1).all()) and bool((inside < lengths[batch.row]).all())
+        seen[batch.flat] = batch.ids[batch.position]
         count += len(batch.flat)
     assert count == len(expected)
     assert torch.equal(seen, expected)

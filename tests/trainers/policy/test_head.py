@@ -42,11 +42,14 @@ def test_values_and_gradients_equal_autograd(bias, with_entropy, temperature, ca
     head, hidden, targets = layer(bias)
     options = {"temperature": temperature, "cap": cap}
     expected = naive(head, hidden, targets, **options)
-    found = score_tokens(head, hidden, targets, chunk=chunk, **options)
+    found = score_tokens(head, hidden, targets, chunk=chunk, entropy="values", **options)
+    alone, none = score_tokens(head, hidden, targets, chunk=chunk, **options)
+    torch.testing.assert_close(alone, found[0])
+    assert none is None
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.double(), other, atol=1e-5, rtol=1e-5)
     ours = gradients(
-        lambda hidden: score_tokens(head, hidden, targets, chunk=chunk, entropy_gradient=with_entropy, **options),
+        lambda hidden: score_tokens(head, hidden, targets, chunk=chunk, entropy="gradient" if with_entropy else "none", **options),
         head,
         hidden,
         with_entropy,
@@ -61,7 +64,7 @@ def test_an_offset_that_all_logits_share_does_not_blur_the_entropy(temperature):
     head, hidden, targets = layer()
     with torch.no_grad():
         head.bias += 64.0
-    _, entropies = score_tokens(head, hidden, targets, temperature=temperature)
+    _, entropies = score_tokens(head, hidden, targets, temperature=temperature, entropy="values")
     _, expected = naive(head, hidden, targets, temperature=temperature)
     assert float((entropies.double() - expected).abs().max()) < 2e-5 / temperature
     assert bool((entropies >= 0).all())
@@ -69,10 +72,9 @@ def test_an_offset_that_all_logits_share_does_not_blur_the_entropy(temperature):
 
 def test_the_entropy_has_a_gradient_only_when_asked_for():
     head, hidden, targets = layer()
-    logprobs, entropies = score_tokens(head, hidden, targets)
+    logprobs, entropies = score_tokens(head, hidden, targets, entropy="values")
     assert logprobs.requires_grad and not entropies.requires_grad
-    assert score_tokens(head, hidden, targets, entropy_gradient=True)[1].requires_grad
-    assert torch.count_nonzero(score_tokens(head, hidden, targets, entropy=False)[1]) == 0
+    assert score_tokens(head, hidden, targets, entropy="gradient")[1].requires_grad
 
 
 def test_frozen_weights_get_no_gradient():
@@ -102,5 +104,5 @@ def test_bfloat16_hidden_states_with_float32_weights():
 
 def test_no_tokens_at_all():
     head, hidden, targets = layer()
-    logprobs, entropies = score_tokens(head, hidden[:0], targets[:0])
+    logprobs, entropies = score_tokens(head, hidden[:0], targets[:0], entropy="values")
     assert len(logprobs) == len(entropies) == 0

@@ -49,7 +49,7 @@ def plain(model, rows, temperature):
 @pytest.mark.parametrize("budget", [1, 70, 10_000])
 def test_scores_equal_a_plain_forward_pass(model, rows, temperature, chunk, budget):
     policy = Policy(model, temperature=temperature, chunk=chunk, token_budget=budget)
-    scores = policy.score_rows(rows)
+    scores = policy.score_rows(rows, entropy="values")
     logprobs, entropies = plain(model, rows, temperature)
     torch.testing.assert_close(scores.logprobs.double(), logprobs, atol=2e-5, rtol=1e-5)
     torch.testing.assert_close(scores.entropies.double(), entropies, atol=2e-5, rtol=1e-5)
@@ -121,10 +121,13 @@ def test_an_interrupted_update_leaves_no_gradients(model, rows):
     assert optimizer.update(batches, lambda batch, scores: scores.logprobs.sum())[1] == pytest.approx(norm, rel=1e-3)
 
 
-def test_entropies_have_no_gradient(model, rows):
-    scores = Policy(model).score(micro_batches(rows, 10_000)[0])
+def test_entropies_are_computed_and_differentiated_only_on_request(model, rows):
+    batch = micro_batches(rows, 10_000)[0]
+    scores = Policy(model).score(batch, entropy="values")
     assert scores.logprobs.requires_grad
     assert not scores.entropies.requires_grad
+    assert Policy(model).score(batch, entropy="gradient").entropies.requires_grad
+    assert bool(Policy(model).score(batch).entropies.isnan().all())
 
 
 def test_a_soft_cap_of_the_logits_is_applied(model, rows):
