@@ -28,10 +28,9 @@ ROWS = "sdpa_rows"
 def can_pack(model: PreTrainedModel) -> bool:
     """Whether a model's attention can be replaced, and every layer attends to all earlier tokens of the row without a soft cap."""
     config = model.config.get_text_config()
-    full = set(getattr(config, "layer_types", None) or ["full_attention"]) == {"full_attention"}
-    capped = getattr(config, "attn_logit_softcapping", None) is not None
-    windowed = bool(getattr(config, "sliding_window", None)) and getattr(config, "layer_types", None) is None
-    return bool(model._supports_attention_backend) and config._attn_implementation in ("sdpa", ROWS) and full and not capped and not windowed
+    layers = getattr(config, "layer_types", None) or ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
+    plain = set(layers) == {"full_attention"} and getattr(config, "attn_logit_softcapping", None) is None
+    return plain and bool(model._supports_attention_backend) and config._attn_implementation in ("sdpa", ROWS)
 
 
 def rows_attention(
@@ -54,9 +53,11 @@ def rows_attention(
         from torch.nn.attention.varlen import varlen_attn
 
         # Rotary positions may have promoted queries and keys to float32 under autocast.
-        parts = (item[0].transpose(0, 1).to(value.dtype) for item in (query, key, value))
+        query, key, value = (item[0].transpose(0, 1).to(value.dtype) for item in (query, key, value))
         joined = varlen_attn(
-            *parts,
+            query,
+            key,
+            value,
             cu_seq_lens_q,
             cu_seq_lens_q,
             max_length_q,
@@ -70,11 +71,13 @@ def rows_attention(
     return _row_by_row(query, key, value, cu_seq_lens_q, scaling, grouped), None
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _row_by_row(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, scaling: float | None, grouped: bool) -> Tensor:
     lengths = starts.diff().tolist()
-    parts = zip(*(item.split(lengths, dim=2) for item in (query, key, value)), strict=True)
-    rows = [scaled_dot_product_attention(*part, is_causal=True, scale=scaling, enable_gqa=grouped) for part in parts]
+    rows = [
+        scaled_dot_product_attention(*row, is_causal=True, scale=scaling, enable_gqa=grouped)  # type: ignore[misc]
+        for row in zip(*(item.split(lengths, dim=2) for item in (query, key, value)), strict=True)
+    ]
     return torch.cat(rows, dim=2).transpose(1, 2)
 
 

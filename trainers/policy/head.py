@@ -18,7 +18,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-
 Entropy = Literal["none", "values", "gradient"]
 """Whether a pass computes entropies, and whether they have a gradient."""
 

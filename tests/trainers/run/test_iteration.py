@@ -12,6 +12,7 @@ from rich.console import Console
 from empg_gym.trainers.algorithms import PolicyLoss, PolicyTokens
 from empg_gym.trainers.algorithms.ppo_clip import ppo_clip
 from empg_gym.trainers.policy import update
+from empg_gym.trainers.policy.scorer import Scorer
 from empg_gym.trainers.run import iteration
 from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.trainer import Trainer
@@ -46,6 +47,43 @@ def test_the_policy_loss_is_reported_without_the_kl_term(tmp_path):
     for line in lines:
         assert line["loss/kl"] == pytest.approx(0.5 * line["loss/kl_reference"], rel=1e-4), "token-mean"
         assert line["loss/kl"] > 1e-6
+
+
+seen_entropies: list[torch.Tensor | None] = []
+
+
+def entropies_seen(tokens):
+    seen_entropies.append(tokens.entropies)
+    return ppo_clip(tokens)
+
+
+def entropies_declared(tokens):
+    return entropies_seen(tokens)
+
+
+entropies_declared.needs = ("entropies",)
+
+
+@pytest.mark.parametrize(
+    ("loss", "coefficient", "passes"),
+    [
+        ("entropies_seen", 0.0, {"none", "values"}),
+        ("entropies_declared", 0.0, {"values"}),
+        ("entropies_seen", 0.1, {"values", "gradient"}),
+    ],
+)
+def test_entropies_are_computed_only_for_losses_that_use_them(tmp_path, monkeypatch, loss, coefficient, passes):
+    """The values are those of the old policy's pass; the reference pass never computes them."""
+    seen_entropies.clear()
+    modes = []
+    forward = Scorer.forward
+    monkeypatch.setattr(Scorer, "forward", lambda self, *given: modes.append((torch.is_grad_enabled(), given[4])) or forward(self, *given))
+    train(tmp_path / "run", algorithm={"policy_loss": f"{__name__}:{loss}"}, entropy_coef=coefficient, kl_coef=0.1, steps=1)
+    reinforcement = modes[-3:]
+    assert [gradient for gradient, _ in reinforcement] == [False, False, True], "old policy, reference, update"
+    assert [mode for _, mode in reinforcement[:2]] == ["values", "none"]
+    assert {reinforcement[0][1], reinforcement[2][1]} == passes
+    assert (seen_entropies[-1] is not None) == (loss == "entropies_declared")
 
 
 def test_kl_old_is_the_divergence_of_the_old_policy_from_the_new():
