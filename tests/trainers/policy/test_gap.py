@@ -66,7 +66,7 @@ class BatchDependent(Policy):
 
     def score(self, batch, **options):
         scores = super().score(batch, **options)
-        return dataclasses.replace(scores, logprobs=scores.logprobs + (0.01 if len(batch.ids) > 1 else 0.0))
+        return dataclasses.replace(scores, logprobs=scores.logprobs + (0.01 if len(batch.starts) > 2 else 0.0))
 
 
 def test_the_floor_is_what_two_batchings_differ_by(played):
