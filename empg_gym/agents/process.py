@@ -15,6 +15,7 @@ Rules:
       exit status and the end of standard error; such a process is ended and replaced at the next request.
     - Sessions that wait for the start of a shared process start it again if the session that started it is cancelled.
     - However an episode ends, its process ends: standard input is closed, then SIGTERM, after `grace` seconds SIGKILL, to its whole group.
+      However this process ends, so do those of its agents (`empg_gym.children`).
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ from typing import Any, Literal
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import AgentInfo, BaseAgent, Message
+from empg_gym.children import child_environment, guard, kill_strays, release
 from empg_gym.errors import AgentError, ConfigError
+from empg_gym.guardian import kill_group
 from empg_gym.trajectory import Completion
 
 _LONGEST_LINE = 64 * 2**20
 _KEPT_ERRORS = 2000
+_DRAIN_SECONDS = 0.2
+"""Time for the rest of the output of a process that has ended."""
 
 
 class ProcessAgent(BaseAgent):
@@ -153,7 +158,7 @@ class AgentProcess:
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         self._command = command
-        self._environment = dict(environment)
+        self._environment = child_environment(environment)
         self._process: asyncio.subprocess.Process | None = None
         self._open: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._abandoned: set[int] = set()
@@ -190,6 +195,7 @@ class AgentProcess:
         except OSError as error:
             raise ConfigError(f"can't run {self._command[0]!r}: {error.strerror}; exec: takes a program on the PATH or a path") from None
         else:
+            guard(self._process.pid)
             self._readers = [asyncio.create_task(self._read_replies()), asyncio.create_task(self._read_errors())]
         finally:
             self.healthy = self.healthy and self._process is not None
@@ -239,14 +245,17 @@ class AgentProcess:
         finally:
             self._signal(signal.SIGKILL)
         await process.wait()
+        if self._readers and (await asyncio.wait(self._readers, timeout=_DRAIN_SECONDS))[1]:
+            # Something that has left the process group holds the output open.
+            kill_strays(self._environment)
+        release(process.pid)
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+            kill_group(self._process.pid, number)
 
     async def _read_replies(self) -> None:
         assert self._process is not None and self._process.stdout is not None

@@ -1,7 +1,8 @@
 """The command line, `empg-gym`: one module per command. Torch is imported only by commands that need it.
 
 Exit codes: 0 done; 1 done, but with failures that the command was asked to report, or only failures; 2 wrong use or wrong input (one
-sentence says what is wrong and what to do, never a traceback); 130 interrupted.
+sentence says what is wrong and what to do, never a traceback); 129, 130 or 143 interrupted by SIGHUP, Ctrl-C or SIGTERM
+(`empg_gym.cli.interrupt`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 
 import empg_gym
+from empg_gym.cli.interrupt import INTERRUPTED, Interruption
 from empg_gym.errors import EMPGGymError
 
 app = typer.Typer(
@@ -57,15 +59,19 @@ def main() -> None:
     """Run the command line."""
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     _mount()
+    interruption = Interruption()
+    interruption.install()
     try:
         code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            code = interruption.leave()
     except EMPGGymError as error:
         errors.print("error:", style="bold red", end=" ")
         errors.print(str(error), markup=False)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
+        code = interruption.leave()
         errors.print("interrupted")
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

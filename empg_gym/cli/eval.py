@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
+from empg_gym.cli.interrupt import INTERRUPTED
 from empg_gym.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _evaluate(
         summary = run(validate(EvalConfig, fields), watch=None if agent == "human" else LiveTable(console))
     except KeyboardInterrupt:
         Console(stderr=True, soft_wrap=True).print(f"interrupted; to resume: {_again(folder, given)}", highlight=False, markup=False)
-        raise typer.Exit(130) from None
+        raise typer.Exit(INTERRUPTED) from None
     _show(summary, folder, console)
     if summary.errors:
         console.print(f"to run only what failed again: {_again(folder, given)}", style="yellow", highlight=False, markup=False)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from empg_gym.cli.eval import WIDE
+from empg_gym.cli.interrupt import INTERRUPTED
 from empg_gym.errors import ConfigError, require
 
 if TYPE_CHECKING:
@@ -151,7 +152,12 @@ def _run(config: TrainConfig, *, resume: bool) -> None:
     if resume and is_finished(config):
         console.print(f"The run in {config.run.out} is finished: nothing to train.", soft_wrap=True, markup=False)
     else:
-        Trainer(config, ProgressView(console), resume=resume).run()
+        trainer = Trainer(config, ProgressView(console), resume=resume)
+        try:
+            trainer.run()
+        except KeyboardInterrupt:
+            Console(stderr=True, soft_wrap=True).print("interrupted; to resume, run the same command with --resume")
+            raise typer.Exit(INTERRUPTED) from None
     report = _report(Path(config.run.out))
     files = "summary.json, metrics.jsonl, trajectories.jsonl, checkpoints/"
     console.print(f"Results in {config.run.out}: {files}", soft_wrap=True, markup=False)

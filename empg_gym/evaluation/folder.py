@@ -18,6 +18,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -86,7 +87,8 @@ class RunFolder:
     def close(self) -> None:
         """Let another process write."""
         if self._lines is not None:
-            self._lines.close()
+            with contextlib.suppress(OSError):  # `append` has flushed each line, and reported a full disk
+                self._lines.close()
             self._lines = None
         if self._lock is not None:
             self._lock.close()

@@ -5,7 +5,7 @@ Rules:
     - An `EMPGGymError` in the process is an answer: it is raised in the parent. Anything else that goes wrong (a late answer, another
       exception, the death of the process) is a `WorkerLost`: the process is ended with everything that it started.
     - A process is a new interpreter with the parent's import path: it inherits no threads, no locks and no open files.
-    - A process ends by itself when its parent is gone, even while its object hangs.
+    - A process ends when its parent is gone, even while its object hangs (`empg_gym.children`).
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ import contextlib
 import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -26,13 +24,15 @@ from typing import Any, Protocol
 
 import cloudpickle  # type: ignore[import-untyped]
 
+from empg_gym.children import child_environment, guard, release
 from empg_gym.errors import EMPGGymError
+from empg_gym.guardian import kill_group
 
 _LAST_LINES = 3
 """Lines of a traceback that are reported."""
 _BOOT = (
     "import sys; from multiprocessing.connection import Connection; connection = Connection(int(sys.argv[1]));"
-    " sys.path[:] = connection.recv(); from empg_gym.rollout.worker import serve; serve(connection, int(sys.argv[2]))"
+    " sys.path[:] = connection.recv(); from empg_gym.rollout.worker import serve; serve(connection)"
 )
 
 
@@ -63,12 +63,14 @@ class Worker:
         self._connection, theirs = multiprocessing.Pipe()
         number = theirs.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _BOOT, str(number), str(os.getpid())],
+            [sys.executable, "-c", _BOOT, str(number)],
             pass_fds=[number],
             stdin=subprocess.DEVNULL,
+            env=child_environment(),
             start_new_session=True,
         )
         theirs.close()
+        guard(self.pid)
         self._lost: str | None = None
         with contextlib.suppress(OSError):
             self._connection.send(sys.path)
@@ -109,9 +111,9 @@ class Worker:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace)
         self._lost = self._lost or "the process has been ended"
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        kill_group(self.pid)
         self._process.wait()
+        release(self.pid)
         self._connection.close()
 
     def _receive(self, deadline: float, seconds: float) -> tuple[str, Any]:
@@ -128,10 +130,9 @@ class Worker:
         return str(kind), value
 
 
-def serve(connection: Connection, parent: int) -> None:
+def serve(connection: Connection) -> None:
     """Make the object and answer questions until the parent asks to close or is gone; the process's main function."""
     os.set_inheritable(connection.fileno(), False)
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     served: Served | None = None
     # What making the object raises is the answer to the first question.
     waiting: Exception | None = None
@@ -171,10 +172,3 @@ def _report(error: Exception) -> tuple[str, Any]:
     lines = traceback.format_exception(error)
     place = " | ".join(line.strip() for line in "".join(lines).strip().splitlines()[-_LAST_LINES:])
     return "failed", f"{type(error).__name__}: {error} ({place})"
-
-
-def _end_with(parent: int) -> None:
-    """End this process and everything that it started when the parent is gone."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os.killpg(os.getpid(), signal.SIGKILL)

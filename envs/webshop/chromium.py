@@ -3,7 +3,7 @@
 Rules:
     - Browser and driver are found in `SE_CHROMEDRIVER` or on the PATH, never downloaded.
     - The driver leads its own process group; closing kills the whole group and removes the profile folder, even if the driver has died,
-      the environment was never closed, or the interpreter exits.
+      the environment was never closed, the interpreter exits, or this process is killed (`empg_gym.children`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 import weakref
 from typing import Any
 
+from empg_gym.children import child_environment, guard, release
 from empg_gym.errors import MissingDependencyError, require
+from empg_gym.guardian import kill_group
 
 PAGE_SECONDS = 20.0
 """Time limit of a page load or a script, in seconds."""
@@ -70,11 +71,12 @@ class Chromium:
         options.binary_location = browser
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
-        service = Service(driver, popen_kw={"start_new_session": True})
+        service = Service(driver, env=child_environment(), popen_kw={"start_new_session": True})
         held: list[Any] = []
         self._finish = weakref.finalize(self, _end, held, service, profile)
         try:
             self.driver: Any = Chrome(options=options, service=service)
+            guard(self.process_group, profile)
         except BaseException:
             self.close()
             raise
@@ -100,7 +102,8 @@ def _end(drivers: list[Any], service: Any, profile: str) -> None:
             driver.command_executor._client_config.timeout = QUIT_SECONDS
             driver.quit()
     if process is not None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_group(process.pid)
         process.wait(timeout=QUIT_SECONDS)
     shutil.rmtree(profile, ignore_errors=True)
+    if process is not None:
+        release(process.pid)

@@ -21,6 +21,16 @@ class SlowAgent:
         return f"<think></think><action>open door {[door for found in doors for door in found][-1]}</action>"
 
 
+class SaysAgent:
+    """Says always the same."""
+
+    def __init__(self, says: str) -> None:
+        self.says = says
+
+    def act(self, messages, *, tools=None):
+        return f"<action>{self.says}</action>"
+
+
 class BrokenAgent:
     """Never answers."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from tests.toy import DoorsEnv
 
 
 class TroubleEnv(DoorsEnv):
-    """Doors, plus the actions "hang", "spin", "die", "exit" and "raise".
+    """Doors, plus the actions "hang", "deaf", "spin", "die", "exit" and "raise".
 
     Args:
         broken: "make", "make-data" or "reset", to fail there.
@@ -44,6 +45,9 @@ class TroubleEnv(DoorsEnv):
                 action = self.expert()
         if action == "hang":
             time.sleep(600)
+        while action == "deaf":
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(600)
         if action == "spin":
             while True:
                 pass

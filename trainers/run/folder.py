@@ -5,7 +5,7 @@ Rules:
     - One run writes at a time: it holds the folder's lock from before its first change to its end.
     - With `resume`, a folder that is missing, is empty or lacks a checkpoint starts the run from the beginning.
     - A damaged file is named in the error, and nothing in the folder is changed.
-    - `summary.json` exists only while the run is finished; a resumed run removes it.
+    - `summary.json` says whether the run is complete: false after an interrupt. A resumed run removes it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def _holds_run(folder: Path) -> bool:
 def is_finished(config: TrainConfig) -> bool:
     """Whether the run to resume has finished. Raises what `find_checkpoint` raises."""
     checkpoint = find_checkpoint(config, resume=True)
-    if checkpoint is None or not (Path(config.run.out) / SUMMARY).is_file():
+    summary = Path(config.run.out) / SUMMARY
+    if checkpoint is None or not summary.is_file() or not read_json(summary, hint=_HINT).get("complete", True):
         return False
     state = load_state(checkpoint)
     return state.phase == "rl" and state.step >= config.rl.steps

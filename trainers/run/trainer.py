@@ -5,7 +5,8 @@ Order of a run:
     2. evaluation "before", checkpoint `rl-000000`;
     3. reinforcement: `rl.steps` times an iteration (collect, batch, score, advantage, update), then publish the weights to the
        generators; evaluation every `eval.every` steps;
-    4. evaluation "after" with the last step, last checkpoint, `summary.json`.
+    4. evaluation "after" with the last step, last checkpoint, `summary.json`. An interrupted run writes a summary
+       too, with "complete": false.
 
 A resumed run does what the uninterrupted run would have done, bit for bit on the CPU (on a GPU sums have no fixed order): everything
 random is a function of (seed, step), and files are cut back to the checkpoint's step (`empg_gym.trainers.run.folder`). Episodes that were
@@ -101,14 +102,18 @@ class Trainer:
                     held.callback(part.close)
             held.enter_context(self._metrics)
             held.enter_context(self.view)
-            if self.state.phase == "warmstart":
-                self._warm_start()
-                self.state.phase = "rl"
-                self.models.publish(0)
-                self.state.evaluations["before"] = self._evaluate("Before reinforcement", 0)
-                self._begin_reinforcement()
-            if self.config.rl.steps:
-                self._reinforce()
+            try:
+                if self.state.phase == "warmstart":
+                    self._warm_start()
+                    self.state.phase = "rl"
+                    self.models.publish(0)
+                    self.state.evaluations["before"] = self._evaluate("Before reinforcement", 0)
+                    self._begin_reinforcement()
+                if self.config.rl.steps:
+                    self._reinforce()
+            except KeyboardInterrupt:
+                self._write_summary(complete=False)
+                raise
             return self._finish()
 
     # Phases
@@ -219,9 +224,11 @@ class Trainer:
             trajectory.info |= {"phase": self.state.phase, "step": step, "kind": kind}
         write_trajectories(self.folder / TRAJECTORIES, shown)
 
-    def _finish(self) -> dict[str, Any]:
-        evaluations = self.state.evaluations
+    def _write_summary(self, *, complete: bool) -> dict[str, Any]:
         summary = {
+            "complete": complete,
+            "phase": self.state.phase,
+            "step": self.state.step,
             "environment": self.config.env.id,
             "seed": self.config.run.seed,
             "parameters": sum(item.numel() for item in self.models.model.parameters()),
@@ -232,9 +239,13 @@ class Trainer:
             "algorithm": self.config.algorithm.model_dump(mode="json"),
             **({"splits_left_out": list(self.evaluator.missing)} if self.evaluator.missing else {}),
             **({"warnings": list(self.warnings.values())} if self.warnings else {}),
-            **evaluations,
+            **self.state.evaluations,
         }
         write_json(self.folder / SUMMARY, summary)
+        return summary
+
+    def _finish(self) -> dict[str, Any]:
+        summary, evaluations = self._write_summary(complete=True), self.state.evaluations
         if evaluations.get("before") and evaluations.get("after"):
             pairs = ([EvaluationResult.from_json(item) for item in evaluations[name]] for name in ("before", "after"))
             self.view.table(before_and_after(*pairs))

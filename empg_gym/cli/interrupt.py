@@ -1,0 +1,93 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does, and in bounded time.
+
+Rules:
+    - A signal that the caller had ignored (nohup) stays ignored.
+    - The first signal asks the command to end: episodes are cancelled, processes closed, the summary written. If that takes longer than
+      `ASK_SECONDS`, it is interrupted where it is; after another `FORCE_SECONDS`, the process exits, and its guardian ends the rest.
+    - Ctrl-C itself is left to Python and asyncio; its shutdown is bounded from the moment that the command has ended.
+    - The exit code is 128 plus the number of the first signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM.
+    - After SIGHUP there is no terminal to write to: what is still written is discarded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import threading
+import time
+from types import FrameType
+
+from empg_gym.children import end_children
+
+INTERRUPTED = 130
+"""What typer and the commands return for a KeyboardInterrupt, whichever signal it stands for."""
+ASK_SECONDS = 10.0
+FORCE_SECONDS = 10.0
+
+
+class Interruption:
+    """The handlers of one command."""
+
+    def __init__(self) -> None:
+        self._first: int | None = None
+        self._bounded = False
+        self._leaving = False
+
+    def install(self) -> None:
+        """Handle SIGTERM and SIGHUP, unless they are ignored or handled already. Only the main thread can."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+                signal.signal(number, self._handle)
+
+    def leave(self) -> int:
+        """Return the exit code of the interrupted command; end its processes, for which a thread may be waiting, and bound the exit."""
+        self._leaving = True
+        self._bound()
+        end_children()
+        return self._exit_code()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._first = self._first or number
+        if number == signal.SIGHUP:
+            _discard_output()
+        self._bound()
+        if not self._leaving:
+            _interrupt(frame)
+
+    def _exit_code(self) -> int:
+        return 128 + (self._first or signal.SIGINT)
+
+    def _bound(self) -> None:
+        if not self._bounded:
+            self._bounded = True
+            threading.Thread(target=self._insist, daemon=True, name="shutdown").start()
+
+    def _insist(self) -> None:
+        time.sleep(ASK_SECONDS)
+        if not self._leaving and signal.getsignal(signal.SIGTERM) == self._handle:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(FORCE_SECONDS)
+        with contextlib.suppress(OSError):
+            os.write(2, b"the command did not end in time and was stopped\n")
+        os._exit(self._exit_code())
+
+
+def _interrupt(frame: FrameType | None) -> None:
+    """Do what SIGINT would do now: asyncio cancels its task, a server shuts down, other code is interrupted."""
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)
+    else:  # ignored, as in the background jobs of a script
+        raise KeyboardInterrupt
+
+
+def _discard_output() -> None:
+    """Let the standard streams that belong to the terminal lead nowhere."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):
+                os.dup2(nowhere, stream)
+    os.close(nowhere)

@@ -1,0 +1,209 @@
+"""SIGTERM and SIGHUP end a command as Ctrl-C does, and nothing that it started is left, on every way out; with real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.rollout.test_backends import gone
+from tests.toy import TOY_ID
+
+ROOT = Path(__file__).parents[2]
+AGENT = Path(__file__).with_name("family_agent.py")
+MAIN = "import sys; from empg_gym.cli import main; import tests.toy, tests.rollout.trouble; {setup}; sys.argv[0] = 'empg-gym'; main()"
+SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGINT]
+
+
+def start(*arguments, setup="pass", **options):
+    command = [sys.executable, "-c", MAIN.format(setup=setup), *map(str, arguments)]
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, **{**streams, **options})
+
+
+def evaluation(folder, *more, agent_seconds=0.05, episodes=12):
+    agent = f"exec:{sys.executable} -S {AGENT} {agent_seconds} {folder / 'pids'}"
+    return ["eval", TOY_ID, "-a", agent, "-n", episodes, "-c", 2, "--out", folder / "run", "--no-report", *more]
+
+
+def wait(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+
+
+def lines(folder):
+    path = folder / "run" / "trajectories.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def pids(folder):
+    path = folder / "pids"
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+def summary(folder):
+    return json.loads((folder / "run" / "summary.json").read_text())
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_an_evaluation_with_a_summary_and_without_a_process(tmp_path, number):
+    process = start(*evaluation(tmp_path))
+    wait(lambda: lines(tmp_path) >= 2)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number and "Traceback" not in err
+    assert number == signal.SIGHUP or "interrupted; to resume: empg-gym eval" in err
+    assert gone(pids(tmp_path)) and len(pids(tmp_path)) >= 6
+    assert summary(tmp_path)["complete"] is False and 2 <= summary(tmp_path)["results"][TOY_ID]["episodes"] < 12
+    again = start(*evaluation(tmp_path, agent_seconds=0.05))
+    again.communicate(timeout=60)
+    assert again.returncode == 0 and summary(tmp_path)["complete"] is True and lines(tmp_path) == 12
+    assert gone(pids(tmp_path))
+
+
+def test_kill_9_leaves_no_process(tmp_path):
+    process = start(*evaluation(tmp_path))
+    wait(lambda: lines(tmp_path) >= 2)
+    process.kill()
+    process.communicate(timeout=60)
+    assert gone(pids(tmp_path)) and len(pids(tmp_path)) >= 6
+
+
+def test_an_error_of_the_user_leaves_no_process(tmp_path):
+    """The agent of some episodes is under way when another one aborts the run: its folder can't be written to any more."""
+    full = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (9000,) * 2)"
+    process = start(*evaluation(tmp_path, episodes=40), setup=full)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "can't be written to" in err and "Traceback" not in err, err
+    assert gone(pids(tmp_path)) and len(pids(tmp_path)) >= 6
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("action", ["hang", "spin"])
+def test_environments_that_hang_in_their_processes_are_ended(tmp_path, number, action):
+    child = tmp_path / "pids"
+    options = ["--set", f"env.child={child}", "--set", f"agent.says={action}", "--set", "backend.step_seconds=300"]
+    agent = "python:tests.evaluation.agents:SaysAgent"
+    process = start("eval", "Test/Trouble-v0", "-a", agent, "-n", 1, "--backend", "processes", "--out", tmp_path / "run", *options)
+    wait(lambda: pids(tmp_path) and (tmp_path / "run" / "config.json").exists())
+    time.sleep(0.5)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == (143 if number == signal.SIGTERM else -9)
+    assert gone(pids(tmp_path))
+
+
+def test_the_shutdown_is_bounded(tmp_path):
+    """An environment in this process hangs, so the command can't cancel the episode: it is interrupted, and still writes its summary."""
+    setup = "import empg_gym.cli.interrupt as i; i.ASK_SECONDS = i.FORCE_SECONDS = 0.5"
+    options = ["--set", "agent.says=hang", "--out", tmp_path / "run", "--no-report"]
+    process = start("eval", "Test/Trouble-v0", "-a", "python:tests.evaluation.agents:SaysAgent", "-n", 1, *options, setup=setup)
+    wait(lambda: (tmp_path / "run" / "trajectories.jsonl").exists())
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143 and summary(tmp_path)["complete"] is False
+
+
+def test_code_that_ignores_every_interrupt_is_stopped(tmp_path):
+    setup = "import empg_gym.cli.interrupt as i; i.ASK_SECONDS = i.FORCE_SECONDS = 0.5"
+    options = ["--set", "agent.says=deaf", "--out", tmp_path / "run", "--no-report"]
+    process = start("eval", "Test/Trouble-v0", "-a", "python:tests.evaluation.agents:SaysAgent", "-n", 1, *options, setup=setup)
+    wait(lambda: (tmp_path / "run" / "trajectories.jsonl").exists())
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and "did not end in time" in err
+
+
+def test_the_end_of_the_terminal_ends_an_evaluation(tmp_path):
+    """The terminal that the live table is drawn on goes away: writing to it fails, and the summary is written all the same."""
+    ours, theirs = pty.openpty()
+    process = start(*evaluation(tmp_path), stdin=theirs, stdout=theirs, stderr=theirs, preexec_fn=_own_terminal)
+    os.close(theirs)
+    wait(lambda: lines(tmp_path) >= 2)
+    os.close(ours)
+    assert process.wait(60) == 128 + signal.SIGHUP
+    assert gone(pids(tmp_path)) and summary(tmp_path)["complete"] is False
+
+
+def _own_terminal():
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def test_nohup_keeps_a_command_running(tmp_path):
+    def ignore():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    process = start(*evaluation(tmp_path), preexec_fn=ignore)
+    wait(lambda: lines(tmp_path) >= 1)
+    process.send_signal(signal.SIGHUP)
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and summary(tmp_path)["complete"] is True
+
+
+def test_the_background_job_of_a_script_is_ended(tmp_path):
+    """There SIGINT is ignored, so that nothing may depend on it."""
+
+    def ignore():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    process = start(*evaluation(tmp_path), preexec_fn=ignore)
+    wait(lambda: lines(tmp_path) >= 1)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143 and summary(tmp_path)["complete"] is False
+    assert gone(pids(tmp_path))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("number, backend", [(signal.SIGTERM, "inline"), (signal.SIGKILL, "processes")])
+def test_no_browser_is_left(tmp_path, number, backend):
+    with tempfile.TemporaryDirectory(prefix="b") as short:  # the browser's socket has a path of at most 107 characters
+        _end_with_browser(tmp_path, Path(short), number, backend)
+
+
+def _end_with_browser(tmp_path, profiles, number, backend):
+    agent = f"exec:{sys.executable} -S {AGENT} 0.3 {tmp_path / 'pids'}"
+    options = ["--set", "env.backend=browser", "--set", "env.num_products=100", "--backend", backend, "--out", tmp_path / "run"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", MAIN.format(setup="pass"), *map(str, ["eval", "webshop", "-a", agent, "-n", 4, "-c", 2, *options])],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(profiles)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    wait(lambda: pids(tmp_path) and (browsers := mentions(profiles)) and len(browsers) > 3)
+    process.send_signal(number)
+    process.communicate(timeout=90)
+    assert process.returncode == (143 if number == signal.SIGTERM else -9)
+    assert gone(pids(tmp_path))
+    wait(lambda: not mentions(profiles))
+    wait(lambda: not list(profiles.glob("empg-gym-chromium-*")))
+
+
+def mentions(folder):
+    """Return the processes whose command line names the folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if str(folder).encode() in (entry / "cmdline").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                pass
+    return found
