@@ -18,6 +18,8 @@ _PURPOSES = {
     "browser": "WebShop in a browser",
     "serve": "the retrieval server",
     "vllm": "a vLLM server for openai: agents",
+    "lora": "training adapters (LoRA)",
+    "bitsandbytes": "8-bit optimizer states",
     "spacy": "WebShop's original part-of-speech tagger",
     "search": "the bm25s and tantivy search backends",
     "parquet": "question files in parquet",

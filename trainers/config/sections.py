@@ -152,8 +152,21 @@ class FromScratch(Section):
     """Whether a word and the number after it are one token, as in "mug 2": a name is then copied in one token."""
 
 
+class LoraConfig(Section):
+    """Adapters on a frozen model (`empg_gym.trainers.policy.lora`). The defaults are those of "LoRA Without Regret" (Schulman, 2025): every
+    linear layer of the blocks, alpha 32; its learning rates are ten times those of full training."""
+
+    rank: PositiveInt = 32
+    alpha: PositiveFloat = 32.0
+    """Scale: the update of a weight is alpha / rank * B A."""
+    targets: tuple[str, ...] | None = None
+    """Names of the adapted layers, such as "q_proj"; None adapts all linear layers of the blocks."""
+    save_merged: bool = True
+    """Whether checkpoints also hold the merged model, which loads without the base model."""
+
+
 class ModelConfig(Section):
-    """The model: exactly one of the two keys."""
+    """The model: exactly one of the keys `name` and `from_scratch`."""
 
     name: str | None = None
     """Hugging Face model folder, or name on the hub."""
@@ -166,11 +179,15 @@ class ModelConfig(Section):
     """Variables of the chat template, such as `enable_thinking`."""
     template_date: datetime.date | None = None
     """The date that a template prints in place of today's; None is 2024-07-26."""
+    lora: LoraConfig | None = None
+    """Train adapters instead of all weights; None trains all weights."""
 
     @model_validator(mode="after")
     def _one(self) -> ModelConfig:
         if (self.name is None) == (self.from_scratch is None):
             raise ValueError("give exactly one of model.name and model.from_scratch")
+        if self.lora is not None and self.name is None:
+            raise ValueError("model.lora adapts a trained model: give model.name instead of model.from_scratch")
         return self
 
 
@@ -210,8 +227,12 @@ class RolloutConfig(Section):
 
 
 class OptimizerConfig(Section):
-    """AdamW."""
+    """The optimizer and its schedule."""
 
+    name: str = "adamw"
+    """"adamw", "adamw_8bit" or "muon" (`empg_gym.trainers.policy.optimizers`), or your own as `module:function`."""
+    options: Options = Field(default_factory=dict)
+    """Options of the optimizer `name`."""
     lr: PositiveFloat = 1e-6
     beta1: Decay = 0.9
     beta2: Decay = 0.999

@@ -11,6 +11,7 @@ from empg_gym.errors import ConfigError
 from empg_gym.trainers.config.sections import FromScratch
 from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_template
 from empg_gym.trainers.generate.weights import cast_weights
+from empg_gym.trainers.policy.lora import ADAPTER, ADAPTER_CONFIG, base_of_adapter, is_adapted, merge_adapter
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +64,8 @@ def load_model(
     """Load a model and its tokenizer, or create both.
 
     Args:
-        name_or_path: a Hugging Face folder, or a name on the hub. Give exactly one of this and `from_scratch`.
+        name_or_path: a Hugging Face folder, or a name on the hub; or a folder of an adapter (`peft`) or of a checkpoint that holds nothing
+            else, which is merged with its base model. Give exactly one of this and `from_scratch`.
         from_scratch: shape of a new model; its tokenizer is trained on `tokenizer_texts`.
         tokenizer_texts: text of the environment, for the new tokenizer.
         whole_tokens: strings that the new tokenizer keeps as one token.
@@ -139,9 +141,7 @@ def _make(
 
 def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
+    from transformers import AutoModelForCausalLM
 
     folder = Path(name).expanduser()
     local = folder.exists()
@@ -149,13 +149,14 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
         raise ConfigError(
             f"no model folder at {name!r}: expected a Hugging Face folder (config.json, safetensors, tokenizer) or a hub name"
         )
+    adapter = _adapter_in(folder)
+    if adapter is not None:
+        return _load_merged(folder, adapter, device, dtype)
     if local and not (folder / "config.json").is_file():
         raise ConfigError(f"{name!r} is not a Hugging Face model folder: it has no config.json")
-    source: Any = folder if local else name
     try:
-        # With this class the tokenizer is saved again exactly as it was loaded.
-        tokenizer = (TokenizersBackend if local and _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(source)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto", attn_implementation="sdpa")
+        tokenizer = _load_tokenizer(name)
+        model = AutoModelForCausalLM.from_pretrained(folder if local else name, dtype=dtype or "auto", attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
         hint = (
             "the folder is damaged or does not contain a causal language model"
@@ -163,7 +164,39 @@ def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> t
             else "check the name and the network, or give a local folder"
         )
         raise ConfigError(f"can't load the model {name!r}: {hint} ({_first_line(error)})") from error
+    if is_adapted(model):
+        raise ConfigError(f"{name!r} is an adapter on the hub: download it, and name its folder")
     return _ready(model, device), tokenizer
+
+
+def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
+
+    folder = Path(name).expanduser()
+    if not folder.exists():
+        return AutoTokenizer.from_pretrained(name)
+    # With this class the tokenizer is saved again exactly as it was loaded.
+    return (TokenizersBackend if _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(folder)
+
+
+def _load_merged(
+    folder: Path, adapter: Path, device: torch.device | str, dtype: torch.dtype | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Return the base model with the adapter merged, and the tokenizer of `folder`, or of the base model if it has none."""
+    model, tokenizer = _load(base_of_adapter(adapter), device, dtype)
+    if (folder / "tokenizer_config.json").is_file():
+        tokenizer = _load_tokenizer(str(folder))
+    return merge_adapter(model, adapter), tokenizer
+
+
+def _adapter_in(folder: Path) -> Path | None:
+    """Return the adapter's folder if `folder` holds an adapter and not a whole model."""
+    if (folder / ADAPTER_CONFIG).is_file():
+        return folder
+    nested = folder / ADAPTER
+    return nested if (nested / ADAPTER_CONFIG).is_file() and not (folder / "config.json").is_file() else None
 
 
 def _ready(model: Any, device: torch.device | str) -> PreTrainedModel:

@@ -16,7 +16,8 @@ from empg_gym.trainers.algorithms import Advantages, PolicyLoss, PolicyTokens
 from empg_gym.trainers.config.sections import RLConfig
 from empg_gym.trainers.data.batch import RolloutBatch
 from empg_gym.trainers.policy.optimizer import Optimizer
-from empg_gym.trainers.policy.policy import Policy, TokenScores
+from empg_gym.trainers.policy.policy import TokenScores
+from empg_gym.trainers.policy.reference import Reference
 from empg_gym.trainers.registry import Registry
 
 NONFINITE = "loss/nonfinite_updates"
@@ -41,7 +42,7 @@ class UpdaterParts:
     """Of the run."""
     row_budget: int
     """Tokens of a row, for aggregations with a constant divisor."""
-    reference: Policy | None = None
+    reference: Reference | None = None
     """The policy that the KL divergence is measured to; None where `rl.kl_coef` is 0."""
 
 

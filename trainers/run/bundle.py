@@ -4,6 +4,9 @@ Rules:
     - Master weights are float32. Where the forward pass has another number type (bfloat16 on CUDA), it runs under autocast, and the
       generator plays with a copy in that type, which `publish` fills after every update; otherwise they share the master weights.
     - The reference of the KL divergence runs like the policy, float32 weights included: equal weights have divergence 0.
+    - With adapters (LoRA), the frozen weights have the number type of the forward pass. A generator in this process runs the adapted
+      model itself; others receive merged weights. The reference is the same model with the adapters that it had at the beginning of
+      reinforcement learning, or without.
     - Training and evaluation sample at different temperatures from one generator's weights.
     - Wherever the generator has a copy of the weights, a parity check follows each copy.
     - `rl.old_logprobs = "rollout"` is for a generator with weights in float32, like the master weights. Elsewhere rounding would be part of
@@ -19,14 +22,16 @@ import torch
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.collect.demonstrations import tokenizer_texts
-from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trainers.config.sections import LoraConfig, TrainConfig
 from empg_gym.trainers.generate.backends import build_generator
 from empg_gym.trainers.generate.base import GenerationSettings, Generator
 from empg_gym.trainers.generate.chat_template import ChatTemplate
 from empg_gym.trainers.generate.parity import TOKENS, check_parity
 from empg_gym.trainers.generate.sampling import Sampling
+from empg_gym.trainers.policy.lora import ADAPTER, add_adapter, load_adapter_state, plain_parameters, read_adapter
 from empg_gym.trainers.policy.models import load_model, resolve_device
 from empg_gym.trainers.policy.policy import Policy
+from empg_gym.trainers.policy.reference import AdapterReference, Reference
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -56,13 +61,18 @@ class PolicyBundle:
         self.model, self.tokenizer = self._load(checkpoint)
         self.policy = self._policy(self.model)
 
-    def reference(self, name: str | Path) -> Policy:
+    def reference(self, name: str | Path) -> Reference:
         """Return the frozen policy of a checkpoint or of a named model, to measure the KL divergence to."""
+        if self.config.model.lora is not None:
+            adapter = Path(name) / ADAPTER
+            return AdapterReference(self.policy, read_adapter(adapter) if adapter.is_dir() else {})
         model, _ = load_model(str(name), device=self.device, dtype=torch.float32)
         return self._policy(model.requires_grad_(False))
 
     def _load(self, checkpoint: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         wanted, seed, template = self.config.model, self.config.run.seed, ChatTemplate.of(self.config.model)
+        if wanted.lora is not None:
+            return self._load_adapted(wanted.lora, str(wanted.name), checkpoint)
         if checkpoint is not None or wanted.name is not None:
             name = wanted.name if checkpoint is None else str(checkpoint)
             kept = None if checkpoint is not None else template  # a checkpoint has its template
@@ -78,6 +88,16 @@ class PolicyBundle:
             seed=seed,
         )
         env.close()
+        return model, tokenizer
+
+    def _load_adapted(self, lora: LoraConfig, name: str, checkpoint: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        template = ChatTemplate.of(self.config.model)
+        model, tokenizer = load_model(name, chat_template=template, device=self.device, dtype=self.compute_dtype)
+        folder = Path(name).expanduser()
+        base = str(folder.resolve()) if folder.exists() else name
+        add_adapter(model, lora, seed=self.config.run.seed, base=base)
+        if checkpoint is not None:
+            load_adapter_state(model, read_adapter(checkpoint / ADAPTER), str(checkpoint))
         return model, tokenizer
 
     def _policy(self, model: PreTrainedModel) -> Policy:
@@ -124,7 +144,8 @@ class ModelBundle(PolicyBundle):
         Raises:
             TrainingError: the generator's log-probabilities are not those of the training model.
         """
-        self.train_generator.update_weights(self.model.named_parameters(), version)
+        tensors = self.model.named_parameters() if self.train_generator.shares_weights else plain_parameters(self.model)
+        self.train_generator.update_weights(tensors, version)
         if self._probe is not None:
             check_parity(self._probe, lambda rows: self.policy.score_rows(rows).logprobs, version)
 

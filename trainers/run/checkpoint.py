@@ -1,6 +1,8 @@
 """Checkpoints: a Hugging Face folder (safetensors, tokenizer) plus the trainer's state.
 
 Rules:
+    - A model with adapters (LoRA) is saved as a `peft` folder `adapter/` and, if wanted, merged in the checkpoint's own folder, which is
+      then a plain model. Training resumes from the adapter and the base model.
     - A checkpoint appears whole or not at all: it is written under another name and renamed when complete.
     - `checkpoints/latest` holds the name of the newest checkpoint; it is replaced atomically and always names a complete one.
     - The state is everything that a resumed run depends on. Tasks, seeds and orders are functions of (seed, step), so the step number
@@ -20,6 +22,7 @@ import torch
 
 from empg_gym.errors import DataError
 from empg_gym.runs.atomic_write import atomic_write, flush
+from empg_gym.trainers.policy.lora import ADAPTER, is_adapted, plain_parameters, save_adapter
 from empg_gym.trainers.run.latest import LATEST, named_by
 from empg_gym.trainers.run.metrics import PHASES
 
@@ -53,13 +56,28 @@ class TrainerState:
         return f"{self.phase}-{self.step:06d}"
 
 
-def save_checkpoint(folder: Path, state: TrainerState, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Path:
-    """Write a checkpoint in `folder`, make it the latest and return its folder."""
+def save_checkpoint(
+    folder: Path, state: TrainerState, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, merged: bool = True
+) -> Path:
+    """Write a checkpoint in `folder`, make it the latest and return its folder.
+
+    Args:
+        folder: of all checkpoints of the run.
+        state: the progress of the run.
+        model: with or without adapters.
+        tokenizer: of the model.
+        merged: whether a model with adapters is also saved as a plain model.
+    """
     target = folder / state.name
     partial = folder / f".partial-{state.name}"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    model.save_pretrained(partial, safe_serialization=True)
+    if is_adapted(model):
+        save_adapter(model, partial / ADAPTER)
+    if not is_adapted(model):
+        model.save_pretrained(partial)
+    elif merged:
+        model.save_pretrained(partial, state_dict={name: item.cpu() for name, item in plain_parameters(model)})
     tokenizer.save_pretrained(partial)
     fields = {name: getattr(state, name) for name in TrainerState.__dataclass_fields__}
     torch.save(fields, partial / STATE)

@@ -31,6 +31,7 @@ BACKEND = ("rollout.env_backend", "rollout.step_seconds", "rollout.reset_seconds
 RESUMABLE = (
     *(f"run.{key}" for key in RunConfig.model_fields if key != "seed"),
     "rl.steps",
+    "model.lora.save_merged",
     "eval.every",
     "eval.curve_tasks",
     *MEMORY,

@@ -29,7 +29,7 @@ from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
 from empg_gym.trainers.policy.gold import build_gold_scorer
 from empg_gym.trainers.policy.optimizer import Optimizer
-from empg_gym.trainers.policy.policy import Policy
+from empg_gym.trainers.policy.reference import Reference
 from empg_gym.trainers.policy.scorers import UNSCORED
 from empg_gym.trainers.policy.updaters import NONFINITE
 from empg_gym.trainers.run.bundle import ModelBundle
@@ -150,7 +150,7 @@ class Trainer:
 
         self._steps(rl.steps, optimizer, step)
 
-    def _iteration(self, optimizer: Optimizer, reference: Policy | None = None) -> Iteration:
+    def _iteration(self, optimizer: Optimizer, reference: Reference | None = None) -> Iteration:
         return Iteration(self.config, self.stages, optimizer, reference=reference, dump=self.folder / NONFINITE_BATCHES, gold=self.gold)
 
     def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
@@ -258,7 +258,8 @@ class Trainer:
     def _save(self) -> None:
         self._update_clocks()
         folder = self.folder / CHECKPOINTS
-        save_checkpoint(folder, self.state, self.models.model, self.models.tokenizer)
+        lora = self.config.model.lora
+        save_checkpoint(folder, self.state, self.models.model, self.models.tokenizer, merged=lora is None or lora.save_merged)
         pinned = {"rl-000000", f"warmstart-{self.config.warmstart.steps:06d}"}
         prune(folder, self.config.run.keep_checkpoints, pinned)
         if self.state.phase == "rl":
