@@ -5,11 +5,11 @@ A run folder can be downloaded. What its `config.json` names decides nothing on 
 Rules:
     - An argument is accepted only if the environment's class lists it in `TextEnv.inheritable`: numbers and names of built-in variants that
       shape observations, actions and the embedded world. Addresses, key names, paths, backends, judges, rewards and callbacks are never
-      listed; whoever evaluates passes them.
+      listed; the user passes them.
     - `data` is accepted only as "official", the name of what is installed on this machine. A replay, which shows nothing to a model and
       connects to nothing, also accepts paths of files and folders (`REPLAYED`).
     - A value is plain and small: text, a truth value, a finite number up to `LARGEST` (seeds: 2**63), or a short list of them.
-    - Everything else is returned as ignored, so that the user can be told.
+    - Everything else is returned as ignored, for a message to the user.
 """
 
 from __future__ import annotations

@@ -181,6 +181,8 @@ class ModelConfig(Section):
     """The date that a template prints in place of today's; None is 2024-07-26."""
     lora: LoraConfig | None = None
     """Train adapters instead of all weights; None trains all weights."""
+    trust_remote_code: bool = False
+    """Run Python code from the model's folder, which then runs as you. Weights are read from safetensors either way."""
 
     @model_validator(mode="after")
     def _one(self) -> ModelConfig:

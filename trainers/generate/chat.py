@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from empg_gym.trainers.generate.template_process import process_of
 from empg_gym.trainers.generate.tokenizer import CHAT_TEMPLATE, END
 
 if TYPE_CHECKING:
@@ -37,16 +38,16 @@ class ChatCodec:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self.appends_only = tokenizer.chat_template == CHAT_TEMPLATE
+        self._template = None if self.appends_only else process_of(tokenizer)
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
         self.end_of_turn = self._end_of_turn()
         """Id with which the template ends a response."""
 
     def render(self, messages: Sequence[Message]) -> str:
         """Return the text of the conversation and the opening of the response."""
-        if self.appends_only:
+        if self._template is None:
             return render_messages(messages) + "<|assistant|>"
-        text = self.tokenizer.apply_chat_template([dict(message) for message in messages], tokenize=False, add_generation_prompt=True)
-        return str(text)
+        return self._template.render(messages, add_generation_prompt=True)
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without added special tokens."""
@@ -67,7 +68,8 @@ class ChatCodec:
     def _end_of_turn(self) -> int:
         """Return the id that the template puts after a response, or the tokenizer's end-of-sequence id if it puts none."""
         messages = [{"role": "user", "content": _SENTINEL}, {"role": "assistant", "content": _SENTINEL}]
-        text = END if self.appends_only else str(self.tokenizer.apply_chat_template(messages, tokenize=False)).rpartition(_SENTINEL)[2]
+        rendered = END if self._template is None else self._template.render(messages, add_generation_prompt=False)
+        text = rendered.rpartition(_SENTINEL)[2]
         ids = self.encode(text)
         return ids[0] if ids else int(self.tokenizer.eos_token_id)
 

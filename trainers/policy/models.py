@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.config.sections import FromScratch
 from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_template
+from empg_gym.trainers.generate.loading import check_safetensors, find_source, loading, tokenizer_options, weight_options
 from empg_gym.trainers.generate.weights import cast_weights
 from empg_gym.trainers.policy.lora import ADAPTER, ADAPTER_CONFIG, base_of_adapter, is_adapted, merge_adapter
 
@@ -60,6 +61,7 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
     seed: int = 0,
+    trust_remote_code: bool = False,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a model and its tokenizer, or create both.
 
@@ -73,13 +75,15 @@ def load_model(
         device: where to put the weights.
         dtype: number type of the weights; None keeps that of the folder, and means float32 for a new model.
         seed: seed of the new weights.
+        trust_remote_code: run Python code from the model's folder, as you; see `empg_gym.trainers.generate.loading`.
 
     Returns:
         (model, in evaluation mode; tokenizer, with chat template).
 
     Raises:
-        ConfigError: not exactly one source is given, the folder is missing or does not contain a causal language model, the name can't be
-            downloaded, or the tokenizer has no chat template or can't use the one that is wanted.
+        ConfigError: not exactly one source is given, the folder is missing or does not contain a causal language model in safetensors, it
+            needs code that is not trusted, the name can't be downloaded, or the tokenizer has no chat template or can't use the one that is
+            wanted.
     """
     if (name_or_path is None) == (from_scratch is None):
         raise ConfigError("a model is either named (name or folder) or created from scratch: give exactly one of the two")
@@ -89,8 +93,9 @@ def load_model(
         model, tokenizer = _make(from_scratch, tokenizer_texts, tuple(whole_tokens), device, dtype, seed)
     else:
         assert name_or_path is not None
-        model, tokenizer = _load(name_or_path, device, dtype)
-    set_chat_template(tokenizer, chat_template or ChatTemplate())
+        model, tokenizer = _load(name_or_path, device, dtype, trust_remote_code)
+    with loading(name_or_path or ""):
+        set_chat_template(tokenizer, chat_template or ChatTemplate())
     if tokenizer.chat_template is None:
         raise ConfigError(
             f"the tokenizer of {name_or_path!r} has no chat template; use a model with one, or set chat_template to a name or a file"
@@ -139,56 +144,50 @@ def _make(
     return _ready(cast_weights(model, dtype or torch.float32), device), tokenizer
 
 
-def _load(name: str, device: torch.device | str, dtype: torch.dtype | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
+def _load(
+    name: str, device: torch.device | str, dtype: torch.dtype | None, trust: bool, *, is_base: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     folder = Path(name).expanduser()
-    local = folder.exists()
-    if not local and (name.startswith((".", "/", "~")) or name.count("/") > 1):
-        raise ConfigError(
-            f"no model folder at {name!r}: expected a Hugging Face folder (config.json, safetensors, tokenizer) or a hub name"
-        )
     adapter = _adapter_in(folder)
     if adapter is not None:
-        return _load_merged(folder, adapter, device, dtype)
-    if local and not (folder / "config.json").is_file():
-        raise ConfigError(f"{name!r} is not a Hugging Face model folder: it has no config.json")
-    try:
-        tokenizer = _load_tokenizer(name)
-        model = AutoModelForCausalLM.from_pretrained(folder if local else name, dtype=dtype or "auto", attn_implementation="sdpa")
-    except (OSError, ValueError, KeyError, ImportError, SafetensorError) as error:
-        hint = (
-            "the folder is damaged or does not contain a causal language model"
-            if local
-            else "check the name and the network, or give a local folder"
+        if is_base:
+            raise ConfigError(f"{name!r} is an adapter, and another adapter names it as its base model; expected a whole model")
+        return _load_merged(folder, adapter, device, dtype, trust)
+    source, found = find_source(name)
+    with loading(name):
+        from transformers import AutoModelForCausalLM
+
+        tokenizer = _load_tokenizer(source, found, trust)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=dtype or "auto", attn_implementation="sdpa", **found, **weight_options(trust_remote_code=trust)
         )
-        raise ConfigError(f"can't load the model {name!r}: {hint} ({_first_line(error)})") from error
     if is_adapted(model):
         raise ConfigError(f"{name!r} is an adapter on the hub: download it, and name its folder")
     return _ready(model, device), tokenizer
 
 
-def _load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def _load_tokenizer(source: Path | str, found: dict[str, Any], trust: bool) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
 
-    folder = Path(name).expanduser()
-    if not folder.exists():
-        return AutoTokenizer.from_pretrained(name)
     # With this class the tokenizer is saved again exactly as it was loaded.
-    return (TokenizersBackend if _generic_tokenizer(folder) else AutoTokenizer).from_pretrained(folder)
+    generic = isinstance(source, Path) and _generic_tokenizer(source)
+    reader: Any = TokenizersBackend if generic else AutoTokenizer
+    tokenizer: PreTrainedTokenizerBase = reader.from_pretrained(source, **found, **tokenizer_options(trust_remote_code=trust))
+    return tokenizer
 
 
 def _load_merged(
-    folder: Path, adapter: Path, device: torch.device | str, dtype: torch.dtype | None
+    folder: Path, adapter: Path, device: torch.device | str, dtype: torch.dtype | None, trust: bool
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Return the base model with the adapter merged, and the tokenizer of `folder`, or of the base model if it has none."""
-    model, tokenizer = _load(base_of_adapter(adapter), device, dtype)
-    if (folder / "tokenizer_config.json").is_file():
-        tokenizer = _load_tokenizer(str(folder))
-    return merge_adapter(model, adapter), tokenizer
+    check_safetensors(adapter, "adapter_model")
+    model, tokenizer = _load(base_of_adapter(adapter), device, dtype, trust, is_base=True)
+    with loading(str(folder)):
+        if (folder / "tokenizer_config.json").is_file():
+            tokenizer = _load_tokenizer(folder, {}, trust)
+        return merge_adapter(model, adapter), tokenizer
 
 
 def _adapter_in(folder: Path) -> Path | None:
@@ -212,7 +211,3 @@ def _generic_tokenizer(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return saved in ("TokenizersBackend", "PreTrainedTokenizerFast")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0][:300]

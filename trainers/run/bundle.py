@@ -66,7 +66,8 @@ class PolicyBundle:
         if self.config.model.lora is not None:
             adapter = Path(name) / ADAPTER
             return AdapterReference(self.policy, read_adapter(adapter) if adapter.is_dir() else {})
-        model, _ = load_model(str(name), device=self.device, dtype=torch.float32)
+        trust = self.config.model.trust_remote_code
+        model, _ = load_model(str(name), device=self.device, dtype=torch.float32, trust_remote_code=trust)
         return self._policy(model.requires_grad_(False))
 
     def _load(self, checkpoint: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -76,7 +77,8 @@ class PolicyBundle:
         if checkpoint is not None or wanted.name is not None:
             name = wanted.name if checkpoint is None else str(checkpoint)
             kept = None if checkpoint is not None else template  # a checkpoint has its template
-            return load_model(name, chat_template=kept, device=self.device, dtype=torch.float32)
+            trust = wanted.trust_remote_code
+            return load_model(name, chat_template=kept, device=self.device, dtype=torch.float32, trust_remote_code=trust)
         env = self.config.env.recipe().make()
         texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=self.config.warmstart.detours)
         model, tokenizer = load_model(
@@ -92,7 +94,8 @@ class PolicyBundle:
 
     def _load_adapted(self, lora: LoraConfig, name: str, checkpoint: Path | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         template = ChatTemplate.of(self.config.model)
-        model, tokenizer = load_model(name, chat_template=template, device=self.device, dtype=self.compute_dtype)
+        trust = self.config.model.trust_remote_code
+        model, tokenizer = load_model(name, chat_template=template, device=self.device, dtype=self.compute_dtype, trust_remote_code=trust)
         folder = Path(name).expanduser()
         base = str(folder.resolve()) if folder.exists() else name
         add_adapter(model, lora, seed=self.config.run.seed, base=base)

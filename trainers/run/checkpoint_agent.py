@@ -42,6 +42,7 @@ class CheckpointAgent(BaseAgent):
         chat_template: a named chat template, a Jinja file or a template's text (`empg_gym.trainers.generate.chat_template`); None uses that
             of the folder, which for a checkpoint is the template of the training run, with its arguments.
         template_args: variables of the chat template, such as `enable_thinking`.
+        trust_remote_code: run Python code from the model's folder, as you; needed by architectures that transformers lacks.
 
     Raises:
         MissingDependencyError: torch or transformers is not installed.
@@ -63,6 +64,7 @@ class CheckpointAgent(BaseAgent):
         concurrency: int = 64,
         chat_template: str | None = None,
         template_args: dict[str, Any] | None = None,
+        trust_remote_code: bool = False,
     ) -> None:
         torch: Any = require("torch", "train", _PURPOSE)
         require("transformers", "train", _PURPOSE)
@@ -84,7 +86,9 @@ class CheckpointAgent(BaseAgent):
         limits: dict[str, Any] = {name: defaults[name] if value is None else value for name, value in given.items()}
         with _no_progress_bar():
             template = ChatTemplate(name=chat_template, args=template_args or {})
-            model, tokenizer = load_model(path, chat_template=template, device=chosen, dtype=types[dtype])
+            model, tokenizer = load_model(
+                path, chat_template=template, device=chosen, dtype=types[dtype], trust_remote_code=trust_remote_code
+            )
         facts = {"folder": str(folder), "device": chosen.type, "dtype": str(types[dtype]).removeprefix("torch.")}
         self._info = AgentInfo(
             concurrency=concurrency,

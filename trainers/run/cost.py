@@ -23,6 +23,7 @@ from empg_gym.agents.scripted import ExpertAgent, RandomAgent
 from empg_gym.trainers.config.sections import ModelConfig, TrainConfig
 from empg_gym.trainers.generate.chat import ChatCodec, ChatRow
 from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_template
+from empg_gym.trainers.generate.loading import tokenizer_options
 from empg_gym.trainers.generate.tokenizer import CHAT_TEMPLATE
 from empg_gym.trajectory import Completion
 
@@ -218,8 +219,8 @@ def _local_tokenizer(model: ModelConfig) -> Any:
     try:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True)
-    except (ImportError, OSError, ValueError):
+        tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=True, **tokenizer_options())
+    except Exception:  # an estimate does without the tokenizer of a folder that can't be read
         return None
     set_chat_template(tokenizer, ChatTemplate.of(model))
     return tokenizer if tokenizer.chat_template is not None else None

@@ -30,6 +30,7 @@ BACKEND = ("rollout.env_backend", "rollout.step_seconds", "rollout.reset_seconds
 """Keys that decide where environments run, and nothing about their episodes."""
 RESUMABLE = (
     *(f"run.{key}" for key in RunConfig.model_fields if key != "seed"),
+    "model.trust_remote_code",
     "rl.steps",
     "model.lora.save_merged",
     "eval.every",
