@@ -5,7 +5,8 @@ Rules:
     - A stream of episodes owns as many threads as it has episodes under way, so that all environments that do I/O may wait at once.
     - A failed episode is retried in a fresh environment, `retries` times; then its trajectory is kept with `StopReason.ERROR`. Its last
       step holds what the agent saw, its response if there was one, and the error.
-    - User errors (a wrong configuration, missing data, an unknown task) are not failed episodes: they abort the run.
+    - User errors (a wrong configuration, missing data, an unknown task) are not failed episodes, nor is the failure of the engine that
+      generates the responses (`TrainingError`): they abort the run.
     - Every environment that was made is closed: at once after a failure or a cancellation, or when the call that it left in a thread has
       ended; otherwise by `Rollout.close`. An error while closing is logged and has no other effect.
 """
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 
 from empg_gym.agent_env import EpisodePoint, LLMAgentEnv
 from empg_gym.agents.adapter import AgentLike, as_agent
-from empg_gym.errors import ConfigError, DataError, EMPGGymError, MissingDependencyError, TaskError
+from empg_gym.errors import ConfigError, DataError, EMPGGymError, MissingDependencyError, TaskError, TrainingError
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout.backends import EnvBackend
 from empg_gym.rollout.episode import EpisodeSpec, PlayedEnv, close_quietly, describe_error, run_episode
@@ -33,7 +34,7 @@ from empg_gym.trajectory import Step, StopReason, Trajectory
 Result = TypeVar("Result")
 _FRAMES = 5
 """Innermost calls of an error that are kept."""
-_USER_ERRORS = (ConfigError, DataError, MissingDependencyError, TaskError)
+_USER_ERRORS = (ConfigError, DataError, MissingDependencyError, TaskError, TrainingError)
 
 
 class Rollout:

@@ -1,4 +1,4 @@
-"""Generator backends by name: `hf`, or a user's own as `module:function`.
+"""Generator backends by name: `hf`, `vllm`, `vllm-server`, or a user's own as `module:function`.
 
 A backend is a function `(model, tokenizer, settings) -> Generator`; its keyword-only parameters are the options that
 `rollout.backend_options` may set.
@@ -68,4 +68,68 @@ def hf(
         max_batch=settings.max_batch,
         max_read_tokens=max_read_tokens,
         dtype=settings.dtype,
+    )
+
+
+@BACKENDS.register("vllm")
+def vllm(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: GenerationSettings,
+    *,
+    dtype: str | None = None,
+    gpu_memory: float = 0.4,
+    kv_cache_gib: float | None = None,
+    enforce_eager: bool | None = None,
+    engine_options: dict[str, Any] | None = None,
+) -> Generator:
+    """Build vLLM's engine in this process; the options are those of `empg_gym.trainers.generate.vllm_engine.VLLMEngineGenerator`."""
+    from empg_gym.trainers.generate.vllm_engine import VLLMEngineGenerator
+
+    return VLLMEngineGenerator(
+        model,
+        tokenizer,
+        settings,
+        dtype=dtype,
+        gpu_memory=gpu_memory,
+        kv_cache_gib=kv_cache_gib,
+        enforce_eager=enforce_eager,
+        engine_options=engine_options,
+    )
+
+
+@BACKENDS.register("vllm-server")
+def vllm_server(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: GenerationSettings,
+    *,
+    url: str | None = None,
+    python: str | None = None,
+    folder: str | None = None,
+    dtype: str | None = None,
+    gpu_memory: float = 0.4,
+    kv_cache_gib: float | None = None,
+    enforce_eager: bool | None = None,
+    server_options: dict[str, Any] | None = None,
+    start_seconds: float = 600.0,
+    timeout: float = 600.0,
+) -> Generator:
+    """Build the client of vLLM's server; the options are those of `empg_gym.trainers.generate.vllm_server.VLLMServerGenerator`."""
+    from empg_gym.trainers.generate.vllm_server import VLLMServerGenerator
+
+    return VLLMServerGenerator(
+        model,
+        tokenizer,
+        settings,
+        url=url,
+        python=python,
+        folder=folder,
+        dtype=dtype,
+        gpu_memory=gpu_memory,
+        kv_cache_gib=kv_cache_gib,
+        enforce_eager=enforce_eager,
+        server_options=server_options,
+        start_seconds=start_seconds,
+        timeout=timeout,
     )
