@@ -2,8 +2,8 @@
 
 Rules:
     - Later files override earlier ones key by key, at any depth, and overrides come last. A list replaces a list.
-    - Options belong to a name: a file that sets `NAME` (say `algorithm.plan`) starts from its own `NAME_options`, so that options of what
-      it replaces don't reach it.
+    - Options belong to a name: a file that sets `NAME` (say `algorithm.plan`) starts from its own `NAME_options`, and one that sets `name`
+      (say `rl.optimizer.name`) from its own `options`, so that options of what it replaces don't reach it.
     - An error names the file or the override that set the key.
 """
 
@@ -70,7 +70,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _merge(tree: dict[str, Any], new: Mapping[str, Any], place: Key, source: str, sources: dict[Key, str]) -> None:
     """Override `tree` with `new`, and record the source of each key."""
     for key in new:
-        tree.pop(f"{key}{OPTIONS}", None)
+        tree.pop("options" if key == "name" else f"{key}{OPTIONS}", None)
     for key, value in new.items():
         sources[*place, key] = source
         if not isinstance(value, dict):

@@ -199,9 +199,8 @@ def _adapter_in(folder: Path) -> Path | None:
 
 
 def _ready(model: Any, device: torch.device | str) -> PreTrainedModel:
-    model.to(device=device)
-    model.eval()
-    return model
+    ready: PreTrainedModel = model.to(device=device).eval()
+    return ready
 
 
 def _generic_tokenizer(folder: Path) -> bool:

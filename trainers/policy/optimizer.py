@@ -1,9 +1,13 @@
-"""AdamW with a learning rate schedule; an update accumulates the losses of micro-batches."""
+"""Updates of a policy's weights: accumulated gradients, clipping, the schedule of the learning rate, skipped updates.
+
+The rule of the update itself (AdamW, Muon, …) comes from `empg_gym.trainers.policy.optimizers`.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +16,7 @@ from empg_gym.errors import TrainingError
 from empg_gym.trainers.config.sections import OptimizerConfig
 from empg_gym.trainers.data.rows import MicroBatch
 from empg_gym.trainers.policy.head import Entropy
+from empg_gym.trainers.policy.optimizers import build_optimizers
 from empg_gym.trainers.policy.policy import Policy, TokenScores
 
 
@@ -20,8 +25,12 @@ class Optimizer:
 
     Args:
         policy: the policy to update.
-        config: learning rate, schedule and gradient clipping.
+        config: optimizer, learning rate, schedule and gradient clipping.
         total_steps: number of updates in the phase, for the schedule.
+
+    Raises:
+        ConfigError: the optimizer can't be built; see `empg_gym.trainers.policy.optimizers.build_optimizers`.
+        MissingDependencyError: the package of the optimizer is not installed.
     """
 
     MAX_SKIPPED = 5
@@ -34,13 +43,11 @@ class Optimizer:
         self.updates = 0
         self.skipped = 0
         """Updates discarded since the last one that was applied."""
-        self.adamw = torch.optim.AdamW(
-            policy.model.parameters(),
-            lr=config.lr,
-            betas=(config.beta1, config.beta2),
-            weight_decay=config.weight_decay,
-            fused=policy.device.type == "cuda" or None,  # the default implementation needs copies of all weights
-        )
+        self.lr = config.lr
+        """Learning rate of the last update that was applied."""
+        self._optimizers = build_optimizers(policy.model, config)
+        self._initial = [[group["lr"] for group in optimizer.param_groups] for optimizer in self._optimizers]
+        """Per optimizer: the learning rate of each of its groups, which the schedule scales."""
 
     def update(
         self, batches: Iterable[MicroBatch], loss: Callable[[MicroBatch, TokenScores], Tensor], *, entropy: Entropy = "none"
@@ -60,7 +67,7 @@ class Optimizer:
         Raises:
             TrainingError: this is the `MAX_SKIPPED`-th consecutive discarded update.
         """
-        self.adamw.zero_grad(set_to_none=True)  # gradients left by an interrupted update
+        self._zero_grad()  # gradients left by an interrupted update
         total = 0.0
         for batch in batches:
             part = loss(batch, self.policy.score(batch, entropy=entropy))
@@ -68,9 +75,11 @@ class Optimizer:
             total += float(part.detach())
         norm = torch.nn.utils.clip_grad_norm_(self.policy.model.parameters(), self.config.max_grad_norm)
         if torch.isfinite(norm):
-            for group in self.adamw.param_groups:
-                group["lr"] = learning_rate(self.config, self.updates, self.total_steps)
-            self.adamw.step()
+            self.lr = learning_rate(self.config, self.updates, self.total_steps)
+            for optimizer, rates in zip(self._optimizers, self._initial, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = learning_rate(self.config, self.updates, self.total_steps, peak=rate)
+                optimizer.step()
             self.skipped = 0
         else:
             self.skipped += 1
@@ -79,25 +88,31 @@ class Optimizer:
                     f"training has collapsed: the gradients of {self.skipped} consecutive updates were not finite (inf or nan); "
                     "lower the learning rate (optimizer.lr) or max_grad_norm, and resume from the last checkpoint or start again"
                 )
-        self.adamw.zero_grad(set_to_none=True)  # the next rollout needs the memory
+        self._zero_grad()  # the next rollout needs the memory
         self.updates += 1
         return total, float(norm)
 
     def state_dict(self) -> dict[str, object]:
         """Return the state from which `load_state_dict` continues exactly here."""
-        return {"adamw": self.adamw.state_dict(), "updates": self.updates, "skipped": self.skipped}
+        states = [optimizer.state_dict() for optimizer in self._optimizers]
+        return {"optimizers": states, "updates": self.updates, "skipped": self.skipped, "lr": self.lr}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a state returned by `state_dict`."""
-        self.adamw.load_state_dict(state["adamw"])  # type: ignore[arg-type]
-        self.updates = int(state["updates"])  # type: ignore[call-overload]
-        self.skipped = int(state.get("skipped", 0))  # type: ignore[call-overload]
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.updates, self.skipped, self.lr = int(state["updates"]), int(state["skipped"]), float(state["lr"])
+
+    def _zero_grad(self) -> None:
+        for optimizer in self._optimizers:
+            optimizer.zero_grad(set_to_none=True)
 
 
-def learning_rate(config: OptimizerConfig, update: int, total: int) -> float:
-    """Return the learning rate of an update, counted from 0."""
+def learning_rate(config: OptimizerConfig, update: int, total: int, *, peak: float | None = None) -> float:
+    """Return the learning rate of an update, counted from 0; `peak` replaces the section's `lr`."""
+    peak = config.lr if peak is None else peak
     if update < config.warmup_steps:
-        return config.lr * (update + 1) / config.warmup_steps
+        return peak * (update + 1) / config.warmup_steps
     progress = min(1.0, (update - config.warmup_steps) / max(1, total - config.warmup_steps))
     falling = {"constant": 1.0, "linear": 1.0 - progress, "cosine": 0.5 * (1 + math.cos(math.pi * progress))}[config.schedule]
-    return config.lr * (config.final_lr_share + (1 - config.final_lr_share) * falling)
+    return peak * (config.final_lr_share + (1 - config.final_lr_share) * falling)

@@ -76,7 +76,7 @@ class MinibatchUpdater:
                 norms.append(norm)
         finite = [norm for norm in norms if math.isfinite(norm)]
         metrics = tally.metrics(len(norms), with_reference=reference is not None, with_entropy=self.rl.entropy_coef > 0)
-        metrics |= corrected | {"loss/grad_norm": float(np.mean(norms)), "train/lr": self.parts.optimizer.adamw.param_groups[0]["lr"]}
+        metrics |= corrected | {"loss/grad_norm": float(np.mean(norms)), "train/lr": self.parts.optimizer.lr}
         return metrics | ({NONFINITE: float(len(norms) - len(finite))} if len(finite) < len(norms) else {})
 
     def _minibatches(self, batch: RolloutBatch, step: int, epoch: int) -> list[list[int]]:

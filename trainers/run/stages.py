@@ -1,6 +1,7 @@
 """The stages of a training step, as a configuration names them, in their order.
 
-    task source -> rollout plan (generator) -> reward -> filters -> shapers -> scorer -> advantage -> updater (policy loss, aggregation)
+    task source -> rollout plan (generator) -> reward -> filters -> shapers -> scorer -> advantage
+    -> updater (policy loss, aggregation, optimizer)
 
 Each is a registered name or a user's own `module:object`. The trainer, `--dry-run` and `--explain` build them here, so that they accept the
 same configurations.
@@ -20,6 +21,7 @@ from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.aggregation import AGGREGATIONS, token_weights
 from empg_gym.trainers.data.rewards import FILTERS, OUTCOMES, SHAPERS
 from empg_gym.trainers.generate.backends import BACKENDS
+from empg_gym.trainers.policy.optimizers import OPTIMIZERS
 from empg_gym.trainers.policy.scorers import SCORERS
 from empg_gym.trainers.policy.updaters import UPDATERS
 from empg_gym.trainers.registry import Bound
@@ -41,6 +43,7 @@ class Stages:
     policy_loss: Bound
     aggregation: Bound
     updater: Bound
+    optimizer: Bound
 
     def __iter__(self) -> Iterator[Bound]:
         """Iterate over the stages in the order of a training step."""
@@ -68,7 +71,9 @@ def build_stages(config: TrainConfig) -> Stages:
         policy_loss=POLICY_LOSSES.bind(algorithm.policy_loss, algorithm.policy_loss_options),
         aggregation=AGGREGATIONS.bind(rl.aggregation, {}),
         updater=UPDATERS.bind(rl.updater, rl.updater_options),
+        optimizer=OPTIMIZERS.bind(rl.optimizer.name, rl.optimizer.options),
     )
+    OPTIMIZERS.bind(config.warmstart.optimizer.name, config.warmstart.optimizer.options)
     probe("algorithm.advantage_options", lambda: stages.advantage(PROBE_BATCH).values)
     probe("algorithm.policy_loss_options", lambda: stages.policy_loss(probe_tokens(needs_of(stages.policy_loss.function))).loss)
     probe("algorithm.shapers", lambda: torch.tensor([shape(PROBE_EPISODE) for shape in stages.shapers]))

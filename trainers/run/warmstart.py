@@ -42,7 +42,7 @@ class WarmStart:
         return {
             "warmstart/loss": loss,
             "warmstart/grad_norm": norm,
-            "warmstart/lr": self.optimizer.adamw.param_groups[0]["lr"],
+            "warmstart/lr": self.optimizer.lr,
             "warmstart/tokens": tokens,
             "speed/tokens_per_s": tokens / (time.perf_counter() - began),
         }

@@ -115,4 +115,5 @@ def test_stages_come_in_the_order_of_a_step(tmp_path):
     kinds = [stage.kind for stage in build_stages(config(tmp_path / "run"))]
     assert kinds == [
         "task source", "rollout plan", "generator backend", "reward", "scorer", "advantage", "policy loss", "aggregation", "updater",
+        "optimizer",
     ]  # fmt: skip
