@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.env import Outcome, TextEnv
 from empg_gym.registration import register_environments
 from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from empg_gym.evaluation import evaluate
 
 __version__ = "0.1.0"
-__all__ = ["Completion", "LLMAgentEnv", "Step", "StopReason", "Trajectory", "__version__", "evaluate"]
+__all__ = ["Completion", "LLMAgentEnv", "Outcome", "Step", "StopReason", "TextEnv", "Trajectory", "__version__", "evaluate"]
 
 register_environments()
 

@@ -48,13 +48,14 @@ class EpisodePoint:
 
 
 class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorArgs):
-    """Turns any EMPG environment into a multi-step LLM-agent episode.
+    """Turns any text environment into a multi-step LLM-agent episode.
 
     It is a Gymnasium environment itself: the observation is the next user message, the action is the model's response, as text or as a
     `Completion` with token ids, logprobs and entropies.
 
     Args:
-        env: an EMPG environment, wrapped or not.
+        env: a text environment, wrapped or not: one of this package, or any Gymnasium environment with text observations and actions, which
+            `TextEnv.from_gymnasium` then adapts.
         dialogue: name of a dialogue format or an instance of one; None means "native" for an environment with a native protocol and
             "think-action" for others. An environment with a native protocol accepts no other text format.
         history: number of earlier steps that `messages` shows; None shows all.
@@ -62,7 +63,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         system_prompt: replaces the prompt made from the environment's rules and the dialogue's; "" leaves it out.
 
     Raises:
-        ConfigError: the environment is not a text environment, the dialogue is unknown or contradicts the environment's native protocol,
+        ConfigError: the environment does not exchange texts, the dialogue is unknown or contradicts the environment's native protocol,
             or the history is negative.
 
     Example:
@@ -85,12 +86,14 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         gym.utils.RecordConstructorArgs.__init__(
             self, dialogue=dialogue, history=history, show_admissible=show_admissible, system_prompt=system_prompt
         )
-        gym.Wrapper.__init__(self, env)
         if not isinstance(env.unwrapped, TextEnv):
-            raise ConfigError(f"LLMAgentEnv wraps an EMPG text environment, not {type(env.unwrapped).__name__}")
+            env = TextEnv.from_gymnasium(env)
+        gym.Wrapper.__init__(self, env)
         if history is not None and history < 0:
             raise ConfigError(f"history must be None (all steps) or a number of at least 0, not {history}")
-        self.text_env: TextEnv = env.unwrapped
+        inner = env.unwrapped
+        assert isinstance(inner, TextEnv)
+        self.text_env: TextEnv = inner
         self.dialogue = get_dialogue(dialogue or ("native" if self.text_env.native_protocol else "think-action"))
         if self.text_env.native_protocol and not self.dialogue.suits_native:
             raise ConfigError(

@@ -19,21 +19,22 @@ Rules:
 from __future__ import annotations
 
 import operator
+import pickle
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple
 
 import gymnasium as gym
 
 from empg_gym.errors import ConfigError, TaskError, nearest
+from empg_gym.own_state import KeyPart as KeyPart
+from empg_gym.own_state import freeze, own_state
 from empg_gym.spaces import UnicodeText
 
 _INDEX_DIGITS = 18
 """Maximum number of digits of an index given as text."""
-
-KeyPart: TypeAlias = "str | int | float | bool | tuple[KeyPart, ...] | None"
-"""The parts of a state key: values with the same `repr` in every process. Sets must be sorted into tuples."""
 
 
 class Outcome(NamedTuple):
@@ -77,7 +78,8 @@ class State:
 class TextEnv(gym.Env[str, str], ABC):
     """Base class of the benchmarks. See the module docstring for the rules.
 
-    A benchmark implements the abstract methods below; this class keeps the step count, the limits and the common keys of `info`.
+    A benchmark implements `num_tasks`, `_start`, `_apply` and `success`, and whatever else it knows better than the defaults; this class
+    keeps the step count, the limits and the common keys of `info`. `from_gymnasium` adapts an environment of any other class.
 
     Args:
         split: name of the list of tasks to draw from.
@@ -89,16 +91,38 @@ class TextEnv(gym.Env[str, str], ABC):
     """
 
     metadata: dict[str, Any] = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (the type is Gymnasium's)
-    benchmark: ClassVar[str]
-    """Short name, as in the environment id: "ALFWorld"."""
-    splits: ClassVar[tuple[str, ...]]
-    version: ClassVar[str]
+    benchmark: str = ""
+    """Short name, as in the environment id: "ALFWorld"; by default the name of the class."""
+    splits: ClassVar[tuple[str, ...]] = ("train", "test")
+    version: ClassVar[str] = "0"
     """Version of texts, rules and generated worlds; changes whenever an episode could differ."""
     inheritable: ClassVar[frozenset[str]] = frozenset({"max_steps"})
     """Arguments that an evaluation may take from the files of a run (`empg_gym.inherited`): numbers and names of built-in variants. Never
     one that leads to a file, an address, a program or another way of scoring."""
 
-    def __init__(self, *, split: str, max_steps: int, render_mode: str | None = None) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.benchmark = cls.benchmark or cls.__name__
+
+    @staticmethod
+    def from_gymnasium(env: gym.Env[Any, Any], **options: Any) -> TextEnv:
+        """Return a text environment around a Gymnasium environment with text observations and actions.
+
+        Args:
+            env: the environment.
+            options: `rules`, `success`, `score`, `expert` and others; see `empg_gym.gymnasium_env.GymnasiumTextEnv`.
+
+        Raises:
+            ConfigError: its observations or actions are not texts, or an option can't be used.
+
+        Example:
+            >>> env = TextEnv.from_gymnasium(gym.make("my_module:My/Env-v0"), rules='Answer with "left" or "right".')
+        """
+        from empg_gym.gymnasium_env import GymnasiumTextEnv
+
+        return GymnasiumTextEnv(env, **options)
+
+    def __init__(self, *, split: str = "train", max_steps: int = 50, render_mode: str | None = None) -> None:
         if not isinstance(split, str):
             raise ConfigError(f"split must be the name of a split, a string such as {self.splits[0]!r}, not {split!r}")
         if split not in self.splits:
@@ -116,7 +140,7 @@ class TextEnv(gym.Env[str, str], ABC):
         self._step = 0
         self._terminated = False
         self._truncated = False
-        self._observation = ""
+        self._observation = self._first_observation = ""
 
     # Implemented by each benchmark
 
@@ -126,14 +150,6 @@ class TextEnv(gym.Env[str, str], ABC):
         """Number of tasks in the split."""
 
     @abstractmethod
-    def task_id(self, index: int) -> str:
-        """Return the id of the task at `index`, 0 <= index < num_tasks."""
-
-    @abstractmethod
-    def _has_task(self, task: str) -> bool:
-        """Return whether `task` is an id in this split."""
-
-    @abstractmethod
     def _start(self, task: str) -> str:
         """Start `task` and return the first observation."""
 
@@ -141,54 +157,71 @@ class TextEnv(gym.Env[str, str], ABC):
     def _apply(self, action: str) -> Outcome:
         """Carry out one action."""
 
-    @abstractmethod
-    def _admissible(self) -> list[str]:
-        """Return the admissible actions, or templates with `<name>` for free text, in the benchmark's own order."""
-
-    @abstractmethod
-    def _save(self) -> Any:
-        """Return the benchmark's part of a snapshot: immutable and picklable."""
-
-    @abstractmethod
-    def _load(self, payload: Any) -> None:
-        """Restore the return value of `_save`; the task has been started already."""
-
-    @abstractmethod
-    def _state_key(self) -> KeyPart:
-        """Return the benchmark's state in a canonical form; see `state_key` for what belongs to it."""
-
-    @property
-    @abstractmethod
-    def instruction(self) -> str:
-        """The goal of the current task, in words."""
-
     @property
     @abstractmethod
     def success(self) -> bool:
         """Whether the task has been solved, as the benchmark defines it."""
 
-    @property
-    @abstractmethod
-    def score(self) -> float:
-        """The benchmark's score of the episode so far, 0..1."""
+    # Implemented where a benchmark knows better
 
-    @abstractmethod
+    def task_id(self, index: int) -> str:
+        """Return the id of the task at `index`, 0 <= index < num_tasks; by default the split and the index, as in "train-17"."""
+        return f"{self.split}-{index}"
+
+    def _has_task(self, task: str) -> bool:
+        """Return whether `task` is an id in this split."""
+        return task in self._task_ids
+
+    def _admissible(self) -> list[str]:
+        """Return the admissible actions, or templates with `<name>` for free text, in the benchmark's own order; by default none."""
+        return []
+
+    def _save(self) -> Any:
+        """Return the benchmark's part of a snapshot: immutable and picklable; by default the attributes that the subclass set."""
+        return pickle.dumps(own_state(self, _BASE_ATTRIBUTES))
+
+    def _load(self, payload: Any) -> None:
+        """Restore the return value of `_save`; the task has been started already."""
+        vars(self).update(pickle.loads(payload))
+
+    def _state_key(self) -> KeyPart:
+        """Return the benchmark's state in a canonical form; see `state_key` for what belongs to it.
+
+        By default all attributes that the subclass set, which must be plain values.
+        """
+        return tuple((name, freeze(value, name)) for name, value in sorted(own_state(self, _BASE_ATTRIBUTES).items()))
+
+    @property
+    def instruction(self) -> str:
+        """The goal of the current task, in words; by default the first observation."""
+        return self._first_observation
+
+    @property
+    def score(self) -> float:
+        """The benchmark's score of the episode so far, 0..1; by default 1 for a solved task."""
+        return float(self.success)
+
     def expert(self) -> str | None:
         """Return an action on a path to success from the current state, or None if there is none.
 
         Raises:
             TaskError: before the first reset.
         """
+        return None
 
     @property
-    @abstractmethod
     def rules(self) -> str:
-        """What an agent must know: the setting and the grammar of actions. Part of the system prompt."""
+        """What an agent must know: the setting and the grammar of actions. Part of the system prompt; by default empty."""
+        return ""
 
     @property
-    @abstractmethod
     def fingerprint(self) -> str:
-        """Short hash of the data that episodes are built from: equal fingerprints give equal episodes."""
+        """Short hash of the data that episodes are built from: equal fingerprints give equal episodes.
+
+        By default of the class alone, which suits environments that read no data.
+        """
+        kind = type(self)
+        return blake2b(f"{kind.__module__}.{kind.__qualname__} {self.version}".encode(), digest_size=8).hexdigest()
 
     def gold_answer(self) -> GoldAnswer | None:
         """Return the gold answer of the current task; None where the benchmark has no such answers, or this task's is unpublished.
@@ -315,14 +348,21 @@ class TextEnv(gym.Env[str, str], ABC):
         self._task = task
         self._step = 0
         self._terminated = self._truncated = False
-        self._observation = self.with_notice(self._start(task))
+        self._first_observation = self._start(task)
+        self._observation = self.with_notice(self._first_observation)
         return self._observation, self._info(True)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        """Carry out `action`; any string is accepted."""
+        """Carry out `action`; any string is accepted.
+
+        Raises:
+            TaskError: before the first reset, or the action is not a string.
+        """
         if self._task is None:
             raise TaskError("no task yet: call reset() before step()")
-        outcome = self._apply(action if isinstance(action, str) else str(action))
+        if not isinstance(action, str):
+            raise TaskError(f"step() expects an action as text, a str, not {type(action).__name__}")
+        outcome = self._apply(action)
         self._step += 1
         self._terminated = self._terminated or outcome.terminated
         self._truncated = self._truncated or self._step >= self.max_steps
@@ -374,8 +414,8 @@ class TextEnv(gym.Env[str, str], ABC):
                 "restore it in an environment made with the same arguments"
             )
         if self._task != state.task:
-            self._start(state.task)
             self._task = state.task
+            self._first_observation = self._start(state.task)
         self._step = state.step
         self._terminated, self._truncated = state.ended
         self.np_random.bit_generator.state = state.rng
@@ -422,6 +462,10 @@ class TextEnv(gym.Env[str, str], ABC):
 
     # Private
 
+    @cached_property
+    def _task_ids(self) -> frozenset[str]:
+        return frozenset(map(self.task_id, range(self.num_tasks)))
+
     def _task_content(self) -> KeyPart:
         """Return what `task_key` names. By default the instruction and the state; a benchmark overrides it if these don't hold all."""
         return self.instruction, self._state_key()
@@ -438,3 +482,10 @@ class TextEnv(gym.Env[str, str], ABC):
         }
         info.update(self._extras())
         return info
+
+
+_BASE_ATTRIBUTES = frozenset(
+    {"observation_space", "action_space", "split", "max_steps", "render_mode", "spec", "benchmark", "_np_random", "_np_random_seed"}
+    | {"_task", "_task_ids", "_step", "_terminated", "_truncated", "_observation", "_first_observation"}
+)
+"""Attributes that are not a subclass's own state."""

@@ -15,6 +15,7 @@ from gymnasium.envs.registration import load_env_creator
 
 from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError, nearest
+from empg_gym.gymnasium_env import SPLITS
 from empg_gym.import_object import import_module
 
 ENVIRONMENTS: dict[str, str] = {
@@ -75,21 +76,28 @@ def creator_parameters(env_id: str) -> Mapping[str, inspect.Parameter]:
 
 def splits_of(env_id: str) -> tuple[str, ...]:
     """Return the splits that the class behind an id lists; empty where a function makes the environment."""
-    return tuple(getattr(env_creator(env_id), "splits", ()))
+    creator = env_creator(env_id)
+    if creator is not None and _is_foreign(creator):
+        return SPLITS
+    return tuple(getattr(creator, "splits", ()))
 
 
 def make(env_id: str, /, **arguments: Any) -> gym.Env[Any, Any]:
     """Return a new text environment, as `gym.make` does; errors are one sentence.
 
+    A Gymnasium environment of another class is adapted (`TextEnv.from_gymnasium`) if it exchanges texts. The arguments `split` and
+    `max_steps` are then the adapter's, unless its constructor has parameters of these names.
+
     Raises:
-        ConfigError: the id is unknown or not a text environment, or an argument is unknown or cannot be used.
+        ConfigError: the id is unknown or the environment does not exchange texts, or an argument is unknown or cannot be used.
     """
     creator = env_creator(env_id)
-    if isinstance(creator, type) and not issubclass(creator, TextEnv | gym.Wrapper):
-        raise _no_text_env(env_id, creator)
+    adapted: dict[str, Any] = {}
     if creator is not None:
         parameters = inspect.signature(creator).parameters
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        if _is_foreign(creator):
+            adapted = {name: arguments.pop(name) for name in ("split", "max_steps") if name in arguments and name not in parameters}
         for name in arguments:
             if name not in parameters and not takes_any:
                 raise ConfigError(f"{env_id} takes no argument {name!r}; {nearest(name, parameters)}")
@@ -98,11 +106,15 @@ def make(env_id: str, /, **arguments: Any) -> gym.Env[Any, Any]:
     except TypeError as error:
         # Gymnasium re-raises a constructor's TypeError with all arguments appended to the text.
         raise ConfigError(f"{env_id} can't be made with these arguments: {error.__cause__ or error}") from error
-    if not isinstance(env.unwrapped, TextEnv):
+    if isinstance(env.unwrapped, TextEnv):
+        return env
+    try:
+        return TextEnv.from_gymnasium(env, **adapted)
+    except ConfigError:
         env.close()
-        raise _no_text_env(env_id, type(env.unwrapped))
-    return env
+        raise
 
 
-def _no_text_env(env_id: str, kind: type) -> ConfigError:
-    return ConfigError(f"{env_id} is a {kind.__name__}, but only EMPG text environments can be used")
+def _is_foreign(creator: Callable[..., Any]) -> bool:
+    """Whether environments of this creator need an adapter, as far as its class says."""
+    return isinstance(creator, type) and not issubclass(creator, TextEnv | gym.Wrapper)

@@ -71,7 +71,7 @@ class ALFWorldEnv(TextEnv):
         MissingDependencyError: `engine="textworld"` is used without the package.
     """
 
-    benchmark: ClassVar[str] = "ALFWorld"
+    benchmark = "ALFWorld"
     splits: ClassVar[tuple[str, ...]] = ("train", "valid_seen", "valid_unseen", "valid_train")
     version: ClassVar[str] = "0"
     inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "expert", "strip_intro"})

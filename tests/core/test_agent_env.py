@@ -181,7 +181,7 @@ def test_admissible_actions_can_be_shown():
 
 
 def test_wrong_use_is_explained():
-    with pytest.raises(ConfigError, match="text environment"):
+    with pytest.raises(ConfigError, match=r"expected texts \(gymnasium.spaces.Text\)"):
         LLMAgentEnv(gym.make("CartPole-v1"))
     with pytest.raises(ConfigError, match="reset"):
         _ = make().trajectory

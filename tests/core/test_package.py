@@ -108,7 +108,11 @@ def test_nearest():
 @pytest.mark.parametrize(
     ("env_id", "arguments", "says"),
     [
-        ("CartPole-v1", {"split": "train"}, "CartPole-v1 is a CartPoleEnv, but only EMPG text environments can be used"),
+        (
+            "CartPole-v1",
+            {"split": "train"},
+            "CartPole-v1 has Box observations and Discrete actions; expected texts (gymnasium.spaces.Text) to talk to a language model",
+        ),
         (TOY_ID, {"splitt": "train"}, f"{TOY_ID} takes no argument 'splitt'; did you mean 'split'?"),
         ("Test/Picky-v0", {"split": 3}, "Test/Picky-v0 can't be made with these arguments: object of type 'int' has no len()"),
     ],

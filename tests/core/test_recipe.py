@@ -96,7 +96,7 @@ def test_training_decides_only_what_is_left_open():
     [
         (EnvRecipe("Test/Dors-v0"), ConfigError, "unknown environment 'Test/Dors-v0'; did you mean 'Test/Doors-v0'"),
         (EnvRecipe("no_such_module:Test/Doors-v0"), ConfigError, "no module 'no_such_module'"),
-        (EnvRecipe("CartPole-v1"), ConfigError, "only EMPG text environments"),
+        (EnvRecipe("CartPole-v1"), ConfigError, "expected texts"),
         (EnvRecipe(TOY_ID, {"lenght": 3}), ConfigError, "did you mean 'length'"),
         (EnvRecipe(TOY_ID, chat=ChatSettings(dialogue="raect")), ConfigError, "did you mean 'react'"),
         (EnvRecipe("EMPG/DeepSearch-v0", {"world_size": 200}, chat=REACT), ConfigError, "contradicts"),

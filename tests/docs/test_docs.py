@@ -19,7 +19,7 @@ from tests.docs.changes import CHANGES, FILES
 from tests.docs.pages import PAGES, ROOT, RUN, blocks, script
 
 RUNNING = [page for page in PAGES if any(block.language in RUN for block in blocks(page.read_text()))]
-SLOW = {"README", "evaluation", "index", "training"}
+SLOW = {"README", "evaluation", "index", "own_environment", "training"}
 """Pages that train or evaluate for long."""
 
 
