@@ -11,7 +11,8 @@ Rules:
       `prompt_token_ids` and `response_token_ids` of its steps, in order; only response tokens were generated.
     - Arrays are little-endian int32 (ids) and float32 (logprobs, entropies), on disk as base64, so that a round trip is exact.
     - Lines are ASCII: invalid Unicode (a lone surrogate from an agent) survives a round trip.
-    - A line names its format and version; a reader refuses an unknown version.
+    - A line names its format and version; a reader refuses an unknown version, and values of another type or without bounds: the file may
+      be somebody else's. A count beyond `LARGEST_COUNT`, which earlier versions wrote, is read as unknown.
     - Where the environment or the agent failed, the last step has `error`: its observation is what the agent saw, its response what the
       agent had answered, if it had. Such a trajectory never enters a loss or a score.
 """
@@ -21,7 +22,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -34,6 +35,9 @@ from empg_gym.errors import DataError
 
 FORMAT = "empg-gym/trajectory"
 FORMAT_VERSION = 1
+
+LARGEST_COUNT = 2**53
+"""Largest count (tokens, versions) and whole number; JSON readers of other languages agree up to here."""
 
 IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
@@ -205,7 +209,7 @@ class Trajectory:
         """
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"not a trajectory: the line is not JSON ({error})") from None
         if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
             raise DataError(f"not a trajectory: the line has no field format={FORMAT!r}")
@@ -216,8 +220,11 @@ class Trajectory:
             steps = [Step(**{name: _decode(value) for name, value in step.items()}) for step in record.pop("steps")]
             for step in steps:
                 step.admissible_actions = tuple(step.admissible_actions)
+                _check(step, _STEP_TYPES)
             reason = record.pop("stop_reason")
-            return cls(steps=steps, stop_reason=None if reason is None else StopReason(reason), **record)
+            read = cls(steps=steps, stop_reason=None if reason is None else StopReason(reason), **record)
+            _check(read, _TRAJECTORY_TYPES)
+            return read
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise DataError(f"a damaged trajectory: {error}") from None
 
@@ -257,6 +264,54 @@ def _step_record(step: Step) -> dict[str, Any]:
     return record
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (_is_integer(value) and abs(value) <= LARGEST_COUNT)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_array(kind: str) -> Callable[[Any], bool]:
+    return lambda value: value is None or (isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind == kind)
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "str | None": lambda value: value is None or isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "float": _is_number,
+    "float | None": lambda value: value is None or _is_number(value),
+    "int": lambda value: _is_integer(value) and abs(value) <= LARGEST_COUNT,
+    "int | None": lambda value: value is None or _is_integer(value),
+    "IntArray | None": _is_array("i"),
+    "FloatArray | None": _is_array("f"),
+    "tuple[str, ...]": lambda value: all(isinstance(item, str) for item in value),
+    "dict[str, float]": lambda value: isinstance(value, dict) and all(isinstance(item, int | float) for item in value.values()),
+    "dict[str, Any]": lambda value: isinstance(value, dict),
+}
+"""Annotation of a field to whether a value from a file suits it."""
+_COUNTS = ("prompt_tokens", "completion_tokens", "policy_version")
+
+
+def _types(kind: type[Any]) -> list[tuple[str, Callable[[Any], bool]]]:
+    return [(item.name, _CHECKS[str(item.type)]) for item in dataclasses.fields(kind) if str(item.type) in _CHECKS]
+
+
+_STEP_TYPES, _TRAJECTORY_TYPES = _types(Step), _types(Trajectory)
+
+
+def _check(record: Any, types: list[tuple[str, Callable[[Any], bool]]]) -> None:
+    """Raise a TypeError if a field has a value of another type; make a count beyond all bounds unknown."""
+    for name in _COUNTS:
+        value = getattr(record, name, None)
+        if value is not None and _is_integer(value) and not 0 <= value <= LARGEST_COUNT:
+            setattr(record, name, None)
+    for name, suits in types:
+        if not suits(getattr(record, name)):
+            raise TypeError(f"the field {name} has a value of another type or beyond its bounds")
+
+
 def _encode(array: NDArray[Any]) -> dict[str, str]:
     kind = "<i4" if np.issubdtype(array.dtype, np.integer) else "<f4"
     return {"dtype": kind, "base64": base64.b64encode(array.astype(kind).tobytes()).decode("ascii")}
@@ -264,6 +319,8 @@ def _encode(array: NDArray[Any]) -> dict[str, str]:
 
 def _decode(value: Any) -> Any:
     if isinstance(value, dict) and value.keys() == {"dtype", "base64"}:
+        if value["dtype"] not in ("<i4", "<f4"):
+            raise ValueError("an array is neither int32 nor float32")
         return np.frombuffer(base64.b64decode(value["base64"]), dtype=value["dtype"]).astype(np.dtype(value["dtype"]).newbyteorder("="))
     return value
 

@@ -24,6 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, Message, Reply
+from empg_gym.agents.border import checked
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.trajectory import Completion
@@ -133,7 +134,7 @@ class Session:
         self._agent = agent
 
     async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
-        """Return the completion, whether the agent answers at once or later.
+        """Return the completion, whether the agent answers at once or later, as `empg_gym.agents.border` lets it pass.
 
         Raises:
             AgentError: the agent returned neither a text nor a completion.
@@ -142,9 +143,9 @@ class Session:
         if inspect.isawaitable(reply):
             reply = await reply
         if isinstance(reply, str):
-            return Completion(text=reply)
+            return checked(Completion(text=reply))
         if isinstance(reply, Completion):
-            return reply
+            return checked(reply)
         raise AgentError(f"act() must return a text or a Completion, not {type(reply).__name__}")
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Rules:
       `UnreadableReply`: the server failed, not the model.
     - Thoughts that a server returns separately (`reasoning_content`, `reasoning`) are put before the content as `<think>…</think>`.
     - Only the first tool call counts; arguments that are not a JSON object become an empty object, which is an invalid action.
+    - Impossible log-probabilities (not finite, above 0) and counts are left out: the response counts without them.
     - The k most likely tokens of a position give a lower bound of its entropy (`entropy_bound`). It belongs to the distribution whose
       log-probabilities the server reports; most servers report the model's own, before temperature and nucleus sampling.
 """
@@ -18,12 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from empg_gym.agents.border import ROUNDING, clean, count
 from empg_gym.net.json_client import UnreadableReply
 from empg_gym.trajectory import Completion, FloatArray, IntArray
 
 _FINISHED = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
 _NOTHING = 1e-12
 _SAME = 1e-5
+_LEAST = -1e30
+"""Lowest log-probability that is read; servers write -9999 for an impossible token."""
 
 
 def entropy_bound(top: Sequence[float], chosen: float) -> float:
@@ -73,6 +77,7 @@ def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
     finish = choice.get("finish_reason") or "stop"
     if not isinstance(finish, str) or finish not in _FINISHED:
         raise UnreadableReply(f"the response was stopped with finish_reason {finish!r}")
+    content, thoughts = clean(content), clean(thoughts)
     logprobs, entropies = _likelihoods(choice.get("logprobs"))
     token_ids = _ids(choice.get("token_ids"), "token_ids")
     prompt_ids = _ids(body.get("prompt_token_ids") or choice.get("prompt_token_ids"), "prompt_token_ids")
@@ -102,8 +107,13 @@ def _likelihoods(record: Any) -> tuple[FloatArray | None, FloatArray | None]:
     try:
         chosen = [float(position["logprob"]) for position in positions]
         tops = [[float(entry["logprob"]) for entry in position.get("top_logprobs") or ()] for position in positions]
-    except (TypeError, KeyError, ValueError) as error:
-        raise UnreadableReply(f"its log-probabilities can't be read ({error!r})") from None
+    except (TypeError, KeyError, ValueError, AttributeError) as error:
+        raise UnreadableReply(f"its log-probabilities can't be read ({error!r:.200})") from None
+    except OverflowError:
+        return None, None
+    if not all(_LEAST <= value <= ROUNDING for values in (chosen, *tops) for value in values):
+        return None, None
+    chosen, tops = [min(value, 0.0) for value in chosen], [[min(value, 0.0) for value in top] for top in tops]
     logprobs = np.array(chosen, dtype=np.float32)
     if not all(tops):
         return logprobs, None
@@ -125,14 +135,14 @@ def _calls(message: dict[str, Any]) -> tuple[tuple[dict[str, Any], ...], dict[st
         raise UnreadableReply("its tool calls can't be read")
     if not calls:
         return (), {}
-    name, raw = str(calls[0]["function"].get("name") or ""), calls[0]["function"].get("arguments")
+    name, raw = clean(str(calls[0]["function"].get("name") or "")), calls[0]["function"].get("arguments")
     try:
         arguments = json.loads(raw) if isinstance(raw, str) else raw
+        arguments = json.loads(json.dumps(arguments)) if isinstance(arguments, dict) else {}
     except (ValueError, RecursionError):
         arguments = {}
-    arguments = arguments if isinstance(arguments, dict) else {}
     call = {
-        "id": str(calls[0].get("id") or "call_0"),
+        "id": clean(str(calls[0].get("id") or "call_0")),
         "type": "function",
         "function": {"name": name, "arguments": json.dumps(arguments)},
     }
@@ -140,5 +150,4 @@ def _calls(message: dict[str, Any]) -> tuple[tuple[dict[str, Any], ...], dict[st
 
 
 def _count(usage: Any, name: str) -> int | None:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return value if isinstance(value, int) and value >= 0 else None
+    return count(usage.get(name)) if isinstance(usage, dict) else None

@@ -243,7 +243,7 @@ def _check_url(base_url: str) -> None:
 def _object(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableReply(f"not JSON ({error})") from None
     if not isinstance(body, dict):
         raise UnreadableReply(f"expected a JSON object, got {type(body).__name__}")
@@ -254,7 +254,7 @@ def _message(body: str) -> str:
     """Return the message of an error body in OpenAI's format, else the whole body."""
     try:
         record = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return body
     error = record.get("error", record) if isinstance(record, dict) else record
     message = error.get("message") if isinstance(error, dict) else error

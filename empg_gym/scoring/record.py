@@ -73,6 +73,7 @@ class EpisodeRecord:
 
 
 _RUNNING = "running"
+_LARGEST = 1e15
 
 
 def _outcome(record: EpisodeRecord) -> Outcome:
@@ -102,22 +103,27 @@ def record_of(trajectory: Trajectory, env: str = "") -> EpisodeRecord:
         task_type=trajectory.task_type,
         domain=str(trajectory.info.get("domain") or ""),
         success=trajectory.success,
-        score=trajectory.score,
-        reward=trajectory.total_reward,
+        score=_bounded(trajectory.score),
+        reward=_bounded(trajectory.total_reward),
         steps=len(steps),
         invalid=sum(not step.valid_action for step in steps),
         malformed=sum(step.malformed for step in steps),
         prompt_tokens=sum(prompt) if prompt else None,
         completion_tokens=sum(completion) if completion else None,
         uncounted_steps=len(steps) - len(completion),
-        model_seconds=sum(step.model_seconds for step in steps),
-        env_seconds=sum(step.env_seconds for step in steps),
+        model_seconds=sum(_bounded(step.model_seconds) for step in steps),
+        env_seconds=sum(_bounded(step.env_seconds) for step in steps),
         entropy=sum(entropies) / len(entropies) if entropies else None,
         entropy_is_bound=any(step.entropy_is_bound for step in steps),
         stop_reason=_RUNNING if trajectory.stop_reason is None else str(trajectory.stop_reason),
         attempts=trajectory.attempts,
         error=trajectory.error,
     )
+
+
+def _bounded(number: float) -> float:
+    """Return a number that sums and squares can hold: the file may be somebody else's. What is not a number is 0."""
+    return 0.0 if math.isnan(number) else min(max(number, -_LARGEST), _LARGEST)
 
 
 def _completion_tokens(step: Step) -> int | None:
