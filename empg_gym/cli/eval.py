@@ -39,12 +39,17 @@ class EvalCommand(TyperCommand):
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         """Parse the command line with all options."""
+        return self.with_all_options().make_context(*arguments, **options)
+
+    @staticmethod
+    def with_all_options() -> Any:
+        """Return the command with the options of `EvalConfig`."""
         from empg_gym.cli.options import with_options
         from empg_gym.evaluation import EvalConfig
 
         app = typer.Typer(add_completion=False, rich_markup_mode="rich")
         app.command("eval", help=evaluate.__doc__)(with_options(EvalConfig, _evaluate))
-        return typer.main.get_command(app).make_context(*arguments, **options)
+        return typer.main.get_command(app)
 
 
 def _evaluate(

@@ -109,6 +109,18 @@ def test_commands_in_the_prose_exist(page):
                 assert target in targets, f"{page.name}: no target {target}"
 
 
+def test_the_reference_describes_every_key_and_option(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import reference_pages
+
+    for page in (reference_pages.config_page(), reference_pages.commands_page(), reference_pages.info_page()):
+        rows = [line for line in page.splitlines() if line.startswith("| `")]
+        assert len(rows) > 15 and not [row for row in rows if row.endswith("|  |")], "each key and option has a docstring or a help text"
+    shown = reference_pages.config_page()
+    assert "### [rl.optimizer]" in shown and "| `lr` | number > 0 | `0.001` | Learning rate. |" in shown, "defaults are the section's"
+    assert "`--episodes`" in reference_pages.commands_page() and "`turns_left`" in reference_pages.info_page()
+
+
 def test_numbers_in_the_pages_come_from_the_result_files():
     done = subprocess.run(
         [sys.executable, ROOT / "scripts" / "results_page.py", "--check"], capture_output=True, text=True, timeout=60, check=False

@@ -88,7 +88,9 @@ class EnvConfig(Section):
     """The environment, by the arguments of `gymnasium.make`, and its chat settings."""
 
     id: str = "EMPG/ALFWorld-v0"
+    """Registered id, or `module:id` for an environment that a module of yours registers."""
     split: str = "train"
+    """Split to train on."""
     data: str | None = None
     """Folder of official data; None uses the embedded world."""
     max_steps: PositiveInt | None = None
@@ -127,9 +129,11 @@ class FromScratch(Section):
     """Shape of a Qwen2-type model with random weights; the defaults give 0.3M parameters plus the embeddings."""
 
     layers: PositiveInt = 2
+    """Number of decoder layers."""
     width: PositiveInt = 128
     """Features of a hidden state."""
     heads: PositiveInt = 4
+    """Attention heads per layer."""
     kv_heads: PositiveInt | None = None
     """Heads of keys and values; None uses `heads`."""
     mlp: PositiveInt | None = None
@@ -157,6 +161,7 @@ class LoraConfig(Section):
     linear layer of the blocks, alpha 32; its learning rates are ten times those of full training."""
 
     rank: PositiveInt = 32
+    """Inner dimension of an adapter."""
     alpha: PositiveFloat = 32.0
     """Scale: the update of a weight is alpha / rank * B A."""
     targets: tuple[str, ...] | None = None
@@ -236,10 +241,15 @@ class OptimizerConfig(Section):
     options: Options = Field(default_factory=dict)
     """Options of the optimizer `name`."""
     lr: PositiveFloat = 1e-6
+    """Learning rate."""
     beta1: Decay = 0.9
+    """Decay of the mean of gradients."""
     beta2: Decay = 0.999
+    """Decay of the mean of squared gradients."""
     weight_decay: NonNegativeFloat = 0.0
+    """Share of a weight that is subtracted per update, times the learning rate."""
     max_grad_norm: PositiveFloat = 1.0
+    """Norm to which a larger gradient is scaled down."""
     warmup_steps: NonNegativeInt = 0
     """Steps over which the learning rate rises linearly."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -252,9 +262,11 @@ class WarmStartConfig(Section):
     """Supervised learning on expert episodes."""
 
     steps: NonNegativeInt = 0
+    """Number of updates; 0 skips the phase."""
     episodes: PositiveInt = 2000
     """Number of different expert episodes."""
     episodes_per_step: PositiveInt = 32
+    """Expert episodes per update."""
     detours: Share = 0.0
     """Share of steps in which a random action replaces the expert's: one that is admissible, or was earlier in the episode. The model sees
     how the expert recovers; the detour itself is not learned. Example: with 0.1, about one step in ten opens a drawer that the task does
@@ -273,6 +285,7 @@ class RLConfig(Section):
     """Reinforcement learning."""
 
     steps: NonNegativeInt = 0
+    """Number of steps: a rollout and its updates; 0 skips the phase."""
     tasks_per_step: PositiveInt = 16
     """Groups per step."""
     repeats: PositiveInt = 8
@@ -287,6 +300,7 @@ class RLConfig(Section):
     updater: str = "minibatches"
     """How the policy learns from a scored batch (`empg_gym.trainers.policy.updaters`), or your own as `module:object`."""
     updater_options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the updater."""
     minibatches: PositiveInt = 1
     """Updates per pass over a batch, which is split by trajectories."""
     epochs: PositiveInt = 1
@@ -303,6 +317,7 @@ class RLConfig(Section):
     the trainer; "rollout", the generator; or your own as `module:function`. "rollout" has the trainer score a batch in which the generator
     left values out, and the run reports it."""
     old_logprobs_options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the scorer."""
     rollout_correction: Literal["none", "tis"] = "none"
     """Correction of the gap between the generator's log-probabilities and the trainer's: "tis", truncated importance sampling, multiplies
     the policy loss of each token by min(pi_train / pi_rollout, cap) (`empg_gym.trainers.policy.gap`); not with `old_logprobs` "rollout"."""
@@ -328,7 +343,9 @@ class StageConfig(Section):
     """A filter or shaper: a name, or a table with a name and options."""
 
     name: str
+    """Registered name, or `module:function`."""
     options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the function."""
 
     @model_validator(mode="before")
     @classmethod
@@ -342,9 +359,11 @@ class AlgorithmConfig(Section):
     task_source: str = "uniform"
     """The tasks of a step (`empg_gym.trainers.collect.tasks`)."""
     task_source_options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the task source."""
     plan: str = "groups"
     """The episodes to run on these tasks: "groups", "dynamic" or "branching" (`empg_gym.trainers.collect.plans`)."""
     plan_options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the plan."""
     filters: tuple[StageConfig, ...] = ()
     """Filters of groups by their outcomes, applied before any statistic (`empg_gym.trainers.data.rewards`)."""
     shapers: tuple[StageConfig, ...] = ()
@@ -354,9 +373,11 @@ class AlgorithmConfig(Section):
     advantage: str = "empg"
     """The advantage of each step (`empg_gym.trainers.algorithms`)."""
     advantage_options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the advantage."""
     policy_loss: str = "ppo_clip"
     """The loss of the policy update (`empg_gym.trainers.algorithms`)."""
     policy_loss_options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the loss."""
 
 
 class EvalConfig(Section):
@@ -374,6 +395,7 @@ class EvalConfig(Section):
     curve_tasks: PositiveInt | None = None
     """Tasks of the evaluations in between; None uses `tasks`."""
     temperature: NonNegativeFloat = 0.4
+    """Sampling temperature; 0 is greedy."""
     seed: Seed = 0
     """Seed of tasks and sampling; use the same one in runs that you compare. A panel has its own."""
 
