@@ -31,7 +31,7 @@ class Countdown(TextEnv):
         right = action == str(self.left)
         self.left -= right
         self.said.add(action)
-        return Outcome("Go on." if right else "No.", float(self.success), self.success, right)
+        return Outcome("Right." if right else "No.", float(self.success), self.success, right)
 
     @property
     def success(self) -> bool:

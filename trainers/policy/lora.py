@@ -6,7 +6,7 @@ Rules:
     - Only A and B are trained. They are float32; W has the number type of the forward pass, to which A and B are cast where they are used.
     - B starts at 0, so that the adapted model equals the base model bit for bit. A is drawn from the seed alone. There is no dropout: the
       trained policy is the one that generated the episodes.
-    - Adapters are injected into the model: every module that has a model goes on using it by the same methods. `plain_parameters` returns
+    - Adapters are injected into the model: every module that has a model continues using it by the same methods. `plain_parameters` returns
       the merged weights W + alpha / rank * B A under the names of the plain model, one layer at a time.
     - On disk an adapter is a `peft` folder (`adapter_config.json`, `adapter_model.safetensors`), for `PeftModel.from_pretrained`.
 """
