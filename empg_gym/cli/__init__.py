@@ -42,13 +42,14 @@ def _options(
 
 
 def _mount() -> None:
-    from empg_gym.cli import compare, data, doctor, envs, eval, play, serve, train, view
+    from empg_gym.cli import compare, data, doctor, envs, eval, play, serve, study, train, view
 
     app.command()(envs.envs)
     app.command()(play.play)
     app.command("eval", cls=eval.EvalCommand)(eval.evaluate)
     app.command()(compare.compare)
     app.command()(train.train)
+    app.command()(study.study)
     app.command()(view.view)
     app.add_typer(data.app, name="data")
     app.add_typer(serve.app, name="serve")

@@ -12,6 +12,8 @@ from empg_gym.errors import ConfigError, OutputExistsError
 
 CONFIG, TRAJECTORIES, SUMMARY = "config.json", "trajectories.jsonl", "summary.json"
 """Files that every run folder has."""
+OUTCOMES = "outcomes.jsonl"
+"""File of a training run: success and score of every task of every evaluation."""
 
 
 @contextlib.contextmanager

@@ -10,8 +10,10 @@ Rules:
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from empg_gym.agents import AgentLike
@@ -19,6 +21,7 @@ from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.rollout.panels import PanelTasks
 from empg_gym.rollout.plan import draw_indices, episode_specs
+from empg_gym.runs.folder import OUTCOMES
 from empg_gym.scoring.actions import count_actions
 from empg_gym.scoring.estimates import Estimate, estimate_mean
 from empg_gym.scoring.headline import headline_of, headlines_by
@@ -26,7 +29,7 @@ from empg_gym.scoring.record import record_of
 from empg_gym.trainers.collect.environments import evaluation_environments
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import require_episodes
-from empg_gym.trajectory import Trajectory
+from empg_gym.trajectory import StopReason, Trajectory
 
 METRICS = ("success", "score", "valid_action", "steps", "errors")
 """Numbers of a result that are also metrics: `eval/<split>/<name>`."""
@@ -101,6 +104,21 @@ def result_of(split: str, trajectories: Sequence[Trajectory], panel: PanelTasks 
         },
         panel=None if panel is None else panel.describe(),
     )
+
+
+def append_outcomes(folder: Path, trajectories: Sequence[Trajectory], split: str, phase: str, step: int) -> None:
+    """Append one line to `outcomes.jsonl`: the scored tasks of a split with their success and score, to pair runs by task."""
+    scored = [item for item in trajectories if item.stop_reason != StopReason.ERROR]
+    line = {
+        "phase": phase,
+        "step": step,
+        "split": split,
+        "tasks": [item.task for item in scored],
+        "success": [int(item.success) for item in scored],
+        "score": [round(item.score, 6) for item in scored],
+    }
+    with (folder / OUTCOMES).open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(line) + "\n")
 
 
 def _flat(estimate: Estimate | None) -> tuple[float | None, float | None, float | None]:

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 from empg_gym.errors import DataError, OutputExistsError
-from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, check_writable, is_unused, writing_to
+from empg_gym.runs.folder import CONFIG, OUTCOMES, SUMMARY, TRAJECTORIES, check_writable, is_unused, writing_to
 from empg_gym.runs.json_file import read_json, write_json
 from empg_gym.runs.lock import FolderLock
 from empg_gym.runs.resume import require_same
@@ -120,7 +120,7 @@ def reset_run_files(config: TrainConfig, state: TrainerState | None) -> None:
         for name in (BOARD, ROLLOUTS) if state is None else ():
             if (folder / name).exists():
                 shutil.rmtree(folder / name)
-        for name in (METRICS, TRAJECTORIES):
+        for name in (METRICS, TRAJECTORIES, OUTCOMES):
             if state is None:
                 (folder / name).unlink(missing_ok=True)
             else:

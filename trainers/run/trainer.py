@@ -35,7 +35,7 @@ from empg_gym.trainers.policy.updaters import NONFINITE
 from empg_gym.trainers.run.bundle import ModelBundle
 from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint, weights_hash
 from empg_gym.trainers.run.collecting import build_collector
-from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator
+from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator, append_outcomes
 from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, reset_run_files
 from empg_gym.trainers.run.iteration import NONFINITE_BATCHES, Iteration, num_updates
 from empg_gym.trainers.run.memory import memory_errors
@@ -213,7 +213,9 @@ class Trainer:
             return []
         results, episodes = self.evaluator.run(tasks)
         for split in self.evaluator.splits:
-            self._sample([item for item in episodes if item.split == split], step, "evaluation")
+            played = [item for item in episodes if item.split == split]
+            append_outcomes(self.folder, played, split, self.state.phase, step)
+            self._sample(played, step, "evaluation")
         self.view.evaluation(title, results)
         return [result.to_json() for result in results]
 

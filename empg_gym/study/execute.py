@@ -1,0 +1,127 @@
+"""Run the training runs of a study in worker processes.
+
+Rules:
+    - A finished run is not repeated, an unfinished one resumes from its latest checkpoint. Killed at any moment, the same command goes on.
+    - A run that fails is reported with its last line; the others continue, those that need its weights are skipped.
+    - When the study ends for any reason but SIGKILL, its processes are ended first. Their output is in `logs/`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from empg_gym.study.plan import Plan, Run
+
+_POLL_SECONDS = 0.2
+_PATIENCE_SECONDS = 20.0
+"""Time that a process gets to end after SIGTERM."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that did not finish."""
+
+    run: Run
+    reason: str
+
+
+class Executor:
+    """Runs a plan.
+
+    Args:
+        plan: the plan.
+        jobs: processes at the same time.
+        report: called with a line about each run that begins, ends or is skipped.
+        finished: called after each run that finished.
+    """
+
+    def __init__(self, plan: Plan, jobs: int, *, report: Callable[[str], None], finished: Callable[[], None]) -> None:
+        self.plan, self.jobs = plan, jobs
+        self._report, self._finished = report, finished
+        self._running: dict[Run, subprocess.Popen[bytes]] = {}
+        self._waiting = [run for run in plan.runs if not run.is_finished]
+        self.failures: list[Failure] = []
+
+    def run(self) -> list[Failure]:
+        """Run everything that is not finished and return the failures.
+
+        Raises:
+            OutputExistsError: a folder holds a run with another configuration.
+        """
+        for run in self.plan.runs:
+            run.check_folder()
+        try:
+            while self._waiting or self._running:
+                self._begin()
+                self._collect()
+                if self._running:
+                    time.sleep(_POLL_SECONDS)
+        finally:
+            self._end_all()
+        return self.failures
+
+    def _begin(self) -> None:
+        for run in list(self._waiting):
+            if len(self._running) >= self.jobs:
+                return
+            if run.after is None or _is_finished(run.after):
+                self._waiting.remove(run)
+                self._start(run)
+            elif not any(other.folder == run.after for other in (*self._running, *self._waiting)):
+                self._waiting.remove(run)
+                self._fail(run, "its warm start failed")
+
+    def _start(self, run: Run) -> None:
+        log = self._log(run)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "140"}
+        command = [sys.executable, "-c", "from empg_gym.cli import main; main()", *run.arguments]
+        with log.open("ab") as output:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment)
+        self._running[run] = process
+        self._report(f"{'resuming' if run.is_begun else 'running'} {run.name}")
+
+    def _collect(self) -> None:
+        for run, process in list(self._running.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._running[run]
+            if code == 0 and run.is_finished:
+                self._report(f"finished {run.name}")
+                self._finished()
+            else:
+                self._fail(run, _last_line(self._log(run)) or f"exit code {code}")
+
+    def _fail(self, run: Run, reason: str) -> None:
+        self.failures.append(Failure(run, reason))
+        self._report(f"failed {run.name}: {reason}")
+
+    def _end_all(self) -> None:
+        for process in self._running.values():
+            process.terminate()
+        for process in self._running.values():
+            try:
+                process.wait(_PATIENCE_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._running.clear()
+
+    def _log(self, run: Run) -> Path:
+        return self.plan.folder / "logs" / f"{run.name.replace('/', '-')}.log"
+
+
+def _is_finished(folder: Path) -> bool:
+    return (folder / "summary.json").is_file()
+
+
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""
