@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +46,6 @@ def study(
 
     plan.folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(file, plan.folder / "study.toml")
-    signal.signal(signal.SIGTERM, _interrupt)
     executor = Executor(
         plan,
         jobs or config.study.jobs,
@@ -60,10 +57,6 @@ def study(
     if failures:
         console.print(f"{len(failures)} runs failed; logs: {plan.folder / 'logs'}; the same command runs them again", style="yellow")
         raise typer.Exit(1)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _print(plan: Plan) -> None:

@@ -3,7 +3,8 @@
 Rules:
     - A finished run is not repeated, an unfinished one resumes from its latest checkpoint. Killed at any moment, the same command goes on.
     - A run that fails is reported with its last line; the others continue, those that need its weights are skipped.
-    - When the study ends for any reason but SIGKILL, its processes are ended first. Their output is in `logs/`.
+    - However the study ends, its processes end with it (`empg_gym.children`); where it can, it lets them write their summaries first.
+    - The output of the runs is in `logs/`.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from empg_gym.study.plan import Plan, Run
+from empg_gym.children import child_environment, guard, release
+from empg_gym.study.plan import Plan, Run, is_finished
 
 _POLL_SECONDS = 0.2
-_PATIENCE_SECONDS = 20.0
+_PATIENCE_SECONDS = 8.0
 """Time that a process gets to end after SIGTERM."""
 
 
@@ -70,7 +72,7 @@ class Executor:
         for run in list(self._waiting):
             if len(self._running) >= self.jobs:
                 return
-            if run.after is None or _is_finished(run.after):
+            if run.after is None or is_finished(run.after):
                 self._waiting.remove(run)
                 self._start(run)
             elif not any(other.folder == run.after for other in (*self._running, *self._waiting)):
@@ -80,10 +82,18 @@ class Executor:
     def _start(self, run: Run) -> None:
         log = self._log(run)
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "140"}
+        variables = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "140"}
         command = [sys.executable, "-c", "from empg_gym.cli import main; main()", *run.arguments]
         with log.open("ab") as output:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=child_environment(variables),
+                start_new_session=True,
+            )
+        guard(process.pid)
         self._running[run] = process
         self._report(f"{'resuming' if run.is_begun else 'running'} {run.name}")
 
@@ -93,6 +103,7 @@ class Executor:
             if code is None:
                 continue
             del self._running[run]
+            release(process.pid)
             if code == 0 and run.is_finished:
                 self._report(f"finished {run.name}")
                 self._finished()
@@ -112,14 +123,11 @@ class Executor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+            release(process.pid)
         self._running.clear()
 
     def _log(self, run: Run) -> Path:
         return self.plan.folder / "logs" / f"{run.name.replace('/', '-')}.log"
-
-
-def _is_finished(folder: Path) -> bool:
-    return (folder / "summary.json").is_file()
 
 
 def _last_line(log: Path) -> str:

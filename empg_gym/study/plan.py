@@ -58,8 +58,8 @@ class Run:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has its summary."""
-        return (self.folder / SUMMARY).is_file()
+        """Whether the run has come to its end."""
+        return is_finished(self.folder)
 
     @property
     def is_begun(self) -> bool:
@@ -102,6 +102,12 @@ class Plan:
     def of(self, environment: str, method: str) -> list[Run]:
         """Return the runs of a method, by seed."""
         return [run for run in self.runs if (run.environment, run.method) == (environment, method)]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a run that has come to its end; an interrupted one has a summary too."""
+    summary = folder / SUMMARY
+    return summary.is_file() and read_json(summary, hint="remove this run's folder").get("complete", True) is True
 
 
 def make_plan(study: StudyConfig, path: Path, out: Path | None = None) -> Plan:

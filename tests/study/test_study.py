@@ -160,7 +160,7 @@ def test_a_killed_study_resumes_and_ends_as_an_uninterrupted_one(write):
         assert killed.poll() is None
         time.sleep(0.05)
     killed.send_signal(signal.SIGTERM)
-    assert killed.wait(60) == 130
+    assert killed.wait(60) == 143
     begun = [run for run in plan.runs if run.is_begun and not run.is_finished]
     assert not plan.runs[-1].is_begun
     failures, lines = execute(plan)
