@@ -42,7 +42,11 @@ class Cell:
     episodes: int
     errors: int
     value: float | None
+    """Over the episodes without an error."""
     interval: Interval | None
+    value_errors_as_0: float | None = None
+    """Over all episodes, errors as 0; None where no episode failed."""
+    interval_errors_as_0: Interval | None = None
     pairs: int = 0
     """Tasks that both runs have scored."""
     difference: float | None = None
@@ -65,9 +69,10 @@ class Comparison:
 
     def table(self) -> Table:
         """Return the comparison for a console."""
-        table = Table(
-            "environment", "metric", "run", "episodes", "errors", "value [95 %]", "difference [95 %]", "tasks", box=None, pad_edge=False
-        )
+        failed = any(cell.errors for cell in self.cells)
+        of_all = ("errors as 0 [95 %]",) if failed else ()
+        columns = ("environment", "metric", "run", "episodes", "errors", "value [95 %]", *of_all, "difference [95 %]", "tasks")
+        table = Table(*columns, box=None, pad_edge=False)
         before: tuple[str, str] | None = None
         for cell in self.cells:
             here = (cell.environment, cell.metric)
@@ -79,6 +84,7 @@ class Comparison:
                 str(cell.episodes),
                 str(cell.errors),
                 with_interval(cell.value, cell.interval, digits, percent=percent),
+                *((_of_all(cell, digits, percent),) if failed else ()),
                 "" if cell.difference is None else with_interval(cell.difference, cell.difference_interval, digits, percent=percent),
                 str(cell.pairs) if cell.difference is not None else "",
             )
@@ -161,6 +167,7 @@ def _cell(run: _Run, reference: _Run, key: str, metric: str) -> Cell:
     if run is not reference:
         means, others = (_task_means(one, key, metric) for one in (run, reference))
         differences = [means[task] - others[task] for task in means if task in others]
+    of_all = headline.success_of_all if metric == "success" else headline.score_of_all
     return Cell(
         run=run.name,
         environment=key,
@@ -169,10 +176,18 @@ def _cell(run: _Run, reference: _Run, key: str, metric: str) -> Cell:
         errors=headline.errors,
         value=None if estimate is None else estimate.mean,
         interval=None if estimate is None else estimate.interval,
+        value_errors_as_0=of_all.mean if of_all is not None and headline.errors else None,
+        interval_errors_as_0=of_all.interval if of_all is not None and headline.errors else None,
         pairs=len(differences),
         difference=mean([differences]) if differences else None,
         difference_interval=difference_interval(differences) if differences else None,
     )
+
+
+def _of_all(cell: Cell, digits: int, percent: bool) -> str:
+    if cell.value_errors_as_0 is None:
+        return with_interval(cell.value, cell.interval, digits, percent=percent)
+    return with_interval(cell.value_errors_as_0, cell.interval_errors_as_0, digits, percent=percent)
 
 
 def _warnings(runs: Sequence[_Run], shared: Sequence[str]) -> list[str]:
@@ -184,6 +199,12 @@ def _warnings(runs: Sequence[_Run], shared: Sequence[str]) -> list[str]:
             different = [name for name in _MUST_AGREE if facts.get(name) != first.get(name)]
             if different:
                 warnings.append(f"{key}: {run.name} and {runs[0].name} differ in {', '.join(different)}")
+        failed = {run.name: sum(record.is_error for record in run.records[key]) for run in runs}
+        if any(failed.values()):
+            counts = ", ".join(f"{count} in {name}" for name, count in failed.items() if count)
+            warnings.append(
+                f"{key}: episodes failed by an error ({counts}); values and differences leave them out, errors as 0 counts them"
+            )
             if (_panel(run, key) is None) != (_panel(runs[0], key) is None):
                 warnings.append(f"{key}: only one of {run.name} and {runs[0].name} is of a task panel")
     return warnings

@@ -89,18 +89,22 @@ class LiveTable:
 
 
 def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return the results of a run as a table, groups below their environment; k of pass@k is the number of repeats."""
+    """Return the results of a run as a table, groups below their environment; k of pass@k is the number of repeats.
+
+    Where episodes failed, "errors as 0" shows success over all of them; the other columns leave them out.
+    """
+    failed = any(entry["errors"] for entry in results.values())
     repeats = max((len(entry["pass_at_k"]) for entry in results.values()), default=0)
     several = (f"pass@{repeats} %",) if repeats > 1 else ()
     table = Table("environment", "episodes", "errors", "success % [95 %]", "score [95 %]", box=None, pad_edge=False)
-    for column in (*several, "steps", "invalid", "tokens"):
+    for column in (*(("errors as 0: success % [95 %]",) if failed else ()), *several, "steps", "invalid", "tokens"):
         table.add_column(column)
     for env, entry in results.items():
         tokens = entry["tokens"]
         steps, invalid = entry["steps"], entry["invalid_actions"]["rate"]
         table.add_row(
             with_data(env, entry["panel"]["name"] if entry.get("panel") else entry.get("data")),
-            *_headline(entry),
+            *_headline(entry, failed),
             *(with_interval(entry["pass_at_k"].get(str(repeats)), None) for _ in several),
             MISSING if steps is None else f"{steps['mean']:.1f}",
             MISSING if invalid is None else f"{invalid:.1%}",
@@ -108,14 +112,16 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
         )
         for kind in ("by_domain", "by_task_type"):
             for name, group in entry[kind].items():
-                table.add_row(f"  {name}", *_headline(group), style="dim")
+                table.add_row(f"  {name}", *_headline(group, failed), style="dim")
     return table
 
 
-def _headline(entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def _headline(entry: Mapping[str, Any], failed: bool) -> tuple[str, ...]:
+    of_all = (entry.get(f"success_{name}_errors_as_0", entry[f"success_{name}"]) for name in ("rate", "interval"))
     return (
         str(entry["episodes"]),
         str(entry["errors"]),
         with_interval(entry["success_rate"], entry["success_interval"]),
         with_interval(entry["score_mean"], entry["score_interval"], 3, percent=False),
+        *((with_interval(*of_all),) if failed else ()),
     )

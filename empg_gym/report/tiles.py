@@ -35,8 +35,8 @@ def tiles(summary: dict[str, Any], metrics: Sequence[Line], groups: Sequence[Gro
 
 
 def _of_result(env: str, entry: dict[str, Any], several: bool) -> Iterator[Tile]:
-    success = Tile("Success", percent(number(entry.get("success_rate"))), _bounds(entry.get("success_interval"), percent))
-    score = Tile("Score", decimal(number(entry.get("score_mean"))), _bounds(entry.get("score_interval"), decimal))
+    success = Tile("Success", percent(number(entry.get("success_rate"))), _with_errors(entry, "success", "rate", percent))
+    score = Tile("Score", decimal(number(entry.get("score_mean"))), _with_errors(entry, "score", "mean", decimal))
     errors = _counted(entry.get("errors", 0), "error")
     if several:
         rates = ["solved", success.note, f"score {score.value}"] if number(entry.get("success_rate")) is not None else []
@@ -75,9 +75,18 @@ def _of_metrics(metrics: Sequence[Line]) -> Iterator[Tile]:
 def _of_group(group: Group) -> Tile:
     headline = group.headline
     label, note = f"Success, {group.name}", f"{headline.successes} of {headline.scored}"
+    if headline.errors and headline.success_of_all is not None:
+        note += f" without an error; {percent(headline.success_of_all.mean)} with {_counted(headline.errors, 'error')} as 0"
     if headline.success is None:
         return Tile(label, percent(None), note)
     return Tile(label, percent(headline.success.mean), f"{note}, {_bounds([*(headline.success.interval or ())], percent)}")
+
+
+def _with_errors(entry: dict[str, Any], name: str, kind: str, shown: Callable[[float | None], str]) -> str:
+    """Return the interval of a number, and where episodes failed the number over all of them."""
+    bounds = _bounds(entry.get(f"{name}_interval"), shown)
+    of_all = number(entry.get(f"{name}_{kind}_errors_as_0"))
+    return bounds if of_all is None else "; ".join(filter(None, (bounds, f"{shown(of_all)} over all episodes, errors as 0")))
 
 
 def _counted(count: object, noun: str) -> str:

@@ -15,6 +15,8 @@ Where to look:
 Rules:
     - An episode that failed by an error of the environment or of the agent's endpoint says nothing about the agent: it enters no rate,
       mean or interval, here or anywhere else, and its number is shown beside them.
+    - Where there are errors, success and score over all episodes, with errors as 0, are shown beside those without them and named so:
+      an agent that fails its hard episodes on purpose raises only the latter.
     - An episode that hit a limit (steps, tokens, seconds) or that the agent ended is scored as it is.
     - Without a scored episode, rates and intervals are None.
 """

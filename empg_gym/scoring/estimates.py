@@ -1,4 +1,4 @@
-"""Means over the scored episodes of a set, each with its 95 % interval.
+"""Means over the scored episodes of a set, each with its 95 % interval; on request over all finished ones, with errors as 0.
 
 Rules:
     - Every mean is over episodes; its interval treats the task as the unit (`empg_gym.scoring.intervals`).
@@ -31,24 +31,26 @@ class Estimate:
         return {"mean": self.mean, "interval": None if self.interval is None else list(self.interval)}
 
 
-def values_by_task(records: Iterable[EpisodeRecord], value: Value) -> dict[str, list[float]]:
-    """Return task to the values of its scored episodes; tasks without one are left out."""
+def values_by_task(records: Iterable[EpisodeRecord], value: Value, *, errors_as_0: bool = False) -> dict[str, list[float]]:
+    """Return task to the values of its scored episodes, and 0 for its errors where they count; tasks without a value are left out."""
     tasks: dict[str, list[float]] = defaultdict(list)
     for record in records:
         if record.is_scored:
             tasks[record.task].append(value(record))
+        elif errors_as_0 and record.is_error:
+            tasks[record.task].append(0.0)
     return dict(tasks)
 
 
-def estimate_success(records: Iterable[EpisodeRecord]) -> Estimate | None:
+def estimate_success(records: Iterable[EpisodeRecord], *, errors_as_0: bool = False) -> Estimate | None:
     """Return the share of successes."""
-    tasks = list(values_by_task(records, lambda record: float(record.success)).values())
+    tasks = list(values_by_task(records, lambda record: float(record.success), errors_as_0=errors_as_0).values())
     return Estimate(mean(tasks), share_interval([[value == 1.0 for value in task] for task in tasks])) if tasks else None
 
 
-def estimate_score(records: Iterable[EpisodeRecord]) -> Estimate | None:
+def estimate_score(records: Iterable[EpisodeRecord], *, errors_as_0: bool = False) -> Estimate | None:
     """Return the mean score, which is within 0..1."""
-    tasks = list(values_by_task(records, lambda record: record.score).values())
+    tasks = list(values_by_task(records, lambda record: record.score, errors_as_0=errors_as_0).values())
     return Estimate(mean(tasks), mean_interval(tasks, unit=True)) if tasks else None
 
 

@@ -23,15 +23,23 @@ class Headline:
     """Episodes that success and score are over."""
     success: Estimate | None
     score: Estimate | None
+    success_of_all: Estimate | None
+    """Over scored episodes and errors, these as failures: an agent can't raise it by failing its own episodes."""
+    score_of_all: Estimate | None
+    """Likewise, errors as 0."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the entries of `summary.json`."""
-        return {
+        """Return the entries of `summary.json`; those over all episodes only where there are errors, since the two differ only then."""
+        entries = {
             "episodes": self.episodes,
             "errors": self.errors,
             **_named("success_rate", "success_interval", self.success),
             **_named("score_mean", "score_interval", self.score),
         }
+        if self.errors:
+            entries |= _named("success_rate_errors_as_0", "success_interval_errors_as_0", self.success_of_all)
+            entries |= _named("score_mean_errors_as_0", "score_interval_errors_as_0", self.score_of_all)
+        return entries
 
 
 def headline_of(records: Sequence[EpisodeRecord]) -> Headline:
@@ -44,6 +52,8 @@ def headline_of(records: Sequence[EpisodeRecord]) -> Headline:
         scored=outcomes[Outcome.SUCCESS] + outcomes[Outcome.FAILURE],
         success=estimate_success(records),
         score=estimate_score(records),
+        success_of_all=estimate_success(records, errors_as_0=True),
+        score_of_all=estimate_score(records, errors_as_0=True),
     )
 
 

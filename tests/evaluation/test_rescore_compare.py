@@ -7,10 +7,14 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from rich.console import Console
 
+from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.evaluation import compare, evaluate, rescore
+from empg_gym.evaluation.live import results_table
 from empg_gym.recipe import EnvRecipe
+from empg_gym.report import write_report
 from empg_gym.scoring.intervals import difference_interval
 from empg_gym.trajectory import read_trajectories
 from tests.toy import TOY_ID, DoorsEnv
@@ -254,3 +258,36 @@ def test_what_a_file_must_not_decide_may_be_passed(saved):
     (saved / "config.json").write_text(json.dumps(config))
     rescore(saved, env_kwargs={"fail_on": None})
     assert report(saved / "rescored")["rescored"] == 16
+
+
+class Quits:
+    """Solves what it finds easy, and fails on purpose in every other episode."""
+
+    def session(self, env, seed):
+        expert = ExpertAgent().session(env, seed)
+        if env.text_env.task.endswith(("1", "3", "5")):
+            raise RuntimeError("too hard")
+        return expert
+
+
+def test_errors_as_zero_are_shown_beside_the_rate_without_them(tmp_path, capsys):
+    summary = evaluate(TOY_ID, Quits(), tasks=[0, 1, 2, 3], out=tmp_path / "quits", retries=0)
+    evaluate(TOY_ID, "expert", tasks=[0, 1, 2, 3], out=tmp_path / "expert")
+    entry = summary.results[TOY_ID]
+    assert (entry["errors"], entry["success_rate"], entry["success_rate_errors_as_0"]) == (2, 1.0, 0.5)
+    console = Console(width=200)
+    console.print(results_table(summary.results))
+    assert "errors as 0: success %" in capsys.readouterr().out
+    comparison = compare([tmp_path / "expert", tmp_path / "quits"])
+    console.print(comparison.table())
+    shown = capsys.readouterr().out
+    assert "errors as 0" in shown and "50.0" in shown
+    assert [cell.value_errors_as_0 for cell in comparison.cells if cell.run == "expert"] == [None, None]
+    assert any("errors as 0 counts them" in warning and "2 in quits" in warning for warning in comparison.warnings)
+    assert "50.0 % over all episodes, errors as 0" in write_report(tmp_path / "quits").read_text()
+
+
+def test_without_errors_there_is_one_rate(saved, tmp_path, capsys):
+    results = json.loads((saved / "summary.json").read_text())["results"]
+    Console(width=200).print(results_table(results))
+    assert "errors as 0" not in capsys.readouterr().out and "errors_as_0" not in (saved / "summary.json").read_text()

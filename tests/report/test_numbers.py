@@ -57,7 +57,7 @@ def test_groups_count_every_episode_once_and_errors_separately():
 def test_a_group_of_errors_has_no_rate():
     [group] = [each for each in groups_of(rows(3, stop_reason=StopReason.ERROR, split="s")) if each.level == 0]
     assert group.headline.success is None and group.headline.score is None and group.steps is None and group.headline.errors == 3
-    assert tiles({}, [], [group])[0].note == "0 of 0"
+    assert tiles({}, [], [group])[0].note == "0 of 0 without an error; 0.0 % with 3 errors as 0"
 
 
 def test_groups_have_invalid_actions_tokens_cost_and_pass_at_k():

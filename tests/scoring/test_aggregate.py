@@ -40,6 +40,7 @@ RECORDS = st.lists(
     max_size=20,
 )
 BESIDE = ("episodes", "errors", "tasks", "tokens", "cost", "seconds", "stop_reasons", "errors_by_kind", "error_messages", "retried")
+OF_ALL = {f"{name}_errors_as_0" for name in ("success_rate", "success_interval", "score_mean", "score_interval")}
 """Entries that count all episodes."""
 
 
@@ -47,7 +48,7 @@ BESIDE = ("episodes", "errors", "tasks", "tokens", "cost", "seconds", "stop_reas
 def test_errors_enter_no_score(records):
     scored = [one for one in records if one.outcome in (Outcome.SUCCESS, Outcome.FAILURE)]
     whole, without = aggregate(records), aggregate(scored)
-    for name in set(whole) - {*BESIDE, "by_task_type", "by_domain"}:
+    for name in set(whole) - {*BESIDE, *OF_ALL, "by_task_type", "by_domain"}:
         assert whole[name] == without[name], name
     for kind, entry in whole["by_task_type"].items():
         expected = without["by_task_type"].get(kind, {"success_rate": None, "score_mean": None})
@@ -126,3 +127,25 @@ def test_tokens_are_as_billed_else_as_generated():
     ]
     digest = record_of(Trajectory(env_id="E", env_version="", data_fingerprint="", split="", task="", instruction="", steps=steps))
     assert (digest.prompt_tokens, digest.completion_tokens, digest.uncounted_steps) == (7, 7, 1)
+
+
+@given(RECORDS)
+def test_errors_are_zeros_in_the_numbers_of_all_episodes(records):
+    entry, headline = aggregate(records), headline_of(records)
+    failed = [one for one in records if one.is_error]
+    assert set(entry) >= OF_ALL if failed else not OF_ALL & set(entry)
+    as_failures = [
+        dataclasses.replace(one, success=False, score=0.0, stop_reason="terminated", error=None) if one.is_error else one for one in records
+    ]
+    expected = headline_of(as_failures)
+    assert (headline.success_of_all, headline.score_of_all) == (expected.success, expected.score)
+    if failed and headline.success is not None:
+        assert headline.success_of_all.mean <= headline.success.mean
+
+
+def test_an_agent_that_fails_its_hard_episodes_is_seen():
+    honest = [record(task=str(place), success=place < 5, score=float(place < 5)) for place in range(10)]
+    cheat = [one if one.success else dataclasses.replace(one, stop_reason="error", error="AgentError: oops") for one in honest]
+    entry = aggregate(cheat)
+    assert entry["success_rate"] == 1.0 and entry["success_rate_errors_as_0"] == aggregate(honest)["success_rate"] == 0.5
+    assert entry["score_mean_errors_as_0"] == 0.5 and entry["success_interval_errors_as_0"] == aggregate(honest)["success_interval"]
