@@ -5,7 +5,13 @@ Importing this package registers `EMPG/ALFWorld-v0`, `EMPG/WebShop-v0` and `EMPG
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError(
+        "EMPG Gym runs on Linux and macOS; on Windows install it inside WSL (https://learn.microsoft.com/windows/wsl/install)"
+    )
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.env import Outcome, TextEnv

@@ -75,7 +75,7 @@ def test_wheel_and_sdist_hold_the_linked_packages(tmp_path):
     source.mkdir()
     for name in ("empg_gym", "envs", "trainers", "configs"):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, source / name)
     wheel = _build("wheel", source, tmp_path / "wheel")
     with tarfile.open(_build("sdist", source, tmp_path / "sdist")) as archive:
@@ -93,6 +93,24 @@ def test_wheel_and_sdist_hold_the_linked_packages(tmp_path):
         if path.is_file() and not path.is_symlink() and path.suffix in kept and path != source / "configs" / "README.md"
     }
     assert expected <= names, sorted(expected - names)[:10]
+
+
+def test_a_checkout_without_symbolic_links_is_not_built(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT / "empg_gym", source / "empg_gym", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy2(ROOT / name, source / name)
+    (source / "empg_gym" / "envs").unlink()
+    (source / "empg_gym" / "envs").write_text("../envs")
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        _build("wheel", source, tmp_path / "wheel")
+    assert b"empg_gym/envs must be a symbolic link to ../envs" in error.value.stderr
+
+
+def test_windows_is_refused_in_one_sentence():
+    code = "import sys; sys.platform = 'win32'; import empg_gym"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "on Windows install it inside WSL" in done.stderr.splitlines()[-1]
 
 
 def test_a_missing_package_names_the_extra():
