@@ -191,6 +191,16 @@ class Trajectory:
         """Number of generated tokens."""
         return sum(len(step.response_token_ids) for step in self.steps if step.response_token_ids is not None)
 
+    def to_messages(self) -> list[dict[str, str]]:
+        """Return the whole conversation as chat messages: the system prompt, then each observation and its response.
+
+        The prompts of an agent with a limited history showed less of it. A branched episode begins at its branch; see `path_of`.
+        """
+        messages = [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
+        for step in self.steps:
+            messages += [{"role": "user", "content": step.observation}, {"role": "assistant", "content": step.response}]
+        return messages
+
     def to_json(self) -> str:
         """Return one line, without the line break."""
         record: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION}

@@ -42,7 +42,7 @@ def _options(
 
 
 def _mount() -> None:
-    from empg_gym.cli import compare, data, doctor, envs, eval, play, serve, study, train, view
+    from empg_gym.cli import compare, data, doctor, envs, eval, export, play, serve, study, train, view
 
     app.command()(envs.envs)
     app.command()(play.play)
@@ -51,6 +51,7 @@ def _mount() -> None:
     app.command()(train.train)
     app.command()(study.study)
     app.command()(view.view)
+    app.command()(export.export)
     app.add_typer(data.app, name="data")
     app.add_typer(serve.app, name="serve")
     app.command()(doctor.doctor)
