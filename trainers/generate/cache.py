@@ -1,40 +1,102 @@
-"""`RaggedCache`: keys and values of many rows of different lengths, each written at its own positions.
+"""`PagedCache`: the keys and values of many rows in blocks of `BLOCK` positions, allocated as the rows grow.
 
-A row of the cache is a *slot*. Before a forward pass, `place` sets which slots form the batch and at which positions the new tokens are
-written; each layer then scatters the new keys and values there and returns those of the batch's slots up to the longest row. Values past
-the end of a row are finite, and the caller masks them.
+Rules:
+    - A row holds its positions in a list of blocks, in any order; only its last block has unused positions. Memory follows the tokens of the
+      rows, not the longest of them.
+    - Block `SCRATCH` belongs to no row: padding is written there. What a row has not written is finite, and the caller masks it.
+    - The cache grows as blocks are taken, never above `limit`; the caller decides whose blocks are freed when it is full.
+    - `cache_bytes` computes the memory of rows before anything is allocated.
 
-Slots are kept dense: `move` copies rows into freed slots, so that a batch of all live rows is a view and needs no copy.
+Before a forward pass, `place` sets where its tokens are written; `write` stores the keys and values of a layer, `gather` returns those of a
+batch of rows as a rectangle, as the models of transformers expect them.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import heapq
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers.cache_utils import Cache, CacheLayerMixin
 
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+BLOCK = 32
+"""Positions per block."""
+SCRATCH = 0
+"""The block that padding is written to."""
+_FIRST = 16
+"""Minimum blocks of the first allocation; a cache of this size does not shrink."""
+
+
+def blocks_of(tokens: int) -> int:
+    """Return the number of blocks that hold `tokens` positions."""
+    return -(-tokens // BLOCK)
+
+
+def block_bytes(config: PretrainedConfig, dtype: torch.dtype) -> int:
+    """Return the memory of one block in all layers, in bytes."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    features = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * features * BLOCK * dtype.itemsize)
+
+
+def cache_bytes(config: PretrainedConfig, rows: int, tokens: int, dtype: torch.dtype) -> int:
+    """Return the memory for the keys and values of `rows` rows of `tokens` tokens, in bytes.
+
+    Args:
+        config: of the model.
+        rows: rows that are in the cache at the same time.
+        tokens: length of a row.
+        dtype: number type of the forward pass.
+    """
+    return (rows * blocks_of(tokens) + 1) * block_bytes(config, dtype)
+
 
 class Placement:
-    """Where the current forward pass writes its tokens; shared by the layers.
+    """Where the current forward pass writes and reads; shared by the layers.
 
     Attributes:
-        slots: a slice (the batch is a view of the cache) or [B] indices (the batch is gathered).
-        flat: [B*Q] index of each new token: slot * capacity + position.
-        span: number of positions that attention sees.
+        blocks: [T] block of each new token.
+        offsets: [T] its position in the block.
+        table: [B, n] blocks of the rows of the batch, padded with `SCRATCH`.
     """
 
-    slots: slice | torch.Tensor
-    flat: torch.Tensor
-    span: int
-    num_slots: int = 0
-    capacity: int = 0
+    blocks: torch.Tensor
+    offsets: torch.Tensor
+    table: torch.Tensor
+
+    def __init__(self) -> None:
+        self._memo: dict[tuple[str, int], torch.Tensor] = {}
+
+    def place(self, blocks: torch.Tensor, offsets: torch.Tensor, table: torch.Tensor) -> None:
+        self.blocks, self.offsets, self.table = blocks, offsets, table
+        self._memo.clear()
+
+    def targets(self, heads: int) -> torch.Tensor:
+        """Return [T*heads] indices of the new tokens into (block, head, position)."""
+        found = self._memo.get(("write", heads))
+        if found is None:
+            lanes = self.blocks[:, None] * heads + torch.arange(heads, device=self.blocks.device)
+            found = self._memo["write", heads] = (lanes * BLOCK + self.offsets[:, None]).view(-1)
+        return found
+
+    def sources(self, heads: int) -> torch.Tensor:
+        """Return [B*heads*n] indices of the rows' blocks into (block, head)."""
+        found = self._memo.get(("read", heads))
+        if found is None:
+            lanes = torch.arange(heads, device=self.table.device)[:, None]
+            found = self._memo["read", heads] = (self.table[:, None] * heads + lanes).view(-1)
+        return found
 
 
-class RaggedLayer(CacheLayerMixin):
-    """One layer: keys and values as [slots, capacity, heads, features]."""
+class PagedLayer(CacheLayerMixin):
+    """One layer: keys and values as [blocks, heads, BLOCK, features]."""
 
     is_sliding = False
     keys: torch.Tensor
@@ -43,51 +105,55 @@ class RaggedLayer(CacheLayerMixin):
     def __init__(self, placement: Placement) -> None:
         super().__init__()
         self.placement = placement
+        self.num_blocks = 0
         self.release()
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        place = self.placement
         for name, states in (("keys", key_states), ("values", value_states)):
-            _, heads, _, features = states.shape
-            setattr(self, name, states.new_zeros(place.num_slots, place.capacity, heads, features))
+            setattr(self, name, states.new_zeros(self.num_blocks, states.shape[1], BLOCK, states.shape[3]))
         self.is_initialized = True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scatter [B, heads, Q, features] and return both as [B, heads, span, features]."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        return self._put(self.keys, key_states), self._put(self.values, value_states)
+        """Write [B, heads, Q, features] of the pass, and return both of its rows as [B, heads, span, features]."""
+        _, heads, _, _ = key_states.shape
+        self.write(*(states.transpose(1, 2).reshape(-1, heads, states.shape[3]) for states in (key_states, value_states)))
+        rows = len(self.placement.table)
+        return self._gather(self.keys, rows), self._gather(self.values, rows)
 
-    def _put(self, store: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        place = self.placement
-        batch, heads, queries, features = states.shape
-        new = states.transpose(1, 2).reshape(batch * queries, heads, features)
-        store.view(-1, heads, features).index_copy_(0, place.flat, new)
-        if isinstance(place.slots, slice):
-            return store[place.slots, : place.span].transpose(1, 2)
-        return store[:, : place.span].index_select(0, place.slots).transpose(1, 2)
+    def write(self, keys_THF: torch.Tensor, values_THF: torch.Tensor) -> None:
+        """Write the keys and values of the tokens of the pass."""
+        if not self.is_initialized:
+            self.lazy_initialization(keys_THF.transpose(0, 1)[None], values_THF.transpose(0, 1)[None])
+        targets = self.placement.targets(keys_THF.shape[1])
+        for store, states in ((self.keys, keys_THF), (self.values, values_THF)):
+            store.view(-1, store.shape[3]).index_copy_(0, targets, states.reshape(-1, store.shape[3]))
+
+    def _gather(self, store: torch.Tensor, rows: int) -> torch.Tensor:
+        _, heads, _, features = store.shape
+        found = store.view(-1, BLOCK * features).index_select(0, self.placement.sources(heads))
+        return found.view(rows, heads, -1, features)
 
     def release(self) -> None:
         """Free the memory."""
         self.keys = self.values = torch.empty(0)
         self.is_initialized = False
 
-    def resize(self, num_slots: int, capacity: int) -> None:
-        """Change the size, keeping the rows and positions that fit."""
+    def resize(self, num_blocks: int, kept: torch.Tensor | None) -> None:
+        """Change the number of blocks; `kept` names the blocks to keep, which become the first ones (None keeps all)."""
+        self.num_blocks = num_blocks
+        if not self.is_initialized:
+            return
         for name in ("keys", "values"):
             old = getattr(self, name)
-            new = old.new_zeros(num_slots, capacity, *old.shape[2:])
-            slots, positions = min(num_slots, old.shape[0]), min(capacity, old.shape[1])
-            new[:slots, :positions] = old[:slots, :positions]
+            new = old.new_zeros(num_blocks, *old.shape[1:])
+            if kept is None:
+                new[: len(old)] = old
+            else:
+                torch.index_select(old, 0, kept.to(old.device), out=new[: len(kept)])
             setattr(self, name, new)
 
-    def move(self, source: torch.Tensor, target: torch.Tensor, length: int) -> None:
-        """Copy the first `length` positions of the rows `source` to the rows `target`."""
-        for store in (self.keys, self.values):
-            store[target, :length] = store[source, :length]
-
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.placement.span, 0
+        return self.placement.table.shape[1] * BLOCK, 0
 
     def get_seq_length(self) -> int:
         return 0
@@ -96,42 +162,90 @@ class RaggedLayer(CacheLayerMixin):
         return -1
 
 
-class RaggedCache(Cache):
-    """A transformers cache over slots. It is empty until the first `resize`."""
+class PagedCache(Cache):
+    """A transformers cache in blocks. It holds no memory until the first block is taken.
 
-    def __init__(self, num_layers: int) -> None:
+    Args:
+        num_layers: of the model.
+        budget: returns the maximum number of blocks, `SCRATCH` included; called whenever the first block is taken.
+    """
+
+    def __init__(self, num_layers: int, budget: Callable[[], int]) -> None:
+        self._budget = budget
+        self._limit: int | None = None
+        self.num_blocks = 0
         self.placement = Placement()
-        self.ragged = [RaggedLayer(self.placement) for _ in range(num_layers)]
-        super().__init__(layers=list(self.ragged))
+        self.paged = [PagedLayer(self.placement) for _ in range(num_layers)]
+        self._first = _FIRST
+        self._free: list[int] = []  # a heap: low blocks first, so that the used ones stay close together
+        super().__init__(layers=list(self.paged))
 
     @property
-    def num_slots(self) -> int:
-        """Number of rows that memory is allocated for."""
-        return self.placement.num_slots
+    def limit(self) -> int:
+        """Maximum number of blocks, `SCRATCH` included."""
+        if self._limit is None:
+            self._limit = self._budget()
+        return self._limit
+
+    @limit.setter
+    def limit(self, blocks: int) -> None:
+        self._limit = blocks
 
     @property
-    def capacity(self) -> int:
-        """Tokens per row that memory is allocated for."""
-        return self.placement.capacity
+    def used(self) -> int:
+        """Blocks that rows hold."""
+        return max(0, self.num_blocks - 1 - len(self._free))
 
-    def resize(self, num_slots: int, capacity: int) -> None:
-        """Set the size to `num_slots` rows of `capacity` tokens; 0 slots free all memory."""
-        if (num_slots, capacity) == (self.num_slots, self.capacity):
-            return
-        self.placement.num_slots, self.placement.capacity = num_slots, capacity
-        for layer in self.ragged:
-            if num_slots == 0:
-                layer.release()
-            elif layer.is_initialized:
-                layer.resize(num_slots, capacity)
+    @property
+    def available(self) -> int:
+        """Blocks that can be taken."""
+        return max(0, self.limit - 1) - self.used
 
-    def move(self, source: NDArray[np.int64], target: NDArray[np.int64], length: int) -> None:
-        """Copy rows of at most `length` tokens to other slots; no slot may be both source and target."""
-        for layer in self.ragged:
-            if layer.is_initialized:
-                device = layer.keys.device
-                layer.move(torch.from_numpy(source).to(device), torch.from_numpy(target).to(device), length)
+    def take(self, count: int) -> list[int]:
+        """Return `count` free blocks; there must be as many `available`.
 
-    def place(self, slots: slice | torch.Tensor, flat: torch.Tensor, span: int) -> None:
-        """Set where the next forward pass writes and what it sees; see `Placement`."""
-        self.placement.slots, self.placement.flat, self.placement.span = slots, flat, span
+        Raises:
+            torch.OutOfMemoryError: the cache can't grow; its limit is now its size.
+        """
+        if count > len(self._free):
+            self._grow(self.used + 1 + count)
+        return [heapq.heappop(self._free) for _ in range(count)]
+
+    def give(self, blocks: Iterable[int]) -> None:
+        """Return blocks to the free ones."""
+        for block in blocks:
+            heapq.heappush(self._free, block)
+
+    @property
+    def sparse(self) -> bool:
+        """Whether three quarters of the blocks are free."""
+        return self.num_blocks > _FIRST and 4 * self.used <= self.num_blocks
+
+    def shrink(self, kept: NDArray[np.int64]) -> None:
+        """Move the blocks `kept`, all that rows hold, to 1, 2, … in their order, and free the memory of most others."""
+        index = torch.from_numpy(np.concatenate([[SCRATCH], kept]))
+        num_blocks = max(_FIRST, 2 * len(kept))
+        self._resize(num_blocks, index)
+        self._free = list(range(len(index), num_blocks))
+
+    def release(self) -> None:
+        """Drop everything and free the memory; the next block is taken under a new budget."""
+        self._first = max(_FIRST, self.num_blocks)  # the next rows will probably need as much
+        self._limit, self.num_blocks, self._free = None, 0, []
+        for layer in self.paged:
+            layer.num_blocks = 0
+            layer.release()
+
+    def _grow(self, least: int) -> None:
+        try:
+            self._resize(min(self.limit, max(least, self.num_blocks * 3 // 2 if self.num_blocks else self._first)), None)
+        except torch.OutOfMemoryError:
+            self.limit = self.num_blocks
+            raise
+
+    def _resize(self, num_blocks: int, kept: torch.Tensor | None) -> None:
+        for layer in self.paged:
+            layer.resize(num_blocks, kept)
+        for block in range(max(1, self.num_blocks), num_blocks):
+            heapq.heappush(self._free, block)
+        self.num_blocks = num_blocks

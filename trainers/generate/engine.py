@@ -1,7 +1,7 @@
-"""The engine of `HFGenerator`: continuous batching of token rows over one ragged key-value cache.
+"""The engine of `HFGenerator`: continuous batching of token rows over one paged key-value cache.
 
 Vocabulary:
-    row       the tokens of one session; it keeps its slot of the cache, with its keys and values, between the steps of an episode;
+    row       the tokens of one session; it keeps its keys and values in the cache between the steps of an episode;
     request   one response that a row waits for;
     waiting   rows whose new tokens have not been read yet; running: rows that are generating; idle: rows between two requests.
 
@@ -13,16 +13,18 @@ Rules:
     - There are at most `max_batch` slots. A row without one waits. Only if nothing else can run, the row that has been idle longest loses
       its slot (and is read again at its next request).
     - The cached part of a row is a prefix of its tokens; a row that is rewritten keeps the prefix that it shares with the old one.
+    - A row takes blocks of the cache as it grows. Where none is left, the rows that have been idle longest lose theirs, then waiting ones,
+      then the running row that was read last: it waits, its tokens so far are read again, and no row is read until a response is complete.
+      Memory never changes a response; only a row that does not fit by itself is an error.
+    - A pass that the device has no memory for is taken again: a reading pass with fewer rows, otherwise with a smaller cache.
     - The caller reports a failure of `step` with `fail`; every row is then read again from the start.
-
-Slots are dense: live rows are 0..n-1. A pass over nearly all of them runs on a view of the cache that includes the few others as idle
-lanes: these write past their own end, where everything is overwritten before it is read.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,13 +32,12 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
-from empg_gym.errors import AgentError
+from empg_gym.errors import AgentError, ConfigError
 from empg_gym.trainers.generate.base import Response, Usage
-from empg_gym.trainers.generate.cache import RaggedCache
+from empg_gym.trainers.generate.cache import BLOCK, PagedCache, blocks_of
+from empg_gym.trainers.generate.forward import Pass, choose_forward
 from empg_gym.trainers.generate.sampling import Sampling, sample
 
-_VIEW_SHARE = 0.75
-"""Share of the live rows above which a decoding pass uses all lanes instead of gathering its own."""
 _READ_SHARE = 1 / 8
 """Ratio of waiting to running rows above which reading has priority."""
 _PATIENCE = 8
@@ -44,8 +45,6 @@ _PATIENCE = 8
 _SEEN = 8
 """Bound on the cache positions that a reading pass sees (rows times the longest row), as a multiple of `max_read_tokens`: attention copies
 the keys and values of such a pass to all heads."""
-_BLOCK = 64
-"""The cache grows by multiples of this many positions."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -67,7 +66,7 @@ class Row:
     slot: int | None = None
     request: Request | None = None
     used: int = 0
-    """Pass of the engine that completed its last response."""
+    """Pass of the engine that completed its last response, or that read it."""
 
 
 class Engine:
@@ -79,8 +78,8 @@ class Engine:
         stop_ids: ids that end a response.
         max_response_tokens: maximum response length, in tokens.
         max_batch: number of slots.
-        max_row_tokens: maximum row length, in tokens; None for no limit.
         max_read_tokens: maximum size of a reading pass, in tokens with padding (a single row is always allowed).
+        budget: returns the maximum number of blocks of the cache.
     """
 
     def __init__(
@@ -91,27 +90,30 @@ class Engine:
         stop_ids: Sequence[int],
         max_response_tokens: int,
         max_batch: int,
-        max_row_tokens: int | None,
         max_read_tokens: int,
+        budget: Callable[[], int],
     ) -> None:
         self.model = model
         self.sampling = sampling
         self.max_batch = max_batch
-        self.max_row_tokens = max_row_tokens
         self.max_read_tokens = max_read_tokens
         self.usage = Usage()
         self.waiting: list[Row] = []
         config = model.config.get_text_config()
-        self.cache = RaggedCache(config.num_hidden_layers)
-        self._additive_mask = config._attn_implementation == "eager"
+        self.cache = PagedCache(config.num_hidden_layers, budget)
+        self._forward = choose_forward(model)
         self._is_stop = np.zeros(max(config.vocab_size, *(index + 1 for index in stop_ids)), bool)
         self._is_stop[list(stop_ids)] = True
-        self._rows: list[Row | None] = []
+        self._rows: list[Row | None] = [None] * max_batch
+        self._slots = list(range(max_batch))  # free ones, a heap
         self._clock = 0
-        self._holes = False
         self._held = 0  # passes since a row could have been read
+        self._full = False  # whether a running row lost its blocks since a response was complete
+        self._read_limit = max_read_tokens
         shape = (max_batch, max_response_tokens)
         self._length = np.zeros(max_batch, np.int64)  # tokens in the cache
+        self._blocks = np.zeros(max_batch, np.int64)  # blocks of the row
+        self._table = np.zeros((max_batch, 8), np.int64)  # their numbers
         self._step = np.zeros(max_batch, np.int64)  # tokens of the response so far
         self._limit = np.zeros(max_batch, np.int64)
         self._last = np.zeros(max_batch, np.int64)  # the token to be read next
@@ -129,7 +131,7 @@ class Engine:
     @property
     def live(self) -> int:
         """Slots in use, those of idle rows included."""
-        return sum(row is not None for row in self._rows)
+        return self.max_batch - len(self._slots)
 
     def submit(self, row: Row, ids: Sequence[int], *, new_row: bool, request: Request) -> None:
         """Append `ids` to the row, or replace it if `new_row`, and request a response."""
@@ -150,50 +152,53 @@ class Engine:
             if row in self.waiting:
                 self.waiting.remove(row)
         if row.slot is not None:
-            self._rows[row.slot], self._running[row.slot], self._holes = None, False, True
+            self._evict([row.slot])
+            self._rows[row.slot], self._running[row.slot] = None, False
+            heapq.heappush(self._slots, row.slot)
             row.slot = None
-            if not any(self._rows):
-                self._compact()
+            if not self.live:
+                self.cache.release()
+                self._full, self._read_limit = False, self.max_read_tokens
 
     def forget(self) -> None:
         """Drop all keys and values because the weights changed; unfinished responses continue from their tokens so far."""
-        self._length[:] = 0
-        for slot in np.flatnonzero(self._running):
-            row = self._rows[slot]
-            assert row is not None and row.request is not None
-            row.ids[row.request.start :] = self._tokens[slot, : self._step[slot]].tolist()
-            self.waiting.append(row)
-        self._running[:] = False
+        self._preempt(np.flatnonzero(self._running))
+        self._evict(np.flatnonzero(self._blocks))
 
     def fail(self, error: BaseException) -> None:
         """Report the error to every row that waits for a response, and drop the whole cache."""
         rows = self.waiting + [row for row in self._rows if row is not None]
         self.waiting = []
         self._running[:] = False
-        self._length[:] = 0
-        # Non-finite values would spoil the rows that later use these slots: attention multiplies masked values by 0.
-        self.cache.resize(0, 0)
+        # Non-finite values would spoil the rows that later use these blocks: attention multiplies masked values by 0.
+        self._drop_cache()
         for row in rows:
-            request, row.request = row.request, None
-            if request is not None:
-                request.on_done(error)
+            _settle(row, error)
 
     def step(self) -> int:
         """Run one forward pass, and return the number of responses that it completed."""
         began = time.perf_counter()
         self._clock += 1
-        if self._holes:
-            self._compact()
+        if self.cache.sparse:
+            self._shrink()
         running = np.flatnonzero(self._running)
-        ready = self._ready(len(running)) if self.waiting else []
+        ready = self._ready(len(running)) if self.waiting and not (self._full and len(running)) else []
         self._held += bool(ready)
-        if len(ready) > _READ_SHARE * len(running) or self._held > _PATIENCE:
-            self._held = 0
-            ended = self._read(self._admit(ready))
-        elif len(running):
-            ended = self._decode(running)
-        else:
-            ended = 0
+        ended = 0
+        rows: list[Row] = []
+        limit = self.cache.limit
+        try:
+            if len(ready) > _READ_SHARE * len(running) or self._held > _PATIENCE:
+                self._held = 0
+                rows = self._admit(ready)
+            if rows:
+                ended = self._read(rows)
+            elif len(running) and len(running := self._extend(running)):
+                ended = self._decode(running)
+        except torch.OutOfMemoryError as error:
+            self.waiting = rows + self.waiting
+            if self.cache.limit == limit:  # otherwise the cache could not grow, and rows will be evicted instead
+                self._make_smaller(rows, error)
         self.usage.seconds += time.perf_counter() - began
         return ended
 
@@ -201,88 +206,46 @@ class Engine:
 
     def _read(self, rows: list[Row]) -> int:
         """Read the new tokens of `rows` and draw the next token of each."""
-        rows = sorted(rows, key=_slot)
         slots = np.array([row.slot for row in rows])
         starts = self._length[slots]
         parts = [row.ids[start:] for row, start in zip(rows, starts.tolist(), strict=True)]
         counts = np.array([len(part) for part in parts])
-        width = int(counts.max())
-        tokens = np.zeros((len(rows), width), np.int64)
-        for line, part in zip(tokens, parts, strict=True):
-            line[width - len(part) :] = part
-        # Rows are aligned on the right, so that the last column holds every row's last token; padding is written past the row's end.
-        offsets = np.arange(width) - (width - counts)[:, None]
-        targets = starts[:, None] + offsets % width
-        positions = np.where(offsets >= 0, targets, 0)
-        for row, slot in zip(rows, slots, strict=True):
+        for row, slot in zip(rows, slots.tolist(), strict=True):
             request = row.request
             assert request is not None
             self._step[slot] = len(row.ids) - request.start
             self._limit[slot] = len(request.uniforms)
             self._uniforms[slot, : len(request.uniforms)] = request.uniforms
-        self._reserve(int((starts + width).max()))
-        view = len(slots) == slots[-1] - slots[0] + 1
-        logits = self._forward(tokens, positions, targets, slots, view, int((starts + counts).max()))
-        self._length[slots] = starts + counts
-        self._running[slots] = True
+        drawn = self._run(slots, np.array([token for part in parts for token in part], np.int64), counts)
         self.usage.prompt_tokens += int(counts.sum())
-        return self._draw(slots, logits)
+        for row in rows:
+            row.used = self._clock
+        return self._record(slots, drawn)
 
     def _decode(self, slots: NDArray[np.int64]) -> int:
         """Read the last token of the running rows and draw the next one of each."""
-        live = len(self._rows)
-        view = len(slots) >= _VIEW_SHARE * live
-        lanes = np.arange(live) if view else slots
-        positions = self._length[lanes, None]
-        self._reserve(int(positions.max()) + 1)
-        logits = self._forward(self._last[lanes, None], positions, positions, lanes, view, int(self._length[slots].max()) + 1)
-        self._length[slots] += 1
-        if view and len(slots) < live:
-            logits = logits[torch.from_numpy(slots).to(logits.device)]
-        return self._draw(slots, logits)
+        return self._record(slots, self._run(slots, self._last[slots], np.ones(len(slots), np.int64)))
 
-    def _forward(
-        self,
-        tokens_BQ: NDArray[np.int64],
-        positions_BQ: NDArray[np.int64],
-        targets_BQ: NDArray[np.int64],
-        slots_B: NDArray[np.int64],
-        view: bool,
-        span: int,
-    ) -> torch.Tensor:
-        """Return [B, V] logits at the last column."""
-        device = self.model.device
-        flat = torch.from_numpy((slots_B[:, None] * self.cache.capacity + targets_BQ).ravel()).to(device)
-        span = min(-(-span // 16) * 16, self.cache.capacity)
-        lanes = slice(int(slots_B[0]), int(slots_B[-1]) + 1) if view else torch.from_numpy(slots_B).to(device)
-        self.cache.place(lanes, flat, span)
-        positions = torch.from_numpy(positions_BQ).to(device)
-        mask = torch.arange(span, device=device) <= positions[:, None, :, None]
-        if self._additive_mask:
-            mask = torch.zeros_like(mask, dtype=self.model.dtype).masked_fill(~mask, torch.finfo(self.model.dtype).min)
-        with torch.no_grad():
-            output = self.model(
-                input_ids=torch.from_numpy(tokens_BQ).to(device),
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=self.cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
+    @torch.inference_mode()
+    def _run(self, slots: NDArray[np.int64], tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read new tokens of rows, and return [3, B] the next token of each, its log-probability and the entropy of its distribution."""
+        starts, at = self._length[slots], self._step[slots]
+        width = blocks_of(int((starts + counts_B).max()))
+        logits = self._forward(Pass(tokens=tokens_T, starts=starts, counts=counts_B, table=self._table[slots, :width]), self.cache)
         self.usage.forwards += 1
-        logits: torch.Tensor = output.logits[:, -1]
-        return logits
-
-    def _draw(self, slots: NDArray[np.int64], logits: torch.Tensor) -> int:
-        """Draw and record a token for every slot; complete the responses that end."""
-        at = self._step[slots]
         uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
         ids, logp, entropy = sample(logits, uniforms, self.sampling)
-        drawn = torch.stack([ids.float(), logp, entropy]).cpu().numpy()
+        drawn: NDArray[np.float32] = torch.stack([ids.float(), logp, entropy]).cpu().numpy()
         if not np.isfinite(drawn).all():
             raise AgentError("the model's logits are not finite: its weights or its number type are damaged (a learning rate too high?)")
-        tokens = drawn[0].astype(np.int64)
-        self._tokens[slots, at], self._logprobs[slots, at], self._entropies[slots, at] = drawn
+        self._length[slots] = starts + counts_B
+        return drawn
+
+    def _record(self, slots: NDArray[np.int64], drawn_3B: NDArray[np.float32]) -> int:
+        """Record the token drawn for every slot; complete the responses that end."""
+        at = self._step[slots]
+        tokens = drawn_3B[0].astype(np.int64)
+        self._tokens[slots, at], self._logprobs[slots, at], self._entropies[slots, at] = drawn_3B
         self._last[slots] = tokens
         self._step[slots] = at + 1
         stopped = self._is_stop[tokens]
@@ -290,7 +253,7 @@ class Engine:
         self._running[slots] = ~done
         self.usage.response_tokens += len(slots)
         ended = np.flatnonzero(done)
-        for index in ended:
+        for index in ended.tolist():
             self._finish(int(slots[index]), bool(stopped[index]))
         return len(ended)
 
@@ -302,80 +265,179 @@ class Engine:
         ids = self._tokens[slot, :count].copy()
         row.ids[request.start :] = ids.tolist()
         row.used = self._clock
+        self._full = False
         self.usage.responses += 1
         logprobs, entropies = self._logprobs[slot, :count].copy(), self._entropies[slot, :count].copy()
         request.on_done(Response(ids=ids, logprobs=logprobs, entropies=entropies, stopped=stopped))
 
-    # Slots and memory
+    # Slots
 
     def _ready(self, running: int) -> list[Row]:
         """Return the waiting rows that have a slot or can get one."""
-        free = self.max_batch - len(self._rows)
         ready = [row for row in self.waiting if row.slot is not None]
-        if not ready and not free and not running:
-            idle = min((row for row in self._rows if row is not None), key=lambda row: row.used)
-            self.release(idle)
-            self._compact()
-            free = 1
-        return ready + [row for row in self.waiting if row.slot is None][:free]
+        if not ready and not self._slots and not running:
+            self.release(min((row for row in self._rows if row is not None), key=lambda row: row.used))
+        return ready + [row for row in self.waiting if row.slot is None][: len(self._slots)]
 
     def _admit(self, ready: list[Row]) -> list[Row]:
-        """Remove the rows of the next reading pass from the waiting ones, grouping similar lengths, and give each a slot."""
+        """Remove the rows of the next reading pass from the waiting ones, grouping similar lengths, and give each a slot and blocks."""
         unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._length[row.slot])) for row in ready}
         rows: list[Row] = []
-        longest = 0
+        missing: list[int] = []
+        longest = reserved = 0
+        available = self.cache.available
         for row in sorted(ready, key=lambda row: unread[id(row)]):
             longest = max(longest, len(row.ids))
             count = len(rows) + 1
-            if rows and (count * unread[id(row)] > self.max_read_tokens or count * longest > _SEEN * self.max_read_tokens):
+            if rows and (count * unread[id(row)] > self._read_limit or count * longest > _SEEN * self._read_limit):
+                break
+            slot = self._place(row)
+            needed = max(0, blocks_of(len(row.ids)) - int(self._blocks[slot]))
+            fits = reserved + needed <= available
+            if not fits and (rows or self._running.any()):
+                break  # it waits for the others
+            if not fits and not self._free(needed, {slot}):
+                self._refuse(row)
                 break
             rows.append(row)
+            missing.append(needed)
+            reserved += needed
+            if not fits:
+                break
+        if rows:
+            self._take(np.array([row.slot for row in rows]), np.array(missing))
         taken = {id(row) for row in rows}
         self.waiting = [row for row in self.waiting if id(row) not in taken]
-        for row in rows:
-            if row.slot is None:
-                row.slot = len(self._rows)
-                self._rows.append(row)
-                self._length[row.slot] = 0
         return rows
 
-    def _reserve(self, tokens: int) -> None:
-        """Ensure space for the live rows and `tokens` positions."""
-        num_slots, capacity = self.cache.num_slots, self.cache.capacity
-        if len(self._rows) > num_slots:
-            num_slots = min(self.max_batch, max(len(self._rows), 2 * num_slots))
-        if tokens > capacity:
-            more = capacity * 3 // 2 if self.max_row_tokens is None else min(capacity * 3 // 2, self.max_row_tokens)
-            capacity = -(-max(tokens, more) // _BLOCK) * _BLOCK
-        self.cache.resize(num_slots, capacity)
+    def _place(self, row: Row) -> int:
+        """Return the slot of the row, a free one if it has none."""
+        if row.slot is None:
+            row.slot = heapq.heappop(self._slots)
+            self._rows[row.slot] = row
+        return row.slot
 
-    def _compact(self) -> None:
-        """Move the last rows into the freed slots, and shrink the cache once three quarters of it are free."""
-        live = self.live
-        holes = np.array([slot for slot in range(live) if self._rows[slot] is None], np.int64)
-        behind = np.array([slot for slot in range(live, len(self._rows)) if self._rows[slot] is not None], np.int64)
-        if len(holes):
-            self.cache.move(behind, holes, int(self._length[behind].max()))
-            for state in (self._length, self._step, self._limit, self._last, self._running):
-                state[holes] = state[behind]
-            for buffer in (self._uniforms, self._tokens, self._logprobs, self._entropies):
-                buffer[holes] = buffer[behind]
-            for hole, slot in zip(holes, behind, strict=True):
-                row = self._rows[slot]
+    def _extend(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Take a block for each running row whose blocks are full, and return the rows that still run."""
+        full = slots[self._length[slots] >= self._blocks[slots] * BLOCK]
+        while not self._free(len(full), set(slots.tolist())):
+            if len(slots) == 1:
+                row = self._rows[slots[0]]
                 assert row is not None
-                self._rows[hole], row.slot = row, int(hole)
-        del self._rows[live:]
-        self._running[live:] = False
-        self._holes = False
-        if live == 0:
-            self.cache.resize(0, 0)
-        elif 4 * live <= self.cache.num_slots:
-            self.cache.resize(2 * live, self.cache.capacity)
+                self._running[slots] = False
+                self._refuse(row)
+                return slots[:0]
+            last = max(slots.tolist(), key=self._age)
+            self._preempt([last])
+            self._evict([last])
+            self._full = True
+            slots, full = slots[slots != last], full[full != last]
+        if len(full):
+            self._take(full, np.ones(len(full), np.int64))
+        return slots
+
+    def _age(self, slot: int) -> tuple[int, int]:
+        row = self._rows[slot]
+        assert row is not None
+        return row.used, slot
+
+    # Memory
+
+    def _free(self, count: int, kept: set[int | None]) -> bool:
+        """Evict rows that do not run, idle ones first, longest unused first, until `count` blocks are available. Whether they are."""
+        if count > self.cache.available:
+            waiting = {row.slot for row in self.waiting}
+            others = [slot for slot in np.flatnonzero(self._blocks).tolist() if not self._running[slot] and slot not in kept]
+            for slot in sorted(others, key=lambda slot: (slot in waiting, *self._age(slot))):
+                self._evict([slot])
+                if count <= self.cache.available:
+                    break
+        return count <= self.cache.available
+
+    def _take(self, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Append blocks to rows."""
+        if not counts.any():
+            return
+        width = int((self._blocks[slots] + counts).max())
+        if width > self._table.shape[1]:
+            self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * self._table.shape[1]) - self._table.shape[1])))
+        blocks = self.cache.take(int(counts.sum()))
+        rows = np.repeat(slots, counts)
+        places = np.arange(len(rows)) + np.repeat(self._blocks[slots] + counts - counts.cumsum(), counts)
+        self._table[rows, places] = blocks
+        self._blocks[slots] += counts
+
+    def _evict(self, slots: Iterable[int]) -> None:
+        """Drop the keys and values of rows, which are read again when they are needed."""
+        for slot in slots:
+            self.cache.give(self._table[slot, : self._blocks[slot]].tolist())
+            self._table[slot] = self._blocks[slot] = self._length[slot] = 0
+
+    def _preempt(self, slots: Iterable[int]) -> None:
+        """Let running rows wait; what they have generated is read again."""
+        for slot in slots:
+            row = self._rows[slot]
+            assert row is not None and row.request is not None
+            row.ids[row.request.start :] = self._tokens[slot, : self._step[slot]].tolist()
+            self._running[slot] = False
+            self.waiting.append(row)
+
+    def _refuse(self, row: Row) -> None:
+        """Fail a row that does not fit into the cache by itself."""
+        tokens = len(row.ids) + (0 if row.slot is None else int(self._step[row.slot]))
+        if row in self.waiting:
+            self.waiting.remove(row)
+        room = max(0, self.cache.limit - 1) * BLOCK
+        _settle(
+            row,
+            ConfigError(
+                f"a row of {tokens} tokens does not fit into the generator's key-value cache, which has memory for {room}: raise its budget "
+                "(cache_gb or cache_share in rollout.backend_options), or lower max_row_tokens"
+            ),
+        )
+
+    def _shrink(self) -> None:
+        """Move the blocks of all rows to the front of the cache, and free the memory behind them."""
+        inside = np.arange(self._table.shape[1]) < self._blocks[:, None]
+        self.cache.shrink(self._table[inside])
+        self._table[inside] = np.arange(1, self.cache.used + 1)
+
+    def _make_smaller(self, rows: list[Row], error: torch.OutOfMemoryError) -> None:
+        """Prepare the next pass after one that the device had no memory for.
+
+        Args:
+            rows: those of a reading pass; they wait again.
+            error: why it failed.
+
+        Raises:
+            ConfigError: one row alone does not fit.
+        """
+        if len(rows) > 1:
+            self._read_limit = max(1, sum(len(row.ids) for row in rows) // len(rows) * (len(rows) // 2))
+            return
+        holders = np.flatnonzero(self._blocks)
+        if len(holders) <= 1:
+            raise ConfigError(
+                f"the device has no memory for a single row ({str(error).split('. ', 1)[0]}): lower max_row_tokens, or use a device with "
+                "more memory"
+            ) from error
+        limit = max(blocks_of(1) + 1, self.cache.used // 2 + 1)
+        self._preempt(np.flatnonzero(self._running))
+        self._drop_cache()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.cache.limit = limit
+
+    def _drop_cache(self) -> None:
+        self._length[:] = self._blocks[:] = 0
+        self._table[:] = 0
+        self.cache.release()
 
 
-def _slot(row: Row) -> int:
-    assert row.slot is not None
-    return row.slot
+def _settle(row: Row, outcome: Response | BaseException) -> None:
+    request, row.request = row.request, None
+    if request is not None:
+        request.on_done(outcome)
 
 
 def _shared_prefix(old: Sequence[int], new: Sequence[int]) -> int:

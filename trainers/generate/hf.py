@@ -176,8 +176,8 @@ class HFGenerator:
             stop_ids=sorted(self._stop_ids),
             max_response_tokens=self.max_response_tokens,
             max_batch=self._max_batch,
-            max_row_tokens=self.max_row_tokens,
             max_read_tokens=self._max_read_tokens,
+            budget=lambda: 10**6,
         )
 
     async def _drive(self) -> None:

@@ -36,7 +36,7 @@ def prompt(text: str) -> list[dict[str, str]]:
 
 
 def cache_bytes(generator):
-    return sum(layer.keys.nbytes + layer.values.nbytes for layer in generator._engine.cache.ragged)
+    return sum(layer.keys.nbytes + layer.values.nbytes for layer in generator._engine.cache.paged)
 
 
 def test_finished_episodes_cost_nothing(tiny, passes):

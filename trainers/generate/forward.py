@@ -1,0 +1,94 @@
+"""The forward pass of the engine over a batch of cached rows: by the modules of any model, or lean for small models on the CPU.
+
+Both read the new tokens of each row, write their keys and values to the cache, and return the logits after the last one. They agree up to
+the order of float sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import PreTrainedModel
+
+from empg_gym.trainers.generate.cache import BLOCK, SCRATCH, PagedCache
+from empg_gym.trainers.generate.lean import LeanDecoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """The new tokens of B rows. Their blocks are allocated.
+
+    Example:
+        Row 0 has 40 tokens in the cache and reads two, row 1 is new and reads three::
+
+            Pass(tokens=[7, 8, 5, 6, 9], starts=[40, 0], counts=[2, 3], table=[[3, 9], [4, 0]])
+    """
+
+    tokens: NDArray[np.int64]
+    """[T] new tokens, row after row."""
+    starts: NDArray[np.int64]
+    """[B] tokens of each row that are in the cache."""
+    counts: NDArray[np.int64]
+    """[B] its new tokens, at least 1."""
+    table: NDArray[np.int64]
+    """[B, n] its blocks, padded with `SCRATCH`."""
+
+
+Forward = Callable[[Pass, PagedCache], torch.Tensor]
+"""Returns [B, V] logits after the last token of each row."""
+
+
+def choose_forward(model: PreTrainedModel) -> Forward:
+    """Return the forward pass for a model."""
+    modules = ModuleForward(model)
+    lean = LeanDecoder.of(model)
+    if lean is None:
+        return modules
+
+    def forward(batch: Pass, cache: PagedCache) -> torch.Tensor:
+        return lean(batch, cache) if lean.usable() else modules(batch, cache)
+
+    return forward
+
+
+class ModuleForward:
+    """Runs the model's own modules: the rows as a rectangle, aligned on the right, padded on the left.
+
+    Args:
+        model: a causal language model that accepts a four-dimensional attention mask.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self._additive_mask = model.config.get_text_config()._attn_implementation == "eager"
+
+    def __call__(self, batch: Pass, cache: PagedCache) -> torch.Tensor:
+        """Run a pass and return [B, V] logits after the last token of each row."""
+        device = self.model.device
+        width = int(batch.counts.max())
+        offsets = np.arange(width) - (width - batch.counts)[:, None]
+        real = offsets >= 0
+        tokens = np.zeros(real.shape, np.int64)
+        tokens[real] = batch.tokens
+        positions = np.where(real, batch.starts[:, None] + offsets, 0)
+        blocks = np.where(real, np.take_along_axis(batch.table, positions // BLOCK, axis=1), SCRATCH)
+        on_device = (torch.from_numpy(array).to(device) for array in (blocks.ravel(), (positions % BLOCK).ravel(), batch.table))
+        cache.placement.place(*on_device)
+        positions_BQ = torch.from_numpy(positions).to(device)
+        mask = torch.arange(batch.table.shape[1] * BLOCK, device=device) <= positions_BQ[:, None, :, None]
+        if self._additive_mask:
+            mask = torch.zeros_like(mask, dtype=self.model.dtype).masked_fill(~mask, torch.finfo(self.model.dtype).min)
+        output = self.model(
+            input_ids=torch.from_numpy(tokens).to(device),
+            attention_mask=mask,
+            position_ids=positions_BQ,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits

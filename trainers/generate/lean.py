@@ -1,0 +1,201 @@
+"""`LeanDecoder`: the forward pass of Llama-type models over packed rows, for small models on the CPU.
+
+The modules of transformers cost more than the arithmetic of a small model, and a rectangle of rows is mostly padding. This pass
+
+    - computes the new tokens of all rows without padding, with the weights of the model's own modules (it copies none);
+    - computes the last layer, except its keys and values, for the last token of each row only;
+    - attends to the blocks of the cache where they are, and only to as many as a row has.
+
+It equals the modules up to the order of float sums. It is used where that is known: see `LeanDecoder.of` and `usable`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
+
+from empg_gym.trainers.generate.cache import BLOCK, PagedCache, PagedLayer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from empg_gym.trainers.generate.forward import Pass
+
+_TYPES = ("LlamaForCausalLM", "Qwen2ForCausalLM")
+_PARAMETERS = 50_000_000
+"""Size above which the arithmetic dominates."""
+_QUERIES = 256
+"""Queries of a row that attend at once."""
+_VIEW_SHARE = 0.5
+"""Share of the cache's blocks above which attention of last tokens runs over all of them instead of copying its own."""
+_MASKED = -1e30
+
+
+class LeanDecoder:
+    """The forward pass of one model. It reads the model's weights in every call.
+
+    Args:
+        model: see `of`.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        config = model.config
+        self.model: Any = model
+        self.decoder: Any = model.model
+        self.heads: int = config.num_attention_heads
+        self.kv_heads: int = config.num_key_value_heads
+        self.features: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._phases = torch.empty(0, 2, self.features)
+        self._modules = len(list(model.modules()))
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> LeanDecoder | None:
+        """Return the lean pass of a model: of a known type, with plain layers, small, in float32 on the CPU. None for others."""
+        config = model.config
+        rope = getattr(config, "rope_parameters", None) or {}
+        known = (
+            type(model).__module__.startswith("transformers.")
+            and type(model).__name__ in _TYPES
+            and model.device.type == "cpu"
+            and all(parameter.dtype == torch.float32 for parameter in model.parameters())
+            and sum(parameter.numel() for parameter in model.parameters()) <= _PARAMETERS
+            and config.hidden_act == "silu"
+            and rope.get("rope_type", "default") == "default"
+        )
+        return cls(model) if known else None
+
+    def usable(self) -> bool:
+        """Return whether the modules are still those that `of` saw: no adapter has replaced a layer, and no hook waits for a call."""
+        modules = list(self.model.modules())
+        return len(modules) == self._modules and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+
+    def __call__(self, batch: Pass, cache: PagedCache) -> Tensor:
+        """Run a pass and return [B, V] logits after the last token of each row."""
+        rows = np.repeat(np.arange(len(batch.counts)), batch.counts)
+        ends = np.cumsum(batch.counts)
+        positions = np.arange(len(rows)) - (ends - batch.counts)[rows] + batch.starts[rows]
+        blocks = torch.from_numpy(batch.table[rows, positions // BLOCK])
+        cache.placement.place(blocks, torch.from_numpy(positions % BLOCK), torch.from_numpy(np.ascontiguousarray(batch.table)))
+        last = None if len(rows) == len(ends) else torch.from_numpy(ends - 1)
+        phases = self._phases_at(positions, int((batch.starts + batch.counts).max()))
+        whole = _LastTokens(batch, cache)
+        layers = self.decoder.layers
+        h = embedding(torch.from_numpy(batch.tokens), self.decoder.embed_tokens.weight)
+        for layer, store in zip(layers, cache.paged, strict=True):
+            attention = layer.self_attn
+            x = _normed(layer.input_layernorm, h)
+            keys = _rotated(_linear(attention.k_proj, x).view(-1, self.kv_heads, self.features), phases)
+            store.write(keys, _linear(attention.v_proj, x).view(-1, self.kv_heads, self.features))
+            if last is not None and layer is layers[-1]:
+                h, x, phases, last = h[last], x[last], phases[last], None
+            queries = _rotated(_linear(attention.q_proj, x).view(-1, self.heads, self.features), phases)
+            attended = whole(queries, store, attention.scaling) if last is None else self._read(queries, store, batch, attention.scaling)
+            h = h + _linear(attention.o_proj, attended.reshape(len(h), -1))
+            x = _normed(layer.post_attention_layernorm, h)
+            h = h + _linear(layer.mlp.down_proj, silu(_linear(layer.mlp.gate_proj, x)).mul_(_linear(layer.mlp.up_proj, x)))
+        return _linear(self.model.lm_head, _normed(self.decoder.norm, h))
+
+    def _phases_at(self, positions: np.ndarray[Any, Any], count: int) -> Tensor:
+        """Return [T, 2, features] the cosines and sines of positions, all below `count`."""
+        if count > len(self._phases):
+            some = torch.arange(max(count, 2 * len(self._phases)))
+            self._phases = torch.stack(self.decoder.rotary_emb(torch.zeros(1), some[None]), dim=2)[0]
+        return self._phases[torch.from_numpy(positions)]
+
+    def _read(self, queries: Tensor, store: PagedLayer, batch: Pass, scale: float) -> Tensor:
+        """Return [T, heads, features] the attention of all new tokens, row by row."""
+        out = torch.empty_like(queries)
+        begin = 0
+        sources = store.placement.sources(self.kv_heads).view(len(batch.counts), self.kv_heads, -1)
+        widths = -(-(batch.starts + batch.counts) // BLOCK)
+        masks = _triangle(min(_QUERIES, int(batch.counts.max())), int((batch.starts + batch.counts).max()))
+        shape = (1, self.kv_heads, -1, self.features)
+        pools = [pool.view(-1, BLOCK * self.features) for pool in (store.keys, store.values)]
+        for row, (start, count, width) in enumerate(zip(batch.starts.tolist(), batch.counts.tolist(), widths.tolist(), strict=True)):
+            own = sources[row, :, :width].reshape(-1)
+            keys, values = (pool.index_select(0, own).view(shape) for pool in pools)
+            for first in range(0, count, _QUERIES):
+                some = slice(begin + first, begin + min(first + _QUERIES, count))
+                number, span = some.stop - some.start, start + some.stop - begin
+                found = scaled_dot_product_attention(
+                    queries[some].transpose(0, 1)[None],
+                    keys[:, :, :span],
+                    values[:, :, :span],
+                    attn_mask=masks[len(masks) - number :, masks.shape[1] - span :],
+                    scale=scale,
+                    enable_gqa=self.heads > self.kv_heads,
+                )
+                out[some] = found[0].transpose(0, 1)
+            begin += count
+        return out
+
+
+class _LastTokens:
+    """Attention of one token per row to all tokens of its row, over the blocks of the cache."""
+
+    def __init__(self, batch: Pass, cache: PagedCache) -> None:
+        lengths = batch.starts + batch.counts
+        self.rows, self.width = batch.table.shape
+        places = np.arange(self.width) * BLOCK
+        inside = places < lengths[:, None]
+        owned = batch.table[inside]
+        extent = int(owned.max()) + 1
+        rank = np.flatnonzero(inside.ravel())
+        self.blocks: slice | Tensor
+        if len(owned) >= _VIEW_SHARE * extent:
+            owner, back = np.full(extent, self.rows), np.zeros(extent, np.int64)
+            owner[owned], back[owned] = rank // self.width, rank
+            self.blocks = slice(0, extent)
+            at = np.where(inside, batch.table, 0).ravel()
+        else:
+            owner, back = rank // self.width, rank
+            self.blocks = torch.from_numpy(owned)
+            at = np.zeros(inside.size, np.int64)
+            at[rank] = np.arange(len(rank))
+        self.at, self.back, self.owner = (torch.from_numpy(array) for array in (at, back, owner))
+        hidden = np.arange(self.width * BLOCK) >= lengths[:, None]
+        self.bias = torch.from_numpy(np.where(hidden, np.float32(_MASKED), np.float32(0))).view(self.rows, self.width, 1, 1, BLOCK)
+
+    def __call__(self, queries: Tensor, store: PagedLayer, scale: float) -> Tensor:
+        """Return [B, heads, features] for queries of the same shape."""
+        blocks, rows, width = self.blocks, self.rows, self.width
+        keys, values = (
+            pool[blocks] if isinstance(blocks, slice) else pool.index_select(0, blocks) for pool in (store.keys, store.values)
+        )
+        _, kv_heads, _, features = keys.shape
+        grouped = (queries * scale).view(rows, kv_heads, -1, features)
+        padded = torch.cat([grouped, grouped[:1]])  # blocks of other rows attend with any query; the result is dropped
+        scores = padded.index_select(0, self.owner).matmul(keys.transpose(2, 3))
+        shape = scores.shape[1:]
+        weights = scores.index_select(0, self.at).view(rows, width, *shape).add_(self.bias)
+        weights = weights.sub_(weights.amax((1, 4), keepdim=True)).exp_()
+        total = weights.sum((1, 4))
+        parts = weights.view(rows * width, *shape).index_select(0, self.back).matmul(values)
+        sums = parts.new_zeros(rows + 1, *parts.shape[1:]).index_add_(0, self.owner, parts)
+        return sums[:rows].div_(total[..., None]).view_as(queries)
+
+
+def _linear(layer: Any, x: Tensor) -> Tensor:
+    return linear(x, layer.weight, layer.bias)
+
+
+def _normed(norm: Any, x: Tensor) -> Tensor:
+    """Return the root-mean-square norm of `x`."""
+    scale = x.square().mean(-1, keepdim=True).add_(norm.variance_epsilon).rsqrt_()
+    return (x * scale).mul_(norm.weight)
+
+
+def _rotated(x: Tensor, phases: Tensor) -> Tensor:
+    """Apply rotary positions: [T, heads, features] with [T, 2, features] cosines and sines."""
+    half = x.shape[2] // 2
+    turned = torch.cat([-x[..., half:], x[..., :half]], -1)
+    return (x * phases[:, :1]).add_(turned.mul_(phases[:, 1:]))
+
+
+def _triangle(queries: int, span: int) -> Tensor:
+    """Return a mask whose last q rows and last s columns are the causal mask of q queries at the end of s positions."""
+    return torch.full((queries, span), _MASKED).triu_(span - queries + 1)
