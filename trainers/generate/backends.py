@@ -51,9 +51,24 @@ def build_generator(
 
 @BACKENDS.register("hf")
 def hf(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, settings: GenerationSettings, *, max_read_tokens: int = 16_384
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    settings: GenerationSettings,
+    *,
+    max_read_tokens: int = 16_384,
+    cache_gb: float | None = None,
+    cache_share: float = 0.6,
 ) -> Generator:
-    """Build the in-process engine on `transformers`, the reference for the other backends."""
+    """Build the in-process engine on `transformers`, the reference for the other backends.
+
+    Args:
+        model: the model to sample from.
+        tokenizer: with a chat template.
+        settings: sampling and limits.
+        max_read_tokens: prompt tokens, padding included, in one forward pass.
+        cache_gb: memory for keys and values, in GB; None uses `cache_share`.
+        cache_share: memory for keys and values as a share of the memory that is free when the cache is first filled.
+    """
     from empg_gym.trainers.generate.hf import HFGenerator
 
     sampling = settings.sampling
@@ -68,6 +83,8 @@ def hf(
         max_batch=settings.max_batch,
         max_read_tokens=max_read_tokens,
         dtype=settings.dtype,
+        cache_gb=cache_gb,
+        cache_share=cache_share,
     )
 
 

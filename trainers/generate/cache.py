@@ -3,8 +3,10 @@
 Rules:
     - A row holds its positions in a list of blocks, in any order; only its last block has unused positions. Memory follows the tokens of the
       rows, not the longest of them.
-    - Block `SCRATCH` belongs to no row: padding is written there. What a row has not written is finite, and the caller masks it.
-    - The cache grows as blocks are taken, never above `limit`; the caller decides whose blocks are freed when it is full.
+    - Block `SCRATCH` does not belong to a row: padding is written there. Positions that a row has not written are finite; the caller masks
+      them.
+    - The cache grows as blocks are taken, never above `limit`: its budget, or less once the device had no memory for more. The caller decides
+      whose blocks are freed when it is full.
     - `cache_bytes` computes the memory of rows before anything is allocated.
 
 Before a forward pass, `place` sets where its tokens are written; `write` stores the keys and values of a layer, `gather` returns those of a
@@ -29,7 +31,7 @@ BLOCK = 32
 """Positions per block."""
 SCRATCH = 0
 """The block that padding is written to."""
-_FIRST = 16
+_FIRST = 4
 """Minimum blocks of the first allocation; a cache of this size does not shrink."""
 
 
@@ -171,7 +173,7 @@ class PagedCache(Cache):
     """
 
     def __init__(self, num_layers: int, budget: Callable[[], int]) -> None:
-        self._budget = budget
+        self.budget = budget
         self._limit: int | None = None
         self.num_blocks = 0
         self.placement = Placement()
@@ -184,7 +186,7 @@ class PagedCache(Cache):
     def limit(self) -> int:
         """Maximum number of blocks, `SCRATCH` included."""
         if self._limit is None:
-            self._limit = self._budget()
+            self._limit = self.budget()
         return self._limit
 
     @limit.setter
@@ -205,7 +207,7 @@ class PagedCache(Cache):
         """Return `count` free blocks; there must be as many `available`.
 
         Raises:
-            torch.OutOfMemoryError: the cache can't grow; its limit is now its size.
+            torch.OutOfMemoryError: the cache can't grow; its limit is now lower.
         """
         if count > len(self._free):
             self._grow(self.used + 1 + count)
@@ -237,10 +239,11 @@ class PagedCache(Cache):
             layer.release()
 
     def _grow(self, least: int) -> None:
+        wanted = min(self.limit, max(least, self.num_blocks * 3 // 2 if self.num_blocks else self._first))
         try:
-            self._resize(min(self.limit, max(least, self.num_blocks * 3 // 2 if self.num_blocks else self._first)), None)
+            self._resize(wanted, None)
         except torch.OutOfMemoryError:
-            self.limit = self.num_blocks
+            self.limit, self._first = max(self.num_blocks, wanted // 2), _FIRST
             raise
 
     def _resize(self, num_blocks: int, kept: torch.Tensor | None) -> None:

@@ -190,14 +190,15 @@ class Engine:
         try:
             if len(ready) > _READ_SHARE * len(running) or self._held > _PATIENCE:
                 self._held = 0
-                rows = self._admit(ready)
+                self._admit(ready, rows)
             if rows:
                 ended = self._read(rows)
             elif len(running) and len(running := self._extend(running)):
                 ended = self._decode(running)
         except torch.OutOfMemoryError as error:
             self.waiting = rows + self.waiting
-            if self.cache.limit == limit:  # otherwise the cache could not grow, and rows will be evicted instead
+            alone = len(rows) == 1 and not np.delete(self._blocks, [row.slot for row in rows]).any()
+            if self.cache.limit >= limit or alone:  # otherwise the cache could not grow: fewer rows will be read, or others evicted
                 self._make_smaller(rows, error)
         self.usage.seconds += time.perf_counter() - began
         return ended
@@ -279,10 +280,9 @@ class Engine:
             self.release(min((row for row in self._rows if row is not None), key=lambda row: row.used))
         return ready + [row for row in self.waiting if row.slot is None][: len(self._slots)]
 
-    def _admit(self, ready: list[Row]) -> list[Row]:
-        """Remove the rows of the next reading pass from the waiting ones, grouping similar lengths, and give each a slot and blocks."""
+    def _admit(self, ready: list[Row], rows: list[Row]) -> None:
+        """Move the rows of the next reading pass from the waiting ones to `rows`, grouping similar lengths; give each a slot and blocks."""
         unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._length[row.slot])) for row in ready}
-        rows: list[Row] = []
         missing: list[int] = []
         longest = reserved = 0
         available = self.cache.available
@@ -304,11 +304,10 @@ class Engine:
             reserved += needed
             if not fits:
                 break
-        if rows:
-            self._take(np.array([row.slot for row in rows]), np.array(missing))
         taken = {id(row) for row in rows}
         self.waiting = [row for row in self.waiting if id(row) not in taken]
-        return rows
+        if rows:
+            self._take(np.array([row.slot for row in rows]), np.array(missing))
 
     def _place(self, row: Row) -> int:
         """Return the slot of the row, a free one if it has none."""
@@ -321,14 +320,11 @@ class Engine:
         """Take a block for each running row whose blocks are full, and return the rows that still run."""
         full = slots[self._length[slots] >= self._blocks[slots] * BLOCK]
         while not self._free(len(full), set(slots.tolist())):
-            if len(slots) == 1:
-                row = self._rows[slots[0]]
-                assert row is not None
-                self._running[slots] = False
-                self._refuse(row)
-                return slots[:0]
             last = max(slots.tolist(), key=self._age)
             self._preempt([last])
+            if len(slots) == 1:
+                self._refuse(self.waiting[-1])
+                return slots[:0]
             self._evict([last])
             self._full = True
             slots, full = slots[slots != last], full[full != last]
@@ -383,16 +379,22 @@ class Engine:
             self.waiting.append(row)
 
     def _refuse(self, row: Row) -> None:
-        """Fail a row that does not fit into the cache by itself."""
-        tokens = len(row.ids) + (0 if row.slot is None else int(self._step[row.slot]))
-        if row in self.waiting:
-            self.waiting.remove(row)
-        room = max(0, self.cache.limit - 1) * BLOCK
+        """Fail a waiting row that does not fit into the cache by itself; if the cache is smaller than its budget, let it try that first."""
+        request = row.request
+        assert request is not None
+        budget = self.cache.budget()
+        needed = blocks_of(request.start + len(request.uniforms)) + 1
+        if self.cache.limit < min(needed, budget):
+            self._drop_cache()
+            self.cache.limit = min(needed, budget)
+            return
+        self.waiting.remove(row)
         _settle(
             row,
             ConfigError(
-                f"a row of {tokens} tokens does not fit into the generator's key-value cache, which has memory for {room}: raise its budget "
-                "(cache_gb or cache_share in rollout.backend_options), or lower max_row_tokens"
+                f"a row of {len(row.ids)} tokens does not fit into the generator's key-value cache, whose budget is "
+                f"{max(0, budget - 1) * BLOCK} tokens: raise the budget (cache_gb or cache_share in rollout.backend_options), or lower "
+                "max_row_tokens"
             ),
         )
 
@@ -413,20 +415,19 @@ class Engine:
             ConfigError: one row alone does not fit.
         """
         if len(rows) > 1:
-            self._read_limit = max(1, sum(len(row.ids) for row in rows) // len(rows) * (len(rows) // 2))
+            self._read_limit = max(1, self._read_limit // 2)
             return
-        holders = np.flatnonzero(self._blocks)
-        if len(holders) <= 1:
+        if np.count_nonzero(self._blocks) <= 1:
+            reason = str(error).split(". ", 1)[0]
             raise ConfigError(
-                f"the device has no memory for a single row ({str(error).split('. ', 1)[0]}): lower max_row_tokens, or use a device with "
-                "more memory"
+                f"the device has no memory for a single row ({reason}): lower rollout.max_row_tokens, or use a device with more memory"
             ) from error
-        limit = max(blocks_of(1) + 1, self.cache.used // 2 + 1)
+        limit = self.cache.used // 2 + 1
         self._preempt(np.flatnonzero(self._running))
         self._drop_cache()
+        self.cache.limit = limit
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        self.cache.limit = limit
 
     def _drop_cache(self) -> None:
         self._length[:] = self._blocks[:] = 0

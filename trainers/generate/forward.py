@@ -7,36 +7,14 @@ the order of float sums.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from empg_gym.trainers.generate.cache import BLOCK, SCRATCH, PagedCache
 from empg_gym.trainers.generate.lean import LeanDecoder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pass:
-    """The new tokens of B rows. Their blocks are allocated.
-
-    Example:
-        Row 0 has 40 tokens in the cache and reads two, row 1 is new and reads three::
-
-            Pass(tokens=[7, 8, 5, 6, 9], starts=[40, 0], counts=[2, 3], table=[[3, 9], [4, 0]])
-    """
-
-    tokens: NDArray[np.int64]
-    """[T] new tokens, row after row."""
-    starts: NDArray[np.int64]
-    """[B] tokens of each row that are in the cache."""
-    counts: NDArray[np.int64]
-    """[B] its new tokens, at least 1."""
-    table: NDArray[np.int64]
-    """[B, n] its blocks, padded with `SCRATCH`."""
-
+from empg_gym.trainers.generate.token_pass import Pass
 
 Forward = Callable[[Pass, PagedCache], torch.Tensor]
 """Returns [B, V] logits after the last token of each row."""

@@ -22,8 +22,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.generate.base import Response, Usage
+from empg_gym.trainers.generate.cache import block_bytes
 from empg_gym.trainers.generate.chat import ChatCodec
 from empg_gym.trainers.generate.engine import Engine, Request, Row
+from empg_gym.trainers.generate.memory import budget_bytes, check_budget
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trainers.generate.session import Prompt, RowSession, row_limits, stop_ids
 from empg_gym.trainers.generate.weights import cast_weights
@@ -46,15 +48,17 @@ class HFGenerator:
         top_k: 0 is off.
         max_response_tokens: maximum response length, in tokens.
         max_row_tokens: maximum row length (prompts and responses), in tokens; None uses the model's number of positions.
-        max_batch: sessions with a place in the cache at the same time; others wait.
+        max_batch: sessions that may have a place in the cache at the same time; others wait.
         max_read_tokens: prompt tokens, padding included, in one forward pass.
         policy_version: of the current weights.
         dtype: number type for generation; if it differs from the model's, the generator uses a copy in that type, which
             `update_weights` keeps up to date.
+        cache_gb: memory for keys and values, in GB; None uses `cache_share`.
+        cache_share: memory for keys and values as a share of the memory that is free when the cache is first filled.
 
     Raises:
         ConfigError: a layer of the model does not attend to the whole row, its positions depend on the row's length, its attention
-            implementation is not supported, or a limit is below 1.
+            implementation is not supported, or a limit or a budget is out of range.
 
     Example:
         >>> rollout = Rollout(make_env, HFGenerator(model, tokenizer))
@@ -75,10 +79,14 @@ class HFGenerator:
         max_read_tokens: int = 16_384,
         policy_version: int = 0,
         dtype: torch.dtype | None = None,
+        cache_gb: float | None = None,
+        cache_share: float = 0.6,
     ) -> None:
         for name, value in (("max_batch", max_batch), ("max_read_tokens", max_read_tokens)):
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, not {value}")
+        check_budget(cache_gb, cache_share)
+        self._budget = cache_gb, cache_share
         self.max_response_tokens, self.max_row_tokens = row_limits(model, max_response_tokens, max_row_tokens)
         self.shares_weights = dtype is None or dtype == model.dtype
         self.model = model if dtype is None or self.shares_weights else cast_weights(copy.deepcopy(model), dtype)
@@ -177,8 +185,12 @@ class HFGenerator:
             max_response_tokens=self.max_response_tokens,
             max_batch=self._max_batch,
             max_read_tokens=self._max_read_tokens,
-            budget=lambda: 10**6,
+            budget=self._cache_blocks,
         )
+
+    def _cache_blocks(self) -> int:
+        """Return the maximum number of blocks of the cache."""
+        return budget_bytes(self.model.device, *self._budget) // block_bytes(self.model.config, self.model.dtype)
 
     async def _drive(self) -> None:
         """Run the engine until no session waits. Between passes the event loop runs, so that episodes with a response take their step."""
@@ -192,14 +204,6 @@ class HFGenerator:
                 if not self._engine.busy:
                     return
                 iterations = _SETTLE if self._engine.step() else 1
-        except torch.OutOfMemoryError as error:
-            # Only the configuration can help: a retried row would fail again, or be missing from the batch.
-            self._engine.fail(
-                ConfigError(
-                    f"the device has no memory for {self._engine.live} rows ({str(error).split('. ', 1)[0]}): lower max_batch "
-                    "(rollout.concurrency in training, agent.concurrency in an evaluation) or max_row_tokens"
-                )
-            )
         except BaseException as error:
             self._engine.fail(error)
             if not isinstance(error, Exception):

@@ -19,11 +19,10 @@ from torch import Tensor
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 
 from empg_gym.trainers.generate.cache import BLOCK, PagedCache, PagedLayer
+from empg_gym.trainers.generate.token_pass import Pass
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-    from empg_gym.trainers.generate.forward import Pass
 
 _TYPES = ("LlamaForCausalLM", "Qwen2ForCausalLM")
 _PARAMETERS = 50_000_000
@@ -163,9 +162,7 @@ class _LastTokens:
     def __call__(self, queries: Tensor, store: PagedLayer, scale: float) -> Tensor:
         """Return [B, heads, features] for queries of the same shape."""
         blocks, rows, width = self.blocks, self.rows, self.width
-        keys, values = (
-            pool[blocks] if isinstance(blocks, slice) else pool.index_select(0, blocks) for pool in (store.keys, store.values)
-        )
+        keys, values = (pool[blocks] if isinstance(blocks, slice) else pool.index_select(0, blocks) for pool in (store.keys, store.values))
         _, kv_heads, _, features = keys.shape
         grouped = (queries * scale).view(rows, kv_heads, -1, features)
         padded = torch.cat([grouped, grouped[:1]])  # blocks of other rows attend with any query; the result is dropped

@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.rollout import EpisodeSpec, Limits
 from empg_gym.trainers.generate.base import Generator
+from empg_gym.trainers.generate.cache import blocks_of
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trajectory import StopReason
@@ -208,17 +209,26 @@ def test_a_failure_leaves_nothing_in_the_cache(tiny):
     assert np.isfinite(asyncio.run(run()).logprobs).all()
 
 
-def test_the_cache_never_holds_more_than_the_longest_row(tiny):
+def test_the_cache_holds_at_most_a_partial_block_more_than_the_tokens(tiny):
     model, tokenizer = tiny
     generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_row_tokens=90)
-    play(generator, 8, limits=CONTINUE)
     engine = generator._engine
-    engine.cache.resize(2, 64)
-    engine._reserve(70)
-    assert engine.cache.capacity == 128
-    engine.cache.resize(2, 4096)
-    engine._reserve(4097)
-    assert engine.cache.capacity == 4160
+    passes = 0
+
+    def checked(run):
+        def step():
+            nonlocal passes
+            ended = run()
+            tokens = engine._length[engine._blocks > 0]
+            assert engine.cache.used == engine._blocks.sum() <= sum(blocks_of(int(count) + 1) for count in tokens)
+            passes += 1
+            return ended
+
+        return step
+
+    engine.step = checked(engine.step)
+    play(generator, 8, limits=CONTINUE)
+    assert passes > 10
 
 
 def test_reading_passes_are_bounded_by_the_positions_they_see(tiny):
@@ -226,19 +236,18 @@ def test_reading_passes_are_bounded_by_the_positions_they_see(tiny):
     want = play(HFGenerator(model, tokenizer, max_response_tokens=12), 12, limits=CONTINUE)
     generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_read_tokens=40)
     seen = []
-    place = generator._engine.cache.place
+    forward = generator._engine._forward
 
-    def record(slots, flat, span):
-        rows = slots.stop - slots.start if isinstance(slots, slice) else len(slots)
-        if len(flat) > rows:
-            seen.append((rows, span))
-        place(slots, flat, span)
+    def record(batch, cache):
+        if batch.counts.max() > 1:
+            seen.append((len(batch.counts), int((batch.starts + batch.counts).max())))
+        return forward(batch, cache)
 
-    generator._engine.cache.place = record
+    generator._engine._forward = record
     got = play(generator, 12, limits=CONTINUE)
     assert [[step.response for step in t.steps] for t in got] == [[step.response for step in t.steps] for t in want]
     assert max(rows for rows, _ in seen) > 1
-    assert all(rows == 1 or rows * (span - 16) <= 8 * 40 for rows, span in seen)
+    assert all(rows == 1 or rows * span <= 8 * 40 for rows, span in seen)
 
 
 def test_limits_are_checked(tiny):

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from empg_gym.envs.alfworld.index import split_folder
 from empg_gym.errors import ConfigError, DataError, MissingSplitError, TrainingError
-from empg_gym.trainers.generate.engine import Engine
+from empg_gym.trainers.generate.lean import LeanDecoder
 from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.policy import Policy, TokenScores
 from empg_gym.trainers.run.progress import ProgressView
@@ -140,12 +140,12 @@ def test_an_update_out_of_memory_names_the_settings_to_lower(tmp_path, monkeypat
         run.run()
 
 
-def test_a_rollout_out_of_memory_ends_the_run_instead_of_shrinking_the_batch(tmp_path, monkeypatch):
+def test_a_rollout_without_memory_for_a_single_row_ends_the_run(tmp_path, monkeypatch):
     run = trainer(corridor_config(str(tmp_path / "run"), eval={"splits": []}, **SHORT))
 
-    def full(self):
+    def full(self, batch, cache):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. More")
 
-    monkeypatch.setattr(Engine, "step", full)
-    with pytest.raises(ConfigError, match=r"no memory for .* \(rollout\.concurrency in"):
+    monkeypatch.setattr(LeanDecoder, "__call__", full)
+    with pytest.raises(ConfigError, match=r"no memory for a single row .* lower rollout\.max_row_tokens"):
         run.run()
