@@ -35,8 +35,9 @@ from transformers import PreTrainedModel
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.trainers.generate.base import Response, Usage
 from empg_gym.trainers.generate.cache import BLOCK, PagedCache, blocks_of
-from empg_gym.trainers.generate.forward import Pass, choose_forward
+from empg_gym.trainers.generate.forward import choose_forward
 from empg_gym.trainers.generate.sampling import Sampling, sample
+from empg_gym.trainers.generate.token_pass import Pass
 
 _READ_SHARE = 1 / 8
 """Ratio of waiting to running rows above which reading has priority."""
@@ -109,6 +110,7 @@ class Engine:
         self._clock = 0
         self._held = 0  # passes since a row could have been read
         self._full = False  # whether a running row lost its blocks since a response was complete
+        self._starved = False  # whether a single row has failed for want of memory, and is tried again in an empty cache
         self._read_limit = max_read_tokens
         shape = (max_batch, max_response_tokens)
         self._length = np.zeros(max_batch, np.int64)  # tokens in the cache
@@ -197,7 +199,7 @@ class Engine:
                 ended = self._decode(running)
         except torch.OutOfMemoryError as error:
             self.waiting = rows + self.waiting
-            alone = len(rows) == 1 and not np.delete(self._blocks, [row.slot for row in rows]).any()
+            alone = len(rows) == 1 and np.count_nonzero(self._blocks) == np.count_nonzero(self._blocks[rows[0].slot])
             if self.cache.limit >= limit or alone:  # otherwise the cache could not grow: fewer rows will be read, or others evicted
                 self._make_smaller(rows, error)
         self.usage.seconds += time.perf_counter() - began
@@ -234,6 +236,7 @@ class Engine:
         width = blocks_of(int((starts + counts_B).max()))
         logits = self._forward(Pass(tokens=tokens_T, starts=starts, counts=counts_B, table=self._table[slots, :width]), self.cache)
         self.usage.forwards += 1
+        self._starved = False
         uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
         ids, logp, entropy = sample(logits, uniforms, self.sampling)
         drawn: NDArray[np.float32] = torch.stack([ids.float(), logp, entropy]).cpu().numpy()
@@ -399,7 +402,7 @@ class Engine:
         )
 
     def _shrink(self) -> None:
-        """Move the blocks of all rows to the front of the cache, and free the memory behind them."""
+        """Move the blocks of all rows to the front of the cache, and free the rest of its memory."""
         inside = np.arange(self._table.shape[1]) < self._blocks[:, None]
         self.cache.shrink(self._table[inside])
         self._table[inside] = np.arange(1, self.cache.used + 1)
@@ -417,15 +420,18 @@ class Engine:
         if len(rows) > 1:
             self._read_limit = max(1, self._read_limit // 2)
             return
-        if np.count_nonzero(self._blocks) <= 1:
+        alone = bool(np.count_nonzero(self._blocks) <= 1)
+        if alone and self._starved:
             reason = str(error).split(". ", 1)[0]
             raise ConfigError(
                 f"the device has no memory for a single row ({reason}): lower rollout.max_row_tokens, or use a device with more memory"
             ) from error
+        self._starved = alone
         limit = self.cache.used // 2 + 1
         self._preempt(np.flatnonzero(self._running))
         self._drop_cache()
-        self.cache.limit = limit
+        if not alone:
+            self.cache.limit = limit
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
 
