@@ -1,12 +1,12 @@
 """`PagedCache`: the keys and values of many rows in blocks of `BLOCK` positions, allocated as the rows grow.
 
 Rules:
-    - A row holds its positions in a list of blocks, in any order; only its last block has unused positions. Memory follows the tokens of the
-      rows, not the longest of them.
+    - A row holds its positions in a list of blocks, in any order; only its last block has unused positions. Memory follows the tokens of
+      the rows, not the longest of them.
     - Block `SCRATCH` does not belong to a row: padding is written there. Positions that a row has not written are finite; the caller masks
       them.
-    - The cache grows as blocks are taken, never above `limit`: its budget, or less once the device had no memory for more. The caller decides
-      whose blocks are freed when it is full.
+    - The cache grows as blocks are taken, never above `limit`: its budget, or less once the device had no memory for more. The caller
+      decides whose blocks are freed when it is full.
     - `cache_bytes` computes the memory of rows before anything is allocated.
 
 Before a forward pass, `place` sets where its tokens are written; `write` stores the keys and values of a layer, `gather` returns those of a
