@@ -298,3 +298,17 @@ def test_a_watcher_sees_every_episode_and_the_end():
     watcher = Watcher()
     run("random", watch=watcher)
     assert (watcher.totals, watcher.done, watcher.seen, watcher.ended) == ({TOY_ID: 12}, [], 12, True)
+
+
+def test_a_summary_prints_as_a_table_and_becomes_a_frame():
+    summary = run("expert", out=None)
+    printed = str(summary).splitlines()
+    assert printed[0].split()[:3] == ["environment", "episodes", "errors"] and printed[1].startswith(TOY_ID)
+    assert "100.0" in printed[1] and not any(line.endswith(" ") for line in printed)
+    shown = summary._repr_html_()
+    assert shown.startswith("<table>") and f"<td>{TOY_ID}" in shown and shown.count("<tr>") == len(printed)
+    pandas = pytest.importorskip("pandas")
+    frame = summary.to_frame()
+    assert isinstance(frame, pandas.DataFrame) and len(frame) == 12
+    assert list(frame["task"]) == [record.task for record in summary.records] and frame["success"].mean() == 1.0
+    assert set(frame["outcome"]) == {"success"} and frame["steps"].dtype.kind == "i"

@@ -1,4 +1,4 @@
-"""The paged cache under a budget and on a device that runs out of memory: responses don't change, and only a row that can't fit is an error."""
+"""A cache with a small budget: responses do not change, and only a row that cannot fit is an error."""
 
 from __future__ import annotations
 
