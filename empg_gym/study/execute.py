@@ -1,8 +1,7 @@
 """Run the training runs of a study in worker processes.
 
 Rules:
-    - A finished run is not repeated, an unfinished one resumes from its latest checkpoint. After a kill at any moment, the same command
-      continues.
+    - A finished run is not repeated, an unfinished one resumes from its latest checkpoint, so that a killed study can be started again.
     - A run that fails is reported with its last line; the others continue, those that need its weights are skipped.
     - However the study ends, its processes end with it (`empg_gym.children`); where it can, it lets them write their summaries first.
     - The output of the runs is in `logs/`.

@@ -20,8 +20,8 @@ from tests.docs.pages import ROOT
 from tests.docs.small_sets import VARIABLE, content
 
 _CLONED = (
-    "Makefile", "README.md", "LICENSE", "pyproject.toml", "setup.py", "constraints.txt", "configs", "scripts", "empg_gym", "envs",
-    "trainers", "tests",
+    "Makefile", "README.md", "LICENSE", "pyproject.toml", "setup.py", "constraints.txt", "configs", "examples", "scripts", "empg_gym",
+    "envs", "trainers", "tests",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -246,3 +247,11 @@ def test_the_page_draws_many_methods_and_escapes_their_names():
     text = page(StudyResult(title="t", reference="<m0>", threshold=0.8, planned=28, finished=28, environments=[environment]))
     assert "<m1>" not in text and "&lt;m13&gt;" in text and text.count("<svg") == 14 + 3
     assert json.loads(json.dumps(environment.methods[0].after["test"].values)) == {"0": 0.45, "1": 0.55}
+
+
+def test_the_study_of_all_methods_is_paired():
+    path = Path(__file__).parents[2] / "examples" / "studies" / "methods.toml"
+    plan = make_plan(load_study(path), path)
+    assert len(plan.runs) == 8 * 2 * 13 and {run.config.run.threads for run in plan.runs} == {1}
+    advantages = {run.method: run.config.algorithm.advantage for run in plan.runs if run.environment == "webshop"}
+    assert advantages["dapo"] == "grpo" and advantages["scaling-only"] == "empg" and advantages["g2po"] == "g2po"
