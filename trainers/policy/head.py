@@ -36,6 +36,7 @@ CPU_POSITIONS, CPU_WORDS = 512, 1024
 """The block on a CPU: its logits stay in the cache of the core."""
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def score_tokens(
     head: nn.Linear,
     hidden: Tensor,

@@ -39,14 +39,15 @@ class Policy:
     Args:
         model: any Hugging Face causal language model; its weights are the master weights.
         temperature: temperature of the sampling distribution.
-        chunk: positions whose logits are in memory at the same time; None limits them to what `head.default_chunk` allows.
+        chunk: positions whose logits are in memory at the same time; None chooses by device and vocabulary.
         token_budget: tokens of a micro-batch in `score_rows`.
         compute_dtype: number type of the forward pass; autocast is used if it differs from that of the weights.
         recompute_layers: recompute each layer in the backward pass, to save memory.
         pack: read rows without padding if the model allows it.
+        compiled: compile the forward and backward passes with `torch.compile`.
 
     Raises:
-        ConfigError: the model's logits are not a linear layer of its last hidden state, with an optional soft cap.
+        ConfigError: the model's logits are not a linear layer of its last hidden state, with an optional soft cap, or it can't be compiled.
     """
 
     def __init__(
@@ -59,12 +60,19 @@ class Policy:
         compute_dtype: torch.dtype | None = None,
         recompute_layers: bool = False,
         pack: bool = True,
+        compiled: bool = False,
     ) -> None:
         self.model = model
         self.token_budget = token_budget
         self.device: torch.device = next(model.parameters()).device
         self.scorer = Scorer(
-            model, temperature=temperature, chunk=chunk, compute_dtype=compute_dtype, recompute_layers=recompute_layers, pack=pack
+            model,
+            temperature=temperature,
+            chunk=chunk,
+            compute_dtype=compute_dtype,
+            recompute_layers=recompute_layers,
+            pack=pack,
+            compiled=compiled,
         )
 
     def micro_batches(self, rows: Sequence[TokenRow], token_budget: int, chosen: Sequence[int] | None = None) -> list[MicroBatch]:

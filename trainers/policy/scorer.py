@@ -33,13 +33,14 @@ class Scorer(nn.Module):
     Args:
         model: any Hugging Face causal language model; its weights are the master weights.
         temperature: temperature of the sampling distribution.
-        chunk: positions whose logits are in memory at the same time; None uses `empg_gym.trainers.policy.head.default_chunk`.
+        chunk: positions whose logits are in memory at the same time; None chooses by device and vocabulary.
         compute_dtype: number type of the forward pass; autocast is used if it differs from that of the weights.
         recompute_layers: recompute each layer in the backward pass, to save memory.
         pack: read rows without padding if the model allows it.
+        compiled: compile the forward and backward passes with `torch.compile`, for every number of tokens at once.
 
     Raises:
-        ConfigError: the model's logits are not a linear layer of its last hidden state, with an optional soft cap.
+        ConfigError: the model's logits are not a linear layer of its last hidden state, with an optional soft cap, or it can't be compiled.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Scorer(nn.Module):
         compute_dtype: torch.dtype | None = None,
         recompute_layers: bool = False,
         pack: bool = True,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -64,6 +66,9 @@ class Scorer(nn.Module):
         self._check_head()
         self.packs = pack and can_pack(model) and self._can_pack_exactly()
         """Whether rows are read without padding."""
+        if compiled:
+            self.compile(dynamic=True)
+            self._try_compiled()
 
     def forward(
         self, ids: Tensor, starts: Tensor, longest: int, position: Tensor, entropy: Entropy = "none"
@@ -115,6 +120,27 @@ class Scorer(nn.Module):
         with self._precision():
             hidden = decoder(input_ids=padded, use_cache=False).last_hidden_state
         return hidden[row[wanted], column[wanted]]
+
+    def _try_compiled(self) -> None:
+        """Compile both passes now rather than in the first update.
+
+        Raises:
+            ConfigError: it fails.
+        """
+        device = self.model.device
+        ids, position = torch.arange(11, device=device), torch.tensor([1, 2, 4, 8], device=device)
+        starts = torch.tensor([0, 3, 11], dtype=torch.int32, device=device)
+        trained = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        try:
+            logprobs, _ = self(ids, starts, 8, position)
+            if trained:
+                torch.autograd.grad(logprobs.sum(), trained, allow_unused=True)
+        except (RuntimeError, OSError, ImportError) as error:  # torch's compiler errors are RuntimeErrors
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise ConfigError(
+                f"run.compile: torch.compile failed on this model or machine ({reason[:200]}); install a C++ compiler (on a GPU also triton), "
+                "or set run.compile = false"
+            ) from error
 
     def _precision(self) -> AbstractContextManager[object]:
         return torch.autocast(self.model.device.type, dtype=self.compute_dtype) if self._autocast else nullcontext()

@@ -111,6 +111,7 @@ class PolicyBundle:
             token_budget=self.config.rl.token_budget,
             compute_dtype=self.compute_dtype,
             recompute_layers=self.config.run.gradient_checkpointing,
+            compiled=self.config.run.compile,
         )
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from empg_gym.trainers.policy import head as head_module
 from empg_gym.trainers.policy.head import score_tokens
 
 TOKENS, WIDTH, WORDS = 13, 6, 29
@@ -77,7 +78,40 @@ def test_the_entropy_has_a_gradient_only_when_asked_for():
     assert score_tokens(head, hidden, targets, entropy="gradient")[1].requires_grad
 
 
-def test_frozen_weights_get_no_gradient():
+@pytest.fixture(params=[(4, 7), (100, 10), (3, 1000)], ids=str)
+def block(request, monkeypatch):
+    """Several positions and words to a block."""
+    monkeypatch.setattr(head_module, "CPU_POSITIONS", request.param[0])
+    monkeypatch.setattr(head_module, "CPU_WORDS", request.param[1])
+
+
+@pytest.mark.parametrize("entropy", ["none", "values", "gradient"])
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("cap", [None, 2.0])
+def test_blocks_of_words_and_frozen_layers_change_nothing(block, entropy, frozen, cap):
+    head, hidden, targets = layer(seed=1)
+    with torch.no_grad():
+        head.weight[20:] *= 9  # the largest logits come last
+    options = {"temperature": 0.7, "cap": cap}
+    expected = naive(head, hidden, targets, **options)
+    wanted = gradients(lambda hidden: naive(head, hidden, targets, **options), head, hidden, entropy == "gradient")
+    head.requires_grad_(not frozen)
+    hidden.requires_grad_(True)
+    logprobs, entropies = score_tokens(head, hidden, targets, entropy=entropy, **options)
+    torch.testing.assert_close(logprobs.double(), expected[0], atol=1e-5, rtol=1e-5)
+    if entropies is not None:
+        torch.testing.assert_close(entropies.double(), expected[1], atol=1e-5, rtol=1e-5)
+    head.zero_grad()
+    weights = torch.linspace(-1, 2, TOKENS)
+    ((logprobs * weights).sum() + ((entropies * weights.flip(0) ** 2).sum() if entropy == "gradient" else 0.0)).backward()
+    found = [hidden.grad] if frozen else [hidden.grad, head.weight.grad, head.bias.grad]
+    for one, other in zip(found, wanted, strict=False):
+        torch.testing.assert_close(one.double(), other, atol=2e-5, rtol=1e-4)
+    if frozen:
+        assert head.weight.grad is None
+
+
+def test_no_pass_computes_what_nothing_uses():
     head, hidden, targets = layer()
     head.requires_grad_(False)
     hidden.requires_grad_(True)
