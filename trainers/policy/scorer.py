@@ -138,7 +138,7 @@ class Scorer(nn.Module):
         except (RuntimeError, OSError, ImportError) as error:  # torch's compiler errors are RuntimeErrors
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise ConfigError(
-                f"run.compile: torch.compile failed on this model or machine ({reason[:200]}); install a C++ compiler (on a GPU also triton), "
+                f"run.compile: torch.compile failed here ({reason[:200]}); install a C++ compiler (on a GPU: triton), "
                 "or set run.compile = false"
             ) from error
 
