@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 560, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 10, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 10, 30
 _COLOURS = 6
+_BANDS = 4
+"""Most methods for which the range over seeds is drawn."""
 _DASHES = ("", "7 4", "2 3")
 """Line styles tell apart more methods than there are colours, also where colours can't be seen."""
 
@@ -48,7 +50,7 @@ def line_chart(title: str, series: Sequence[Series], *, percent: bool) -> Markup
         parts.append(_line("grid", _LEFT, WIDTH - _RIGHT, y(value), y(value)))
         parts.append(_text(_LEFT - 6, y(value) + 4, _number(value, percent=percent), anchor="end"))
     parts += [_text(x(value), HEIGHT - 8, f"{value:.0f}") for value in sorted({min(xs), round(min(xs) + reach / 2), max(xs)})]
-    for line in series:
+    for line in series if len(series) <= _BANDS else ():
         if len(line.points) > 1:
             upper = [(x(step), y(top)) for step, _, _, top in line.points]
             lower = [(x(step), y(bottom)) for step, _, bottom, _ in reversed(line.points)]
