@@ -47,7 +47,10 @@ class AgentError(EMPGGymError):
 
 
 class RowOverflowError(EMPGGymError):
-    """The next message does not fit into the model's token row; the rollout ends the episode with `StopReason.ROW_TOKENS`."""
+    """The next message does not fit into the model's token row.
+
+    The rollout ends the episode with `StopReason.ROW_TOKENS`; where it is the first message, the episode fails with this error.
+    """
 
 
 class EnvironmentFailure(EMPGGymError):

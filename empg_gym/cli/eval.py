@@ -154,6 +154,8 @@ def _show(summary: Summary, folder: Path, console: Console) -> None:
             messages = [f"{one['episodes']} × {one['message']}" for one in entry["error_messages"]]
             more = [f"and {len(messages) - _MESSAGES} more in summary.json"] if len(messages) > _MESSAGES else []
             console.print("\n  ".join([f"{env}: {said}:", *messages[:_MESSAGES], *more]), style="yellow", highlight=False, markup=False)
+        for notice in entry["notices"]:
+            console.print(f"{env}: {notice}", style="yellow", highlight=False, markup=False)
         if entry["cost"] is not None:
             console.print(f"{env}: cost {entry['cost']['total']:.4f}, {entry['cost']['per_episode']:.6f} per episode", highlight=False)
     console.print(f"results: {folder}", highlight=False, markup=False)

@@ -29,6 +29,7 @@ from empg_gym.report.tiles import tiles
 from empg_gym.report.tokens import token_texts
 from empg_gym.scoring.failures import error_messages
 from empg_gym.scoring.format import compact, decimal, duration, percent
+from empg_gym.scoring.notices import notices
 from empg_gym.scoring.prices import Prices
 
 _SCRIPTS = ("dom", "source", "charts", "overview", "episodes", "tokens", "episode", "app")
@@ -137,6 +138,7 @@ def _overview(run: RunReader) -> dict[str, Any]:
         "failed": errors.total(),
         "errors": errors.most_common(_ERRORS),
         "more_errors": max(0, len(errors) - _ERRORS),
+        "notices": notices(records),
         "is_training": run.is_training,
         "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
         "tiles": tiles(run.summary, run.metrics, groups),

@@ -113,6 +113,8 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
                     break
                 raise
             except RowOverflowError:
+                if not env.path:  # the task itself does not fit: the agent never had a chance
+                    raise
                 reason = StopReason.ROW_TOKENS
                 break
             answered = time.monotonic()

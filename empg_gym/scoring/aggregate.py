@@ -10,6 +10,7 @@ from empg_gym.scoring.actions import count_actions, entropy_entry
 from empg_gym.scoring.estimates import estimate_every_pass_at, estimate_mean
 from empg_gym.scoring.failures import error_kinds, error_messages
 from empg_gym.scoring.headline import headline_of, headlines_by
+from empg_gym.scoring.notices import notices
 from empg_gym.scoring.prices import Prices
 from empg_gym.scoring.record import EpisodeRecord
 from empg_gym.scoring.usage import cost_entry, count_tokens, seconds_entry
@@ -38,6 +39,7 @@ def aggregate(records: Sequence[EpisodeRecord], *, prices: Prices | None = None)
         "stop_reasons": dict(sorted(Counter(record.stop_reason for record in records).items())),
         "errors_by_kind": dict(sorted(error_kinds(records).items())),
         "error_messages": [{"message": text, "episodes": count} for text, count in error_messages(records).most_common(_MESSAGES)],
+        "notices": notices(records),
         "retried": sum(record.attempts > 1 for record in records),
     }
 

@@ -39,6 +39,8 @@ class EpisodeRecord:
     invalid: int
     """Steps whose action was not valid, malformed responses included."""
     malformed: int
+    cut: int
+    """Steps whose response was cut at its token limit."""
     prompt_tokens: int | None
     """As billed, summed over the steps; None where no step reports them."""
     completion_tokens: int | None
@@ -108,6 +110,7 @@ def record_of(trajectory: Trajectory, env: str = "") -> EpisodeRecord:
         steps=len(steps),
         invalid=sum(not step.valid_action for step in steps),
         malformed=sum(step.malformed for step in steps),
+        cut=sum(step.finish_reason == "length" for step in steps),
         prompt_tokens=sum(prompt) if prompt else None,
         completion_tokens=sum(completion) if completion else None,
         uncounted_steps=len(steps) - len(completion),

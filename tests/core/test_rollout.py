@@ -45,13 +45,14 @@ class Expert:
 class Says:
     """A plain synchronous agent without sessions."""
 
-    def __init__(self, reply):
-        self.reply = reply
+    def __init__(self, *replies):
+        self.replies = list(replies)
 
     def act(self, messages, *, tools=None):
-        if isinstance(self.reply, Exception):
-            raise self.reply
-        return self.reply
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
 
 def make_env(**arguments):
@@ -112,7 +113,8 @@ def test_equal_specs_give_equal_episodes_and_repeats_differ_in_the_agent_seed():
         ),
         (Limits(max_seconds=1e-9), Says("open door 9"), StopReason.TIME_LIMIT, 0),
         (Limits(), Says(Completion(text="", stop=True)), StopReason.AGENT_STOPPED, 0),
-        (Limits(), Says(RowOverflowError("full")), StopReason.ROW_TOKENS, 0),
+        (Limits(), Says(Completion(text="open door 9"), RowOverflowError("full")), StopReason.ROW_TOKENS, 1),
+        (Limits(), Says(RowOverflowError("full")), StopReason.ERROR, 1),  # the failed step is recorded
     ],
 )
 def test_each_limit_has_its_reason(limits, agent, reason, turns):

@@ -195,7 +195,7 @@ def test_a_custom_system_prompt(tmp_path, given):
 @pytest.mark.parametrize(
     "arguments, expected",
     [
-        (["eval"], "name environments and an agent"),
+        (["eval"], "name environments (or a --panel) and an agent"),
         (["eval", "alfwrld", "-a", "expert"], "did you mean 'alfworld'"),
         (["eval", TOY_ID, "-a", "exprt"], "did you mean 'expert'"),
         (["eval", TOY_ID, "-a", "openai:gpt"], "OPENAI_API_KEY"),

@@ -48,6 +48,8 @@ def _path(value: str) -> str:
     return value
 
 
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""One name or several."""
 Options = Annotated[dict[str, Any], AfterValidator(_finite)]
 
 
@@ -387,9 +389,9 @@ class AlgorithmConfig(Section):
 class EvalConfig(Section):
     """Evaluation on a fixed sample of tasks."""
 
-    splits: tuple[str, ...] = ()
+    splits: Names = ()
     """Splits to evaluate on; those that the data lacks are skipped."""
-    panel: Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)] = ()
+    panel: Names = ()
     """Task panels to evaluate on instead of `splits` and `tasks`, at most one per split: names such as "alfworld-unseen-134"
     (`empg_gym/rollout/panels.toml`), or "FILE.toml:NAME". The evaluations before and after are of whole panels."""
     tasks: PositiveInt = 128

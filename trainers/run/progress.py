@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 
@@ -10,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from empg_gym.runs.progress import LiveView
-from empg_gym.scoring.format import MISSING, counted, percent
+from empg_gym.scoring.format import MISSING, clock, counted, percent
 from empg_gym.trainers.run.evaluation import EvaluationResult
 
 SHOWN = {
@@ -43,6 +44,7 @@ class ProgressView:
         self._bar: TaskID | None = None
         self._values: dict[str, float] = {}
         self._phase, self._step, self._total = "", 0, 0
+        self._done, self._began = 0, 0.0
         self._view = LiveView(console, self._render, self._lines, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> ProgressView:
@@ -55,6 +57,7 @@ class ProgressView:
     def phase(self, phase: str, total: int, done: int = 0) -> None:
         """Begin a phase of `total` steps, `done` of which an earlier run has done."""
         self._phase, self._total, self._values = phase, total, {}
+        self._done, self._began = done, time.monotonic()
         self._bar = self._bars.add_task(TITLES[phase], total=total, completed=done)
         if not self._view.is_live:
             self.message(f"{TITLES[phase]}: {total} steps" + (f", {done} already done" if done else ""))
@@ -87,7 +90,9 @@ class ProgressView:
 
     def _lines(self) -> Iterator[str]:
         shown = " · ".join(f"{SHOWN[name]} {_number(value)}" for name, value in self._values.items())
-        yield f"{TITLES[self._phase]} {self._step}/{self._total} · {shown}"
+        elapsed = time.monotonic() - self._began
+        left = elapsed / max(1, self._step - self._done) * (self._total - self._step)
+        yield f"{TITLES[self._phase]} {self._step}/{self._total} · {shown} · {clock(elapsed)}, {clock(left)} left"
 
     def _render(self) -> Group:
         numbers = Table.grid(padding=(0, 2))
