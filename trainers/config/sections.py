@@ -207,7 +207,7 @@ class RolloutConfig(Section):
     """How episodes are generated."""
 
     backend: str = "hf"
-    """Generator backend: a name in `empg_gym.trainers.generate.backends`, or your own as `module:function`."""
+    """Generator backend (`empg_gym.trainers.generate.backends`): "hf", "vllm", "vllm-server", or your own as `module:function`."""
     backend_options: Options = Field(default_factory=dict)
     """Keyword-only parameters of the backend."""
     temperature: PositiveFloat = 1.0

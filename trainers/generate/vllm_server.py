@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from empg_gym.errors import AgentError, ConfigError, TrainingError
-from empg_gym.net.json_client import JSONClient, UnreadableReply
+from empg_gym.net.json_client import JSONClient, RejectedRequest, UnreadableReply
 from empg_gym.net.retry import RetryPolicy
 from empg_gym.trainers.generate.base import GenerationSettings
 from empg_gym.trainers.generate.vllm_common import VLLMGenerator, dtype_name, write_config
@@ -125,6 +125,8 @@ class VLLMServerGenerator(VLLMGenerator):
             return await self._client.post(
                 "/v1/completions", {"model": self._name, "prompt": ids, "return_token_ids": True, **parameters}, read
             )
+        except RejectedRequest:
+            raise  # by a server that is healthy
         except AgentError as error:
             await self._check_health(error)
             raise
