@@ -1,8 +1,12 @@
-"""The demo over several seeds, EMPG against GRPO from the same warm start: success on held-out tasks before and after reinforcement.
+"""The demo over several seeds, EMPG against its base from the same warm start: success on held-out tasks before and after reinforcement.
 
     python -m benchmarks.demo_alfworld --seeds 0 1 2 --folder runs/benchmark
 
-A run whose folder already contains summary.json is not repeated. GRPO starts from the same checkpoint as EMPG's reinforcement learning,
+    python -m benchmarks.demo_alfworld --checkpoint runs/demo/checkpoints/rl-000050
+
+The second form evaluates one run as far as it has come: the weights after its warm start and those of the checkpoint, on the panels.
+
+A run whose folder already contains summary.json is not repeated. The other method starts from the same checkpoint as EMPG's reinforcement,
 with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
 """
 
@@ -16,11 +20,14 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.machine import machine
+from empg_gym.evaluation import evaluate
 from empg_gym.scoring.intervals import mean, mean_interval
 from empg_gym.trainers.config.file import load_config
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "alfworld-tiny.toml"
+KEPT = ("seed", "threads", "seconds", "cpu_seconds", "start_weights", "before", "after")
+PANELS = ("alfworld-small-unseen-1000", "alfworld-small-seen-1000")
 
 
 def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
@@ -65,14 +72,81 @@ def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return splits
 
 
+def evaluated(model: Path) -> list[dict[str, Any]]:
+    """Return the results of a checkpoint on the panels, in the form of a run's evaluations."""
+    found = []
+    for panel in PANELS:
+        options = {"device": "cpu", "temperature": load_config(CONFIG).eval.temperature}
+        summary = evaluate(panel=panel, agent=f"checkpoint:{model}", agent_options=options)
+        (entry,) = summary.results.values()
+        types = {name: {"tasks": one["episodes"], "success": one["success_rate"]} for name, one in entry["by_task_type"].items()}
+        found.append(
+            {
+                "split": entry["split"],
+                "tasks": entry["episodes"],
+                "success": entry["success_rate"],
+                "valid_action": 1 - entry["invalid_actions"]["rate"],
+                "by_type": types,
+                "panel": entry["panel"],
+            }
+        )
+    return found
+
+
+def one_run(checkpoint: Path) -> dict[str, Any]:
+    """Return the result file of one run as far as it has come."""
+    import torch
+
+    from empg_gym.trainers.policy.models import load_model
+    from empg_gym.trainers.run.checkpoint import load_state, weights_hash
+
+    torch.set_num_threads(1)
+    start = checkpoint.parent / "rl-000000"
+    state = load_state(checkpoint)
+    model, _ = load_model(str(start))
+    config = json.loads((checkpoint.parents[1] / "config.json").read_text())
+    run_record = {
+        "seed": config["run"]["seed"],
+        "threads": config["run"]["threads"],
+        "steps": state.step,
+        "cpu_seconds_of_reinforcement": round(state.cpu_seconds, 1),
+        "start_weights": weights_hash(model),
+        "before": evaluated(start),
+        "after": evaluated(checkpoint),
+    }
+    return {
+        "what": "success on the panels after the warm start and after so many steps of reinforcement, of one run as far as it has come; "
+        "warm start and reinforcement may have been two runs",
+        "seeds": [run_record["seed"]],
+        "parameters": sum(item.numel() for item in model.parameters()),
+        "steps": state.step,
+        "methods": {"empg": table([run_record])},
+        "runs": {"empg": [run_record]},
+        "config": load_config(CONFIG, [f"run.seed={config['run']['seed']}"]).model_dump(mode="json"),
+        "run_config": config,
+        "machine": machine("torch", "transformers"),
+    }
+
+
+def write(out: Path, result: dict[str, Any]) -> None:
+    """Write the result file and print its table."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result["methods"], indent=2))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark"))
-    parser.add_argument("--methods", nargs="+", default=["empg", "grpo"], choices=["empg", "grpo"])
+    parser.add_argument("--methods", nargs="+", default=["empg", "gigpo"], choices=["empg", "gigpo", "grpo"])
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "demo_alfworld.json")
+    parser.add_argument("--checkpoint", type=Path, help="evaluate one run as far as it has come, instead of running seeds")
     args = parser.parse_args()
+    if args.checkpoint is not None:
+        write(args.out, one_run(args.checkpoint))
+        return
     runs: dict[str, list[dict[str, Any]]] = {method: [] for method in args.methods}
     for seed in args.seeds:
         start = args.folder / f"empg-{seed}"
@@ -92,15 +166,16 @@ def main() -> None:
         "parameters": runs[args.methods[0]][0]["parameters"],
         "methods": {method: table(items) for method, items in runs.items()},
         "runs": {
-            method: [{key: item[key] for key in ("seed", "threads", "seconds", "before", "after")} for item in items]
+            method: [
+                {key: item[key] for key in ("seed", "threads", "seconds", "cpu_seconds", "start_weights", "before", "after")}
+                for item in items
+            ]
             for method, items in runs.items()
         },
         "config": resolved,
         "machine": machine("torch", "transformers"),
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result["methods"], indent=2))
+    write(args.out, result)
 
 
 if __name__ == "__main__":

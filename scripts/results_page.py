@@ -242,7 +242,7 @@ def demo_alfworld() -> str:
     parts = [
         f"{record['parameters']:,} parameters, seeds {', '.join(map(str, record['seeds']))}; mean over seeds ± half of the 95 % interval. "
         f"The warm start: {warm['steps']:,} supervised steps on {warm['episodes']:,} expert episodes; "
-        f"reinforcement: {rl['steps']} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
+        f"reinforcement: {record.get('steps', rl['steps'])} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
     ]
     for method, splits in record["methods"].items():
         rows = [
@@ -255,7 +255,16 @@ def demo_alfworld() -> str:
             "The methods start from the same checkpoints, with the same seeds, tasks and budget. Differences between them that are smaller "
             "than the intervals are not significant."
         )
-    seconds = ", ".join(f"{item['seconds']:.0f} ({item['threads'] or 'all'})" for item in record["runs"]["empg"])
+    runs = record["runs"]["empg"]
+    if "steps" in record:
+        lowest = [f"{name} {100 * part['success']:.0f} %" for name, part in sorted(runs[0]["after"][0]["by_type"].items())]
+        parts.append(
+            f"One run, interrupted after {record['steps']} of {rl['steps']} steps of reinforcement. By task type on "
+            f"{runs[0]['after'][0]['split']}: {', '.join(lowest)}. Weights after the warm start: `{runs[0]['start_weights']}`."
+        )
+        parts += [machine(record), "`python -m benchmarks.demo_alfworld --checkpoint RUN/checkpoints/rl-NNNNNN`"]
+        return "\n\n".join(parts)
+    seconds = ", ".join(f"{item['seconds']:.0f} ({item['threads'] or 'all'})" for item in runs)
     parts += [
         f"Seconds of training and evaluation, threads in brackets: {seconds}.",
         machine(record),
@@ -424,10 +433,13 @@ def readme_demo() -> str:
     splits = record["methods"]["empg"]
     rows = [(split, spread(part["before"], 100), spread(part["after"], 100)) for split, part in splits.items()]
     games = next(iter(splits.values()))["games"]
+    seeds, steps, planned = len(record["seeds"]), record.get("steps"), record["config"]["rl"]["steps"]
+    over = f"mean of {seeds} seeds ± half of the 95 % interval" if seeds > 1 else f"seed {record['seeds'][0]}"
+    over += "" if steps is None else f", after {steps} of {planned} steps of reinforcement"
     return "\n\n".join(
         [
-            f"The result of `make demo` with {record['parameters']:,} parameters from scratch: success in % on {games} held-out games of "
-            f"each split (mean of {len(record['seeds'])} seeds ± half of the 95 % interval; [more](docs/results.md)):",
+            f"The result of `make demo` with {record['parameters']:,} parameters from scratch: success in % on {games:,} held-out games of "
+            f"each split ({over}; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
         ]
     )

@@ -74,7 +74,7 @@ def dot_chart(rows: Sequence[tuple[str, int, float, tuple[float, float] | None, 
     height = 30 * len(rows) + 34
 
     def x(value: float) -> float:
-        return round(170 + (value + reach) / (2 * reach) * (WIDTH - 170 - _RIGHT), 1)
+        return float(round(170 + (value + reach) / (2 * reach) * (WIDTH - 170 - _RIGHT), 1))
 
     parts = [_line("axis", x(0), x(0), 6, height - 26)]
     parts += [_text(x(value), height - 8, f"{100 * value:+.1f}") for value in (-reach / 1.08, 0.0, reach / 1.08)]
