@@ -7,6 +7,8 @@ The command line prints the message and exits with code 2; user input never lead
 from __future__ import annotations
 
 import difflib
+import errno
+import re
 from collections.abc import Iterable
 
 
@@ -67,6 +69,30 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return "known: " + ", ".join(names)
+
+
+_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM),
+    errno.ENAMETOOLONG,
+}
+_FULL = re.compile(r"No space left on device|Disk quota exceeded|os error 28|PytorchStreamWriter failed", re.IGNORECASE)
+
+
+def machine_problem(error: BaseException) -> str | None:
+    """Return one sentence about a disk or a limit of this machine that an exception reports, at any place of its chain; None for others.
+
+    Libraries report a full disk as exceptions of their own, so their texts are read too.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in _MACHINE:
+            place = f" ({seen.filename})" if seen.filename else ""
+            return f"{seen.strerror}{place}: make room or change the limit on this machine, then run the same command again"
+        if _FULL.search(str(seen)):
+            said = str(seen).strip().splitlines()[0][:200]
+            return f"the disk is full or can't be written to ({said}): make room, then run the same command again"
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def require(module: str, extra: str, purpose: str) -> object:

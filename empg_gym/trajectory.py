@@ -223,7 +223,7 @@ class Trajectory:
             raise DataError(f"not a trajectory: the line is not JSON ({error})") from None
         if not isinstance(record, dict) or record.pop("format", None) != FORMAT:
             raise DataError(f"not a trajectory: the line has no field format={FORMAT!r}")
-        version = record.pop("version", None)
+        version, _ = record.pop("version", None), record.pop("digest", None)
         if version != FORMAT_VERSION:
             raise DataError(f"unknown trajectory format version {version!r} (this release reads {FORMAT_VERSION}); update empg-gym")
         try:
@@ -335,12 +335,12 @@ def _decode(value: Any) -> Any:
     return value
 
 
-def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> int:
-    """Append trajectories to a JSON-lines file and return their number."""
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory], *, edit: Callable[[str], str] = str) -> int:
+    """Append trajectories to a JSON-lines file, each line as `edit` returns it, and return their number."""
     count = 0
     with Path(path).open("a", encoding="utf-8") as lines:
         for trajectory in trajectories:
-            lines.write(trajectory.to_json() + "\n")
+            lines.write(edit(trajectory.to_json()) + "\n")
             count += 1
     return count
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, Message
+from empg_gym.runs.terminal import Console
 from empg_gym.trajectory import Completion
 
 Prompt = Callable[[str, Sequence[str]], str | None]

@@ -12,11 +12,11 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import empg_gym
 from empg_gym.cli.interrupt import INTERRUPTED, Interruption
-from empg_gym.errors import EMPGGymError
+from empg_gym.errors import EMPGGymError, machine_problem
+from empg_gym.runs.terminal import Console
 
 app = typer.Typer(
     name="empg-gym",
@@ -78,6 +78,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except Exception as error:
+        if (problem := machine_problem(error)) is not None:
+            errors.print("error:", style="bold red", end=" ")
+            errors.print(problem, markup=False)
+            sys.exit(2)
         # Wrong use: typer's exceptions print themselves. Their attributes identify them, since typer bundles a copy of click.
         if not hasattr(error, "show") or not hasattr(error, "exit_code"):
             raise

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from empg_gym.cli.eval import WIDE
+from empg_gym.runs.terminal import Console
 
 
 def compare(

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
+
+from empg_gym.runs.terminal import Console
 
 if TYPE_CHECKING:
     from empg_gym.data.registry import DataSet

@@ -7,8 +7,9 @@ import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
+
+from empg_gym.runs.terminal import Console
 
 if TYPE_CHECKING:
     from empg_gym.doctor import Finding

@@ -7,7 +7,8 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+
+from empg_gym.runs.terminal import Console
 
 WIDE = 140
 """Columns of a table in a file or a pipe."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand
 
 from empg_gym.cli.interrupt import INTERRUPTED
 from empg_gym.errors import ConfigError
+from empg_gym.runs.terminal import Console
 
 if TYPE_CHECKING:
     from empg_gym.evaluation import Prices, Summary
@@ -110,11 +110,14 @@ def _evaluate(
 
 def _again(folder: Path, out: Path | None) -> str:
     """Return the command that resumes this run in its folder; secrets are masked."""
-    return shlex.join(["empg-gym", *map(_without_secret, sys.argv[1:]), *(() if out is not None else ("--out", str(folder)))])
+    from empg_gym.runs.redaction import Redactor
+
+    masked = [Redactor().text(_without_secret(argument)) for argument in sys.argv[1:]]
+    return shlex.join(["empg-gym", *masked, *(() if out is not None else ("--out", str(folder)))])
 
 
 def _without_secret(argument: str) -> str:
-    from empg_gym.evaluation.settings import is_secret
+    from empg_gym.runs.redaction import is_secret
 
     setting = _SETTING.match(argument)
     return f"{setting[0]}…" if setting and is_secret(setting[0].removesuffix("=")) else argument

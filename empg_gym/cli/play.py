@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
+
+from empg_gym.runs.terminal import Console
 
 if TYPE_CHECKING:
     from empg_gym.agent_env import LLMAgentEnv

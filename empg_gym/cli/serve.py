@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from empg_gym.errors import ConfigError, EnvironmentFailure, require
+from empg_gym.runs.terminal import Console
 
 app = typer.Typer(help="Serve a part of EMPG Gym over HTTP.", no_args_is_help=True)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from empg_gym.cli.eval import WIDE
 from empg_gym.errors import require
+from empg_gym.runs.terminal import Console
 
 if TYPE_CHECKING:
     from empg_gym.study.plan import Plan

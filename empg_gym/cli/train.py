@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from empg_gym.cli.eval import WIDE
 from empg_gym.cli.interrupt import INTERRUPTED
 from empg_gym.errors import ConfigError, require
+from empg_gym.runs.terminal import Console
 
 if TYPE_CHECKING:
     from empg_gym.trainers.config.sections import TrainConfig
@@ -174,7 +174,10 @@ def _toml(config: TrainConfig) -> str:
     """Return the configuration as TOML, without keys that are None, which is the default of a missing key."""
     import tomlkit
 
-    return tomlkit.dumps(_without_none(config.model_dump(mode="json")))
+    from empg_gym.runs.redaction import Redactor
+
+    tree = config.model_dump(mode="json")
+    return tomlkit.dumps(_without_none(Redactor(tree).tree(tree)))
 
 
 def _without_none(tree: dict[str, Any]) -> dict[str, Any]:

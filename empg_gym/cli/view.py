@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from empg_gym.runs.terminal import Console
 
 
 def view(

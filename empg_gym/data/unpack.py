@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import lzma
@@ -61,6 +62,12 @@ def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dic
         raise DataError(f"{archive.name} is damaged and can't be unpacked ({error}); download it again") from None
     except (IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         raise DataError(f"{archive.name} has a file and a folder with the same name ({error.filename}); download it again") from None
+    except (RuntimeError, UnicodeError, ValueError) as error:  # zipfile: an encrypted entry, a name that is not text; tarfile: a number
+        raise DataError(f"{archive.name} can't be unpacked ({str(error)[:200]}); download it again") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{archive.name} has an entry with a longer name than this disk can hold; nothing of it is used") from None
+        raise
     return written
 
 

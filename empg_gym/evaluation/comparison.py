@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from empg_gym.errors import ConfigError
@@ -79,8 +80,8 @@ class Comparison:
             percent = cell.metric == "success"
             digits = 1 if percent else 3
             table.add_row(
-                *((cell.environment, "success %" if percent else cell.metric) if here != before else ("", "")),
-                cell.run,
+                *((escape(cell.environment), "success %" if percent else cell.metric) if here != before else ("", "")),
+                escape(cell.run),
                 str(cell.episodes),
                 str(cell.errors),
                 with_interval(cell.value, cell.interval, digits, percent=percent),

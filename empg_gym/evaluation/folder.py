@@ -13,21 +13,24 @@ Rules:
     - Failures move to their file in three steps: the new file is written as `failures.jsonl.moving`, the lines lose the failures, the new
       file takes its name. After a kill, failures among the lines mean that the second step has not happened, and all three are repeated;
       otherwise only the third is missing.
-    - Every line is read before anything is written: a damaged line leaves the folder as it was.
+    - Every line is read before anything is written: a damaged, edited, foreign or duplicate line leaves the folder as it was. Lines carry a
+      digest (`empg_gym.evaluation.digest`); those of earlier versions have none and are counted as unverified.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from empg_gym.errors import DataError, OutputExistsError
-from empg_gym.runs.atomic_write import atomic_write
+from empg_gym.evaluation.digest import Origin, identity, origin, signed
+from empg_gym.runs.atomic_write import atomic_write, flush_folder
 from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, is_unused, writing_to
 from empg_gym.runs.json_file import read_json, write_json
 from empg_gym.runs.lock import FolderLock
+from empg_gym.runs.redaction import Redactor
 from empg_gym.runs.resume import require_same
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
@@ -38,20 +41,26 @@ MAY_DIFFER = (
     *("environments.*.data", "environments.*.as_trained", "agent.as_trained"),
 )
 """Entries of a configuration in which a resumed run may differ from the saved one."""
+_REMOVE = "remove the line to run its episode again, or choose another folder with --out"
 HINT = "expected the folder of an evaluation, as `empg-gym eval --out` writes it"
 
 
 class RunFolder:
     """The folder of one evaluation, open for writing."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, redactor: Redactor | None = None) -> None:
         self.path = path
+        self.unverified = 0
+        """Lines of the resumed run without a digest."""
+        self._redactor = redactor or Redactor()
+        self._identity = ""
         self._moving = path / f"{FAILURES}.moving"
         self._lines: TextIO | None = None
         self._lock: FolderLock | None = None
 
-    def open(self, config: Mapping[str, Any], keep: Callable[[Trajectory], None]) -> None:
-        """Begin or resume a run; `keep` is called with each trajectory that need not be run again.
+    def open(self, config: Mapping[str, Any], keep: Callable[[Trajectory], bool]) -> None:
+        """Begin or resume a run; `keep` is called with each trajectory that need not be run again, and returns whether it belongs to
+        the run and is new.
 
         Raises:
             OutputExistsError: the folder holds something else or another configuration, or another process is writing to it.
@@ -59,6 +68,7 @@ class RunFolder:
             DataError: a file in it is damaged.
         """
         try:
+            self._identity = identity(config)
             with writing_to(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._lock = FolderLock(self.path)
@@ -76,8 +86,11 @@ class RunFolder:
         """Write the line of a finished episode."""
         assert self._lines is not None
         with writing_to(self.path):
-            self._lines.write(trajectory.to_json() + "\n")
+            self._lines.write(self._line(trajectory) + "\n")
             self._lines.flush()
+
+    def _line(self, trajectory: Trajectory) -> str:
+        return signed(self._redactor.line(trajectory.to_json()), self._identity)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary."""
@@ -94,25 +107,42 @@ class RunFolder:
             self._lock.close()
             self._lock = None
 
-    def _resume(self, config: Mapping[str, Any], keep: Callable[[Trajectory], None]) -> None:
+    def _resume(self, config: Mapping[str, Any], keep: Callable[[Trajectory], bool]) -> None:
         require_same(self.path, read_json(self.path / CONFIG, hint=HINT), config, may_differ=MAY_DIFFER)
         lines = self.path / TRAJECTORIES
         if not lines.exists():
             return
         kept, failed = [], []
-        for trajectory in read_trajectories(lines):
+        for number, (line, trajectory) in enumerate(_read(lines), 1):
+            place = f"{lines}, line {number}"
+            found = origin(line, self._identity)
+            if found is Origin.FOREIGN:
+                raise DataError(f"{place} was edited or written by another run (its digest does not match); {_REMOVE}")
+            self.unverified += found is Origin.UNVERIFIED
             if trajectory.stop_reason == StopReason.ERROR:
-                failed.append(trajectory.to_json() + "\n")
+                failed.append(line + "\n")
+            elif keep(trajectory):
+                kept.append(line + "\n")
             else:
-                kept.append(trajectory.to_json() + "\n")
-                keep(trajectory)
+                raise DataError(
+                    f"{place} holds an episode that this run does not have, or has already: repeat {trajectory.repeat} of the task "
+                    f"{trajectory.task[:60]!r} of {trajectory.env_id}; {_REMOVE}"
+                )
         failures = self.path / FAILURES
         if failed:
             moved = failures.read_bytes() if failures.exists() else b""
-            atomic_write(self._moving, moved[: moved.rfind(b"\n") + 1] + "".join(failed).encode())
-        atomic_write(lines, "".join(kept))
+            atomic_write(self._moving, moved[: moved.rfind(b"\n") + 1] + "".join(failed).encode(), sync=True)
+        atomic_write(lines, "".join(kept), sync=True)
         if self._moving.exists():
             self._moving.replace(failures)
+            flush_folder(self.path)
+
+
+def _read(path: Path) -> Iterator[tuple[str, Trajectory]]:
+    """Yield the complete lines of a file, each with its trajectory; raises what `read_trajectories` raises."""
+    with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+        for line, trajectory in zip(lines, read_trajectories(path), strict=False):
+            yield line.removesuffix("\n"), trajectory
 
 
 def read_config(run: Path) -> dict[str, Any]:

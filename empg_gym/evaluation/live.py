@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from empg_gym.data_name import with_data
@@ -67,7 +68,7 @@ class LiveTable:
     def _table(self) -> Table:
         table = Table("environment", "episodes", "success %", "score", "tokens", "errors", "episodes/s", "left", box=None, pad_edge=False)
         for env in self._totals:
-            table.add_row(env, *self._cells(env))
+            table.add_row(escape(env), *self._cells(env))
         return table
 
     def _cells(self, env: str) -> tuple[str, str, str, str, str, str, str]:
@@ -112,7 +113,7 @@ def results_table(results: Mapping[str, Mapping[str, Any]]) -> Table:
         )
         for kind in ("by_domain", "by_task_type"):
             for name, group in entry[kind].items():
-                table.add_row(f"  {name}", *_headline(group, failed), style="dim")
+                table.add_row(escape(f"  {name}"), *_headline(group, failed), style="dim")
     return table
 
 

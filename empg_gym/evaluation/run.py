@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,17 +22,18 @@ from empg_gym.agents import BaseAgent
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.config import EvalConfig
 from empg_gym.evaluation.folder import RunFolder
-from empg_gym.evaluation.settings import is_secret
 from empg_gym.evaluation.summary import Summary, entry_key, merge, versions
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import EpisodeSpec, Rollout
 from empg_gym.rollout.panels import find_panel
 from empg_gym.rollout.plan import choose_tasks, episode_specs
+from empg_gym.runs.redaction import Redactor, is_secret
 from empg_gym.scoring.aggregate import aggregate
 from empg_gym.scoring.record import EpisodeRecord, record_of
 from empg_gym.trajectory import StopReason, Trajectory
 
 FORMAT = "empg-gym/evaluation"
+_log = logging.getLogger(__name__)
 
 
 class Watcher(Protocol):
@@ -83,6 +85,7 @@ class EvaluationRun:
         self.limits = config.episode_limits(agent.info)
         self.works: dict[str, _Work] = {}
         self.records: dict[tuple[str, str, int], EpisodeRecord] = {}
+        self.redactor = Redactor(config.agent_options, config.env_kwargs, agent.info.settings)
 
     def add(self, recipe: EnvRecipe) -> None:
         """Add an environment to the run.
@@ -124,6 +127,8 @@ class EvaluationRun:
             await self.agent.check()
             with self._folder(self.config.out) as folder:
                 began = time.monotonic()
+                if folder is not None and folder.unverified:
+                    self._note(watch, f"{folder.unverified} lines in {folder.path} have no digest: it is not known who wrote them")
                 if watch is not None:
                     watch.begin(self._totals(), list(self.records.values()))
                 try:
@@ -137,6 +142,12 @@ class EvaluationRun:
                 return summary
         finally:
             await self.agent.aclose()
+
+    def _note(self, watch: Watcher | None, text: str) -> None:
+        if isinstance(watch, TakesNotes):
+            watch.note(text)
+        else:
+            _log.warning(text)
 
     def _totals(self) -> dict[str, int]:
         """Return the number of episodes of each environment."""
@@ -152,7 +163,7 @@ class EvaluationRun:
         if out is None:
             yield None
             return
-        folder = RunFolder(out)
+        folder = RunFolder(out, self.redactor)
         folder.open(self._config(), self._keep_earlier)
         try:
             yield folder
@@ -188,15 +199,25 @@ class EvaluationRun:
         work = self.works[key]
         ((_, trajectory),) = [outcome async for outcome in work.rollout.stream([spec])]
         trajectory.agent = self._name()
+        self._redact_errors(trajectory)
         if trajectory.stop_reason == StopReason.ERROR:
             # An environment that could not be made or reset has not described itself.
             trajectory.env_id, trajectory.env_version = work.recipe.env_id, work.facts["env_version"]
             trajectory.data_fingerprint, trajectory.split = work.facts["data_fingerprint"], work.facts["split"]
         return trajectory
 
-    def _keep_earlier(self, trajectory: Trajectory) -> None:
-        """Keep an episode of an earlier run."""
-        self._keep(trajectory, entry_key(trajectory, self.works))
+    def _keep_earlier(self, trajectory: Trajectory) -> bool:
+        """Keep an episode of an earlier run; return False if it is not one of this run, or there already."""
+        key = entry_key(trajectory, self.works)
+        if key not in self.works or (key, trajectory.task, trajectory.repeat) in self.records:
+            return False
+        work = self.works[key]
+        if trajectory.task not in work.tasks or not 0 <= trajectory.repeat < self.config.repeats:
+            return False
+        if (trajectory.split, trajectory.data_fingerprint) != (work.facts["split"], work.facts["data_fingerprint"]):
+            return False
+        self._keep(trajectory, key)
+        return True
 
     def _keep(self, trajectory: Trajectory, key: str) -> EpisodeRecord:
         record = record_of(trajectory, key)
@@ -204,12 +225,22 @@ class EvaluationRun:
         return record
 
     def _name(self) -> str:
-        return self.agent.info.name or self.config.agent_name or self.config.agent
+        return self.redactor.text(self.agent.info.name or self.config.agent_name or self.config.agent)
+
+    def _redact_errors(self, trajectory: Trajectory) -> None:
+        """Errors quote servers and programs: they are not data of the episode."""
+        if trajectory.error is not None:
+            trajectory.error = self.redactor.text(trajectory.error)
+        if "traceback" in trajectory.info:
+            trajectory.info["traceback"] = self.redactor.text(str(trajectory.info["traceback"]))
+        for step in trajectory.steps:
+            if step.error is not None:
+                step.error = self.redactor.text(step.error)
 
     def _config(self) -> dict[str, Any]:
         settings = self.agent.info.settings
-        agent = {"options": _without_secrets(self.config.agent_options)} if settings is None else settings
-        return {
+        agent = {"options": self._without_secrets(self.config.agent_options)} if settings is None else settings
+        config = {
             "format": FORMAT,
             "version": 1,
             "agent": {"name": self._name(), **agent},
@@ -227,6 +258,16 @@ class EvaluationRun:
             "backend": self.config.backend.name,
             "prices": None if self.config.prices is None else asdict(self.config.prices),
             "versions": versions(),
+        }
+        redacted: dict[str, Any] = self.redactor.tree(config)
+        return redacted
+
+    def _without_secrets(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an agent's options as the configuration file may hold them."""
+        return {
+            name: value if value is None or isinstance(value, str | int | float | bool) else repr(self.redactor.tree(value))
+            for name, value in options.items()
+            if not is_secret(name)
         }
 
     def _summary(self, seconds: float) -> Summary:
@@ -246,13 +287,4 @@ class EvaluationRun:
             "results": results,
             "versions": versions(),
         }
-        return Summary(data, tuple(self.records.values()))
-
-
-def _without_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an agent's options as the configuration file may hold them."""
-    return {
-        name: value if value is None or isinstance(value, str | int | float | bool) else repr(value)
-        for name, value in options.items()
-        if not is_secret(name)
-    }
+        return Summary(self.redactor.tree(data), tuple(self.records.values()))

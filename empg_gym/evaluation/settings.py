@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,6 @@ from empg_gym.runs.overrides import apply_overrides, parse_override
 from empg_gym.scoring.prices import PRICES_EXPECTED, Prices
 
 _SECTIONS = ("env", "agent", "limits", "backend")
-_SECRET = re.compile(r"key(?!_env$)|secret|password|header|token$|^env$", re.IGNORECASE)
-"""A name that ends in `key_env` says in which variable the key is; `tokens` are counted."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,11 +42,6 @@ def read_settings(texts: Iterable[str]) -> Settings:
             raise ConfigError(f"--set {text}: {path[0]} is a section, expected {path[0]}.KEY=VALUE")
     apply_overrides(sections, texts)
     return Settings(**sections)
-
-
-def is_secret(option: str) -> bool:
-    """Whether an option ("api_key", "agent.env") may hold a secret, by the last part of its name. No output repeats its value."""
-    return _SECRET.search(option.rpartition(".")[2].strip()) is not None
 
 
 def read_tasks(texts: Sequence[str]) -> list[str | int]:

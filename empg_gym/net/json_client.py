@@ -5,10 +5,11 @@ Rules:
     - What may pass (`empg_gym.net.retry`) and a body that can't be read are retried, `retry.retries` times; then they are an `AgentError`.
     - When a server answers 429, all requests of this client wait, not only the refused one: as long as the server asks, else for the
       backoff of that request. They resume spread over the same time again, at most `_SPREAD` seconds.
-    - A refused key, an unknown path and a used-up quota are user errors: `ConfigError` at once. The status 403 concerns the key
-      only until a request has succeeded; later it refuses that one request.
+    - A refused key, an unknown path and a used-up quota are user errors: `ConfigError` at once. The statuses 401, 403 and 404 concern the
+      key and the path only until a request has succeeded. Later 403 refuses that one request; 401 and 404 are retried, then an
+      `AgentError` of that request.
     - Any other 4xx status is a `RejectedRequest`: the request itself was wrong.
-    - The key never appears in an error text.
+    - The key never appears in an error text, nor do the user name and password of the address, which are sent as a header.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ class JSONClient:
         for name, value, least in (("timeout", timeout, 0.001), ("concurrency", concurrency, 1)):
             if not least <= value < math.inf:
                 raise ConfigError(f"{name} must be at least {least} and finite, not {value}")
-        self.base_url = base_url.rstrip("/")
+        address = httpx.URL(base_url)
+        self._login = (address.username, address.password) if address.userinfo else None
+        self.base_url = (str(address.copy_with(userinfo=b"")) if self._login else base_url).rstrip("/")
         self.timeout = timeout
         self.retry = retry
         self.concurrency = concurrency
@@ -180,6 +183,7 @@ class JSONClient:
         if self._bound is None or self._bound[0] is not loop:
             headers = {"authorization": f"Bearer {self._key}", **self._headers} if self._key else self._headers
             client = httpx.AsyncClient(
+                auth=self._login,
                 headers=headers,
                 timeout=httpx.Timeout(self.timeout, connect=min(self.timeout, 20.0), pool=None),
                 limits=httpx.Limits(max_connections=self.concurrency, max_keepalive_connections=self.concurrency),
@@ -196,6 +200,8 @@ class JSONClient:
         """
         status, body = response.status_code, self._clean(response.text)
         answer = f"status {status}: {_message(body)[:_SHOWN_CHARS]}"
+        if self._accepted and status in (401, 404):
+            return answer  # a gateway or a restart: it was accepted before
         if status == 401 or (status == 403 and not self._accepted):
             raise ConfigError(f"{url} refuses the key ({answer}); set OPENAI_API_KEY, or name the variable that holds it in api_key_env")
         if status == 404:
@@ -212,7 +218,9 @@ class JSONClient:
         return self._clean(f"{type(error).__name__}: {error}")
 
     def _clean(self, text: str) -> str:
-        return text.replace(self._key, "[key]") if self._key else text
+        for secret in filter(None, (self._key, *(self._login or ())[1:])):
+            text = text.replace(secret, "[key]")
+        return text
 
 
 def bearer_key(key: str | None) -> str | None:

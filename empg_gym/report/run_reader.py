@@ -20,6 +20,7 @@ from empg_gym.report.episodes import EpisodeStore
 from empg_gym.report.metrics import Line, read_metrics
 from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES
 from empg_gym.runs.json_file import read_json
+from empg_gym.runs.redaction import Redactor
 from empg_gym.trajectory import Trajectory
 
 _FILES = (CONFIG, "metrics.jsonl", TRAJECTORIES, SUMMARY)
@@ -43,6 +44,7 @@ class RunReader:
             raise DataError(f"no run at {path}: expected a folder that `empg-gym train` or `empg-gym eval` wrote")
         if path.is_dir() and not any((path / name).is_file() for name in _FILES):
             raise DataError(f"{path} is not a run folder: it has none of {', '.join(_FILES)}")
+        self._redactor = Redactor()
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
         self.metrics: list[Line] = []
@@ -63,8 +65,9 @@ class RunReader:
         if signature == self._signature:
             return False
         if self.path.is_dir():
-            self.config = _read_object(self.path / CONFIG)
-            self.summary = _read_object(self.path / SUMMARY)
+            # Earlier versions wrote more than this one does, and a report is made to be passed on.
+            self.config = self._redactor.tree(_read_object(self.path / CONFIG))
+            self.summary = self._redactor.tree(_read_object(self.path / SUMMARY))
             self.metrics = read_metrics(self.path / "metrics.jsonl")
         self._read_trajectories()
         self._signature = signature
@@ -85,7 +88,7 @@ class RunReader:
                 self._read_to += len(line)
                 self._number += 1
                 try:
-                    self.episodes.add(Trajectory.from_json(line))
+                    self.episodes.add(Trajectory.from_json(self._redactor.line(line.decode(errors="replace"))))
                 except DataError as error:
                     raise DataError(f"{self._trajectories}, line {self._number}: {error}") from None
 

@@ -24,6 +24,8 @@ from empg_gym.agents.adapter import Session
 from empg_gym.agents.base import BaseAgent
 from empg_gym.errors import RowOverflowError
 from empg_gym.rollout.limits import Limits
+from empg_gym.runs.redaction import Redactor
+from empg_gym.runs.terminal import printable
 from empg_gym.trajectory import Completion, StopReason, Trajectory
 
 _log = logging.getLogger(__name__)
@@ -84,7 +86,7 @@ def close_quietly(thing: LLMAgentEnv | Session) -> None:
     try:
         thing.close()
     except Exception as error:
-        _log.warning("closing %s failed: %s: %s", thing, type(error).__name__, error)
+        _log.warning("closing %s failed: %s", thing, printable(Redactor().text(f"{type(error).__name__}: {error}")))
 
 
 async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, limits: Limits) -> Trajectory:

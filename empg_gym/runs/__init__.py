@@ -7,5 +7,7 @@ atomic_write, json_file
 resume       a folder continues only with the configuration that began it
 overrides    the grammar of `--set`
 validation   one sentence for a mistake in a configuration
+redaction    what a secret looks like, and its removal from all that is written or shown
+terminal     a console that foreign texts can't control
 progress     a live view on a terminal, plain lines elsewhere
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -15,7 +16,7 @@ def atomic_write(path: Path, content: str | bytes, *, sync: bool = False) -> Non
     Args:
         path: the file.
         content: its new content.
-        sync: wait until the content is on the disk, so that it survives a power failure.
+        sync: wait until the content and the name are on the disk, so that they survive a power failure.
 
     Raises:
         OSError: the file can't be written; the old content stays.
@@ -26,6 +27,8 @@ def atomic_write(path: Path, content: str | bytes, *, sync: bool = False) -> Non
         if sync:
             flush(unfinished)
         unfinished.replace(path)
+        if sync:
+            flush_folder(path.parent)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -35,3 +38,13 @@ def flush(path: Path) -> None:
     """Wait until the content of a file is on the disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk: a renamed file can otherwise have its old name after a power failure."""
+    with contextlib.suppress(OSError):  # some file systems can't
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

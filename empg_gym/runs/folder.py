@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from empg_gym.errors import ConfigError, OutputExistsError
+from empg_gym.runs.atomic_write import flush_folder
+from empg_gym.runs.lock import FolderLock
 
 CONFIG, TRAJECTORIES, SUMMARY = "config.json", "trajectories.jsonl", "summary.json"
 """Files that every run folder has."""
+_LEFTOVER = re.compile(r"\.(?:.+\.\d+(?:\.\d+)?|.+\.building-\w+|DS_Store|nfs\w+)\Z")
+"""Names of unfinished files (`atomic_write`) and folders (`new_folder`), and of a file system's own."""
 OUTCOMES = "outcomes.jsonl"
 """File of a training run: success and score of every task of every evaluation."""
 
@@ -44,8 +51,8 @@ def check_writable(folder: Path) -> None:
 
 
 def is_unused(folder: Path) -> bool:
-    """Whether the folder is missing, empty, or holds only the unfinished first file of a killed run."""
-    return not folder.exists() or all(path.name.startswith(f".{CONFIG}.") for path in folder.iterdir())
+    """Whether the folder is missing, empty, or holds only what killed writers and file managers leave."""
+    return not folder.exists() or all(_LEFTOVER.match(path.name) for path in folder.iterdir())
 
 
 @contextlib.contextmanager
@@ -62,11 +69,24 @@ def new_folder(path: Path) -> Iterator[Path]:
             raise OutputExistsError(f"{path} is not empty or not a folder; remove it or choose another folder with --out")
         if path == Path.cwd().resolve():
             raise OutputExistsError(f"{path} is the working folder, which can't be replaced; choose another folder with --out")
-        building = path.with_name(f".{path.name}.{os.getpid()}")
-        building.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        building = path.with_name(f".{path.name}.building-{secrets.token_hex(4)}")
+        building.mkdir()
+        lock = FolderLock(building)
     try:
         yield building
         with writing_to(path):
             building.replace(path)
+            flush_folder(path.parent)
     finally:
+        lock.close()
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the unfinished folders that killed processes left for `path`; those of running ones are locked."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.building-*"):
+        with contextlib.suppress(OSError, OutputExistsError):
+            FolderLock(leftover).close()
+            shutil.rmtree(leftover, ignore_errors=True)

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import math
 
+import httpx
 import numpy as np
 import pytest
 
@@ -292,3 +293,26 @@ def test_the_error_of_a_dead_server_names_it():
 
     with pytest.raises(AgentError, match="failed 2 times"):
         asyncio.run(ask())
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_refusal_after_a_success_costs_a_request_and_not_the_run(status):
+    async def ask():
+        replies = [httpx.Response(code, json={"a": 1}) for code in (200, status, 200, status, status)]
+        client = json_client.JSONClient("http://127.0.0.1:9", retry=RetryPolicy(retries=1, first_wait=0.0))
+
+        async def send(method, url, payload):
+            return replies.pop(0)
+
+        client._send = send
+        for _ in range(2):  # the second is answered by its retry
+            assert await client.post("/x", {}, lambda body: body) == {"a": 1}
+        with pytest.raises(AgentError, match=f"status {status}"):
+            await client.post("/x", {}, lambda body: body)
+
+    asyncio.run(ask())
+
+
+def test_the_login_of_an_address_is_sent_and_never_shown():
+    client = json_client.JSONClient("http://user:hunter2hunter2@127.0.0.1:9/v1")
+    assert client.base_url == "http://127.0.0.1:9/v1" and client._clean("x hunter2hunter2") == "x [key]"

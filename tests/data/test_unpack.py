@@ -107,3 +107,24 @@ def test_a_bomb_and_a_damaged_archive_are_refused(tmp_path):
     for name, kind in (("cut.zip", "zip"), ("cut.jsonl.gz", "gz"), ("none.jsonl.xz", "xz")):
         with pytest.raises(DataError, match="damaged"):
             unpack(tmp_path / name, kind, tmp_path / "out")
+
+
+def test_an_encrypted_archive_is_one_sentence(tmp_path):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("a.txt", "x")
+    content = bytearray(path.read_bytes())
+    content[6] |= 1  # the flag of encryption, in the entry and in the directory
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"can't be unpacked .*encrypted"):
+        unpack(path, "zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/".join(["d" * 200] * 30)])
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path, name):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr(name, "x")
+    with pytest.raises(DataError, match="longer name"):
+        unpack(path, "zip", tmp_path / "out")

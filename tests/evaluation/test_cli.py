@@ -20,7 +20,8 @@ from empg_gym import __version__
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.evaluation import evaluate
 from empg_gym.evaluation.live import LiveTable, results_table
-from empg_gym.evaluation.settings import is_secret, read_prices, read_settings, read_tasks
+from empg_gym.evaluation.settings import read_prices, read_settings, read_tasks
+from empg_gym.runs.redaction import is_secret
 from empg_gym.scoring.format import compact, with_interval
 from empg_gym.scoring.prices import Prices
 from empg_gym.trajectory import read_trajectories

@@ -20,6 +20,7 @@ from typing import TextIO
 
 from empg_gym.errors import DataError
 from empg_gym.rollout import EpisodeSpec
+from empg_gym.runs.redaction import Redactor
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 ROLLOUTS = "rollouts"
@@ -64,6 +65,7 @@ class Journal:
         self.folder = folder / ROLLOUTS
         self.keep = keep
         self._lines: TextIO | None = None
+        self._redactor = Redactor()
 
     def open(self, step: int) -> dict[Key, Trajectory]:
         """Begin to journal a step, counted from 1, and return the finished episodes that an interrupted run left of it.
@@ -88,7 +90,7 @@ class Journal:
     def append(self, trajectory: Trajectory) -> None:
         """Write a finished trajectory."""
         if self._lines is not None:
-            self._lines.write(trajectory.to_json() + "\n")
+            self._lines.write(self._redactor.line(trajectory.to_json()) + "\n")
             self._lines.flush()
 
     def drop_until(self, step: int) -> None:

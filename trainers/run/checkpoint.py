@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from empg_gym.errors import DataError
-from empg_gym.runs.atomic_write import atomic_write, flush
+from empg_gym.runs.atomic_write import atomic_write, flush, flush_folder
 from empg_gym.trainers.policy.lora import ADAPTER, is_adapted, plain_parameters, save_adapter
 from empg_gym.trainers.run.latest import LATEST, named_by
 from empg_gym.trainers.run.metrics import PHASES
@@ -84,12 +84,16 @@ def save_checkpoint(
     for path in partial.rglob("*"):  # a tokenizer with several chat templates stores them in a folder
         if path.is_file():
             flush(path)
+        elif path.is_dir():
+            flush_folder(path)
+    flush_folder(partial)
     if target.exists():
         if latest_checkpoint(folder) == target:
             # A folder can't replace another atomically: meanwhile `latest` names a copy of the old one.
             _point(folder, shutil.copytree(target, folder / f".previous-{state.name}", dirs_exist_ok=True).name)
         shutil.rmtree(target)
     partial.rename(target)
+    flush_folder(folder)
     _point(folder, target.name)
     for leftover in folder.glob(".p*-*"):
         shutil.rmtree(leftover)
@@ -154,7 +158,9 @@ def prune(folder: Path, keep: int, pinned: set[str]) -> None:
     found = sorted((path for path in folder.glob("[!.]*-*") if (path / STATE).is_file()), key=lambda path: path.stat().st_mtime_ns)
     for path in found[:-keep]:
         if path.name not in pinned:
-            shutil.rmtree(path)
+            # Renamed first: a kill must not leave half a checkpoint under its name. The next save removes the rest.
+            doomed = path.rename(folder / f".pruned-{path.name}")
+            shutil.rmtree(doomed)
 
 
 def _point(folder: Path, name: str) -> None:

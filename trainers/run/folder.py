@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 from empg_gym.errors import DataError, OutputExistsError
 from empg_gym.runs.folder import CONFIG, OUTCOMES, SUMMARY, TRAJECTORIES, check_writable, is_unused, writing_to
 from empg_gym.runs.json_file import read_json, write_json
 from empg_gym.runs.lock import FolderLock
+from empg_gym.runs.redaction import Redactor
 from empg_gym.runs.resume import require_same
 from empg_gym.trainers.collect.journal import ROLLOUTS
 from empg_gym.trainers.config.sections import RunConfig, TrainConfig
@@ -63,8 +65,16 @@ def find_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
     if not resume:
         raise OutputExistsError(f"{folder} already holds a training run; resume it with --resume, or choose another folder with --out")
     checkpoint = latest_checkpoint(folder / CHECKPOINTS)
-    require_same(folder, read_json(folder / CONFIG, hint=_HINT), config.model_dump(mode="json"), may_differ=RESUMABLE)
+    saved = Redactor().tree(read_json(folder / CONFIG, hint=_HINT))
+    require_same(folder, saved, redacted_config(config), may_differ=RESUMABLE)
     return checkpoint
+
+
+def redacted_config(config: TrainConfig) -> dict[str, Any]:
+    """Return the configuration as it is written and shown: without secrets."""
+    tree = config.model_dump(mode="json")
+    redacted: dict[str, Any] = Redactor(tree).tree(tree)
+    return redacted
 
 
 def _holds_run(folder: Path) -> bool:
@@ -115,7 +125,7 @@ def reset_run_files(config: TrainConfig, state: TrainerState | None) -> None:
     folder = Path(config.run.out)
     with writing_to(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / CONFIG, config.model_dump(mode="json"))
+        write_json(folder / CONFIG, redacted_config(config))
         (folder / SUMMARY).unlink(missing_ok=True)
         for name in (BOARD, ROLLOUTS) if state is None else ():
             if (folder / name).exists():

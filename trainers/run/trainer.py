@@ -24,6 +24,7 @@ from typing import Any
 
 from empg_gym.runs.folder import SUMMARY, TRAJECTORIES
 from empg_gym.runs.json_file import write_json
+from empg_gym.runs.redaction import Redactor
 from empg_gym.trainers.collect.demonstrations import demonstrations
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
@@ -224,7 +225,7 @@ class Trainer:
         shown = sorted(trajectories, key=lambda item: (item.repeat, item.group))[: self.config.run.samples]
         for trajectory in shown:
             trajectory.info |= {"phase": self.state.phase, "step": step, "kind": kind}
-        write_trajectories(self.folder / TRAJECTORIES, shown)
+        write_trajectories(self.folder / TRAJECTORIES, shown, edit=Redactor().line)
 
     def _write_summary(self, *, complete: bool) -> dict[str, Any]:
         summary = {

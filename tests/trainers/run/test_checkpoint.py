@@ -157,3 +157,20 @@ def test_missing_and_damaged_checkpoints_are_named(tmp_path):
     (tmp_path / "latest").write_text("rl-000009\n")
     with pytest.raises(DataError, match="missing or damaged"):
         latest_checkpoint(tmp_path)
+
+
+def test_a_kill_while_pruning_leaves_no_half_checkpoint(made, tmp_path, monkeypatch):
+    model, tokenizer = made
+    for step in (1, 2):
+        save_checkpoint(tmp_path, TrainerState(phase="rl", step=step, seconds=0.0), model, tokenizer)
+
+    def killed(path, **_):
+        (path / "config.json").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(shutil, "rmtree", killed)
+        prune(tmp_path, 1, set())
+    assert not (tmp_path / "rl-000001").exists(), "half a checkpoint keeps no name that is read"
+    save_checkpoint(tmp_path, TrainerState(phase="rl", step=3, seconds=0.0), model, tokenizer)
+    assert {path.name for path in tmp_path.iterdir()} == {"latest", "rl-000002", "rl-000003"}
