@@ -32,8 +32,8 @@ _PATTERNS = tuple(
     for pattern in (
         r"(\b[A-Za-z][A-Za-z0-9+.-]*://)(?P<secret>[^\s/?#@\"']+)(?=@)",
         rf"(?i)([?&;][\w.-]*{_WORD}=)(?P<secret>[^&;\s#\"']+)",
-        rf"(?i)((?<![\w-])--?[\w.-]*{_WORD}(?:=|\s+)['\"]?)(?P<secret>[^\s'\"]+)",
-        rf"(?i)(\b[\w.]*{_WORD}=['\"]?)(?P<secret>[^\s'\"&;,)]+)",
+        rf"(?i)((?<![\w-])--?[\w.-]*{_WORD}(?:=|\s+)['\"]?)(?P<secret>(?!…)[^\s'\"]+)",
+        rf"(?i)(\b[\w.]*{_WORD}=['\"]?)(?P<secret>(?!…)[^\s'\"&;,)]+)",
         rf"(?i)(['\"][\w.-]*{_WORD}['\"]:\s*['\"])(?P<secret>[^'\"]+)",
         r"(?i)(\bbearer\s+)(?P<secret>(?=\S*\d)[A-Za-z0-9._~+/=-]{8,})",
         r"(?i)(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:basic\s+)?)(?P<secret>(?!bearer)[A-Za-z0-9._~+/=-]{8,})",

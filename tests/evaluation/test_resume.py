@@ -236,7 +236,7 @@ def test_a_damaged_line_is_named(tmp_path):
 def test_one_process_writes_at_a_time(tmp_path):
     run(tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    folder.open(json.loads((tmp_path / "run" / "config.json").read_text()), lambda trajectory: None)
+    folder.open(json.loads((tmp_path / "run" / "config.json").read_text()), lambda trajectory: True)
     try:
         with pytest.raises(OutputExistsError, match="another run is writing"):
             run(tmp_path / "run")
