@@ -24,7 +24,7 @@ from empg_gym.trainers.policy.head import score_tokens
 
 RESULT = Path(__file__).parent / "results" / "head.json"
 VOCABULARY = 151_936
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "full size": {"tokens": 8192, "width": 256, "entropy": False, "repeats": 1},
     "wider": {"tokens": 1024, "width": 896, "entropy": False, "repeats": 1},
     "with the entropy's gradient": {"tokens": 1024, "width": 256, "entropy": True, "repeats": 1},
