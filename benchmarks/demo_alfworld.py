@@ -93,6 +93,21 @@ def evaluated(model: Path) -> list[dict[str, Any]]:
     return found
 
 
+def curve(folder: Path, last: int) -> list[dict[str, float]]:
+    """Return step, success in training (mean of five steps) and in the evaluations of a run, up to a step, where there is an evaluation."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    lines = [line for line in lines if line["phase"] == "rl" and line["step"] <= last]
+    points = []
+    for place, line in enumerate(lines):
+        latest = [one["train/success"] for one in lines[max(0, place - 4) : place + 1] if "train/success" in one]
+        found = {
+            name.split("/")[1]: round(value, 4) for name, value in line.items() if name.startswith("eval/") and name.endswith("/success")
+        }
+        if found:
+            points.append({"step": line["step"], **({"training": round(mean([latest]), 4)} if latest else {}), **found})
+    return points
+
+
 def one_run(checkpoint: Path) -> dict[str, Any]:
     """Return the result file of one run as far as it has come."""
     import torch
@@ -109,8 +124,9 @@ def one_run(checkpoint: Path) -> dict[str, Any]:
         "seed": config["run"]["seed"],
         "threads": config["run"]["threads"],
         "steps": state.step,
-        "cpu_seconds_of_reinforcement": round(state.cpu_seconds, 1),
+        "cpu_seconds": round(state.cpu_seconds, 1),
         "start_weights": weights_hash(model),
+        "curve": curve(checkpoint.parents[1], state.step),
         "before": evaluated(start),
         "after": evaluated(checkpoint),
     }

@@ -526,8 +526,19 @@ def readme_demo() -> str:
             f"The result of `make demo` with {record['parameters']:,} parameters from scratch: success in % on {games:,} held-out games of "
             f"each split ({over}; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
+            *demo_curve(record["runs"]["empg"][0].get("curve", [])),
         ]
     )
+
+
+def demo_curve(points: list[Json]) -> list[str]:
+    """Return the learning curve of a run as a table; nothing where it was not recorded."""
+    if not points:
+        return []
+    names = [name for name in points[-1] if name != "step"]
+    rows = [(name, *(f"{100 * point[name]:.0f}" if name in point else "" for point in points)) for name in names]
+    title = "The curve (success in %; evaluations of 64 games, training: mean of five steps of 128 episodes at temperature 1):"
+    return [title, table(("step", *(point["step"] for point in points)), rows)]
 
 
 def readme_proof() -> str:
