@@ -1,6 +1,7 @@
 """The backend `vllm`: vLLM's engine in this process, for one device.
 
 Rules:
+    - The device is the first one that the process sees (`CUDA_VISIBLE_DEVICES`), which is the trainer's.
     - The engine runs in a task of the event loop, one pass at a time, as `hf` does; between passes the episodes take their steps.
     - It starts with random weights. `update_weights` passes the trained ones, by the names of the Hugging Face model, to the loader of
       vLLM's model, which fuses and converts them in place (no copy on disk).
@@ -72,6 +73,11 @@ class VLLMEngineGenerator(VLLMGenerator):
         engine_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(model, tokenizer, settings, dtype=dtype)
+        if model.device.type not in ("cpu", "cuda") or model.device.index:
+            raise ConfigError(
+                f'rollout.backend = "vllm" needs run.device = "cpu" or the first CUDA device, not {str(model.device)!r}; choose a device '
+                "with CUDA_VISIBLE_DEVICES"
+            )
         cpu = model.device.type == "cpu"
         gib = _CPU_CACHE_GIB if cpu and kv_cache_gib is None else kv_cache_gib
         arguments: dict[str, Any] = {

@@ -72,6 +72,11 @@ def test_a_modulation_shows_its_base_and_the_composed_loss():
     assert {"informative"} <= set(FILTERS) and {"overlong"} <= set(SHAPERS)
 
 
+def test_a_correction_of_the_rollout_gap_is_part_of_the_loss():
+    text = explain(load_config(TINY, ["rl.old_logprobs=recompute", "rl.rollout_correction=tis", "rl.rollout_correction_cap=3"]))
+    assert "    sum w v L\n" in text and "v     min(pi_train / pi_rollout, 3), without gradient" in text
+
+
 def own(batch, *, power: float = 2.0):
     """Raise GRPO's advantage to a power.
 
