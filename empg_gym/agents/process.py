@@ -102,7 +102,11 @@ class ProcessAgent(BaseAgent):
         current = AgentProcess(self.command, self._environment)
         if self.per == "agent":
             self._shared = current
-        await current.start()
+        try:
+            await current.start()
+        except asyncio.CancelledError:
+            self.end(current)
+            raise
         return current
 
     def end(self, process: AgentProcess) -> None:
@@ -182,8 +186,8 @@ class AgentProcess:
         Raises:
             ConfigError: the program does not exist or may not be run.
         """
-        try:
-            self._process = await asyncio.create_subprocess_exec(
+        creating = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -192,11 +196,19 @@ class AgentProcess:
                 limit=_LONGEST_LINE,
                 start_new_session=True,
             )
+        )
+        try:
+            # Never cancelled: asyncio would end only the process itself, and wait for as long as a child of it holds the output open.
+            cancelled = await _finished(creating)
+            self._process = creating.result()
         except OSError as error:
             raise ConfigError(f"can't run {self._command[0]!r}: {error.strerror}; exec: takes a program on the PATH or a path") from None
         else:
             guard(self._process.pid)
             self._readers = [asyncio.create_task(self._read_replies()), asyncio.create_task(self._read_errors())]
+            if cancelled:
+                self.healthy = False
+                raise asyncio.CancelledError
         finally:
             self.healthy = self.healthy and self._process is not None
             self.started.set_result(None)
@@ -239,12 +251,12 @@ class AgentProcess:
                 process.stdin.close()
             self._signal(signal.SIGTERM)
             async with asyncio.timeout(grace):
-                await process.wait()
+                await _exit_of(process)
         except TimeoutError:
             pass
         finally:
             self._signal(signal.SIGKILL)
-        await process.wait()
+        await _exit_of(process)
         if self._readers and (await asyncio.wait(self._readers, timeout=_DRAIN_SECONDS))[1]:
             # Something that has left the process group holds the output open.
             kill_strays(self._environment)
@@ -269,7 +281,7 @@ class AgentProcess:
         self.healthy = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.2):
-                await self._process.wait()
+                await _exit_of(self._process)
                 await self._readers[1]
         status = self._process.returncode
         ended = "" if status is None else f" (it ended with status {status})"
@@ -301,6 +313,25 @@ class AgentProcess:
 
     def _last_words(self) -> str:
         return f"; its last words: {self._errors.strip()[-500:]}" if self._errors.strip() else ""
+
+
+async def _finished(task: asyncio.Future[Any]) -> bool:
+    """Wait for a task even if this one is cancelled meanwhile; return whether it was."""
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
+
+
+async def _exit_of(process: asyncio.subprocess.Process) -> None:
+    """Wait until a process has exited. `process.wait` may also wait for what it started, for as long as that holds the output open."""
+    pause = 0.001
+    while process.returncode is None:
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.02)
 
 
 def _completion(reply: dict[str, Any]) -> Completion:

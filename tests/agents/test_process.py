@@ -180,3 +180,39 @@ def test_the_command_line_form(tmp_path, monkeypatch):
     agent = make_agent("exec:" + " ".join(AGENT), per="session")
     assert evaluate(TOY_ID, agent, episodes=1).results[TOY_ID]["success_rate"] == 1.0
     assert gone(pids(tmp_path))
+
+
+@pytest.mark.parametrize("steps", range(0, 12, 2))
+def test_a_start_that_is_cancelled_leaves_nothing_and_ends(steps, tmp_path):
+    """The process has a child that holds its output open; asyncio alone would leave the child, and wait for it."""
+    script = 'sleep 600 & echo $$ $! >> "$0"; cat > /dev/null'
+
+    async def cancelled():
+        agent = ProcessAgent(["sh", "-c", script, str(tmp_path / "pids")], grace=1.0)
+        starting = asyncio.create_task(agent.process(None))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        async with asyncio.timeout(20):
+            await agent.aclose()
+
+    asyncio.run(cancelled())
+    assert not (tmp_path / "pids").exists() or gone(pids(tmp_path))
+
+
+def test_a_stubborn_process_whose_stray_holds_the_output_is_ended(tmp_path):
+    script = 'trap "" TERM; setsid sleep 600 & echo $$ $! >> "$0"; while true; do sleep 0.1; done'
+
+    async def ended():
+        agent = ProcessAgent(["sh", "-c", script, str(tmp_path / "pids")], grace=0.2)
+        process = await agent.process(None)
+        while not (tmp_path / "pids").exists():
+            await asyncio.sleep(0.01)
+        agent.end(process)
+        async with asyncio.timeout(20):
+            await agent.aclose()
+
+    asyncio.run(ended())
+    assert gone(pids(tmp_path))
