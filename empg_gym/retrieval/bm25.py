@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.retrieval import analyzer
 from empg_gym.retrieval.build import FORMAT, write_index
+from empg_gym.retrieval.damaged import damaged
 from empg_gym.retrieval.folders import build_once
 from empg_gym.retrieval.invert import sensible_processes
 from empg_gym.retrieval.similarity import impacts, weight
@@ -179,7 +180,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(f"{folder} is not a search index (no meta.json); build one with BM25Index.build") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove the folder and build the index again") from error
+        raise damaged(path, error, "remove the folder and build the index again") from error
     if kept != (FORMAT, analyzer.VERSION):
         raise DataError(f"the index in {folder} was built by another version ({kept}); remove the folder and build it again")
     return cast("dict[str, Any]", meta)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.errors import DataError, OutputExistsError
+from empg_gym.retrieval.damaged import damaged
 from empg_gym.retrieval.folders import build_once
 from empg_gym.retrieval.strings import StringTable, StringWriter, write_order
 
@@ -37,7 +38,7 @@ class DocumentStore:
         except FileNotFoundError:
             raise DataError(f"{folder} is not a document store (no store.json); build one with DocumentStore.build") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.folder / 'store.json'} is damaged ({error}); remove the folder and build it again") from error
+            raise damaged(self.folder / "store.json", error, "remove the folder and build it again") from error
         self._records = StringTable(self.folder, "records")
         self._ids = StringTable(self.folder, "ids")
 

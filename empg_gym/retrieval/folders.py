@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from empg_gym.errors import DataError
+from empg_gym.retrieval.damaged import damaged
 
 
 @contextmanager
@@ -28,6 +30,8 @@ def locked(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("w")
     except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise damaged(path, error, "") from error
         raise DataError(f"can't write to {path.parent}: {error.strerror}; choose a writable folder") from error
     with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)

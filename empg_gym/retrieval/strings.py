@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empg_gym.errors import DataError
+from empg_gym.retrieval.damaged import damaged
 
 _LOADING = threading.Lock()
 """NumPy parses array headers with Python's parser, whose recursion depth is shared between threads in Python 3.11, so that concurrent loads
@@ -80,8 +81,11 @@ class StringTable:
             raise DataError(f"{path} is missing or damaged (expected {size} bytes); remove the folder {folder.name} and build it again")
         self._blob: mmap.mmap | bytes = b""
         if size:
-            with path.open("rb") as handle:
-                self._blob = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            try:
+                with path.open("rb") as handle:
+                    self._blob = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+            except OSError as error:
+                raise damaged(path, error, f"remove the folder {folder.name} and build it again") from error
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -166,4 +170,4 @@ def load_array(folder: Path, name: str) -> NDArray[np.generic]:
     except FileNotFoundError:
         raise DataError(f"{path} is missing; remove the folder {folder.name} and build it again") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); remove the folder {folder.name} and build it again") from error
+        raise damaged(path, error, f"remove the folder {folder.name} and build it again") from error

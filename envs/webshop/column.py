@@ -11,6 +11,7 @@ import weakref
 from pathlib import Path
 from struct import Struct
 
+from empg_gym.retrieval.damaged import damaged
 from empg_gym.retrieval.strings import load_array
 
 
@@ -31,7 +32,11 @@ class Column:
         array = load_array(folder, name)
         self._number = Struct(array.dtype.char)
         self._size = len(array)
-        self._file = os.open(folder / f"{name}.npy", os.O_RDONLY)
+        path = folder / f"{name}.npy"
+        try:
+            self._file = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise damaged(path, error, f"remove the folder {folder.name} and build it again") from error
         weakref.finalize(self, os.close, self._file)
         self._offset = os.fstat(self._file).st_size - array.nbytes
 

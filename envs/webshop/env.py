@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import string
+import weakref
 from collections import deque
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,24 @@ class Payload(NamedTuple):
     """Latest actions, oldest first."""
     sampler: tuple[Any, ...] | None
     """State of upstream's random generator; None unless `compat="upstream"`."""
+
+
+class _Generator:
+    """The generator of an environment, for its session.
+
+    It does not keep the environment alive: one that referred to itself would keep its files open until it is collected.
+    """
+
+    def __init__(self, env: WebShopEnv) -> None:
+        self._env = weakref.ref(env)
+
+    def __call__(self) -> random.Random:
+        env = self._env()
+        assert env is not None, "a session does not outlive its environment"
+        return env.generator()
+
+    def __reduce__(self) -> tuple[type[_Generator], tuple[WebShopEnv | None]]:
+        return _Generator, (self._env(),)
 
 
 class WebShopEnv(TextEnv):
@@ -140,7 +159,7 @@ class WebShopEnv(TextEnv):
         self._num_prev = (num_prev_obs, num_prev_actions)
         self._shown: deque[str] = deque(maxlen=num_prev_obs + 1)
         self._done: deque[str] = deque(maxlen=max(1, num_prev_actions))
-        session = ShopSession(self.shop, self._generator, upstream=self._sampler is not None, show_attributes=show_attrs)
+        session = ShopSession(self.shop, _Generator(self), upstream=self._sampler is not None, show_attributes=show_attrs)
         self._does_io = backend == "browser"
         self.view: ShopView = DirectView(session, observation) if backend == "text" else _browser(session, observation)
         if self._sampler is not None:
@@ -166,7 +185,8 @@ class WebShopEnv(TextEnv):
         self._drawn = "".join(self._sampler.choices(string.ascii_lowercase, k=10))
         return self.task_id(self._sampling.upstream(self._sampler))
 
-    def _generator(self) -> random.Random:
+    def generator(self) -> random.Random:
+        """Return the generator that draws the samples of a page of random results."""
         return self._sampler or random.Random(int(self.np_random.integers(1 << 62)))
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import random
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from empg_gym.envs.webshop.store import ProductStore
 from empg_gym.retrieval import BM25Index
@@ -33,25 +33,27 @@ class SearchEngine:
 
     def __init__(self, store: ProductStore, index: BM25Index) -> None:
         self._store = store
-        self._index = index
+        # Not a method of this object, which would refer to itself and keep its files open until it is collected.
+        self._find = partial(_find, store, index)
         self._remembered = lru_cache(maxsize=REMEMBERED)(self._find)
 
     def search(self, keywords: tuple[str, ...]) -> tuple[int, ...]:
         """Return the ordinals of the products found, best first."""
         return self._remembered(keywords) if sum(map(len, keywords)) <= _LONG else self._find(keywords)
 
-    def _find(self, keywords: tuple[str, ...]) -> tuple[int, ...]:
-        if not keywords:
-            return ()
-        first, rest = keywords[0], " ".join(keywords[1:]).strip()
-        if first == "<a>":
-            return tuple(self._store.with_attribute(rest))
-        if first == "<c>":
-            return tuple(self._store.with_category(keywords[1].strip() if len(keywords) > 1 else ""))
-        if first == "<q>":
-            return tuple(self._store.with_query(rest))
-        return tuple(self._index.ordinals(" ".join(keywords), RESULTS))
-
     def sample(self, rng: random.Random) -> tuple[int, ...]:
         """Return the ordinals of a random sample, for `<r>`."""
         return tuple(rng.sample(range(len(self._store)), min(RESULTS, len(self._store))))
+
+
+def _find(store: ProductStore, index: BM25Index, keywords: tuple[str, ...]) -> tuple[int, ...]:
+    if not keywords:
+        return ()
+    first, rest = keywords[0], " ".join(keywords[1:]).strip()
+    if first == "<a>":
+        return tuple(store.with_attribute(rest))
+    if first == "<c>":
+        return tuple(store.with_category(keywords[1].strip() if len(keywords) > 1 else ""))
+    if first == "<q>":
+        return tuple(store.with_query(rest))
+    return tuple(index.ordinals(" ".join(keywords), RESULTS))

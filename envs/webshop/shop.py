@@ -31,7 +31,7 @@ class Shop:
 
     def __init__(self, folder: Path, goals: Path, kind: str, nouns: Nouns) -> None:
         self.store, self.engine = _open_catalogue(folder)
-        self.goals = GoalTable(goals, kind, self.store)
+        self.goals = _open_goals(goals, kind, folder)
         self.nouns = nouns
         self.fingerprint = f"{folder.name}-{goals.name}-{nouns.name}"
         """Identifies the data, the goals with their prices, and the source of nouns."""
@@ -57,6 +57,15 @@ class Shop:
 
     def __reduce__(self) -> tuple[type[Shop], tuple[Path, Path, str, Nouns]]:
         return Shop, self._source
+
+
+# What the environments of a process share; each catalogue has about 20 open files, so that a few are kept and the others are closed with
+# their last environment.
+
+
+@lru_cache(maxsize=4)
+def _open_goals(folder: Path, kind: str, catalogue: Path) -> GoalTable:
+    return GoalTable(folder, kind, _open_catalogue(catalogue)[0])
 
 
 @lru_cache(maxsize=4)

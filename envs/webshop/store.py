@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from empg_gym.envs.webshop.product import Product
 from empg_gym.errors import DataError
+from empg_gym.retrieval.damaged import damaged
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS products
@@ -78,6 +80,45 @@ class StoreWriter:
         self._db.close()
 
 
+class _Held:
+    """A connection that is closed when its thread or its reader is gone: by itself, it waits for the collector."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+    def __del__(self) -> None:
+        self.db.close()
+
+
+class _Reader:
+    """The connections to a store: one for each thread of each process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def open(self) -> sqlite3.Connection:
+        db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+        db.execute("PRAGMA cache_size = -1024")
+        return db
+
+    def db(self) -> sqlite3.Connection:
+        if getattr(self._local, "process", None) != os.getpid():
+            self._local.process, self._local.held = os.getpid(), _Held(self.open())
+        held: _Held = self._local.held
+        return held.db
+
+    def product(self, ordinal: int) -> Product:
+        row = self.db().execute("SELECT record FROM products WHERE ordinal = ?", (ordinal,)).fetchone()
+        if row is None:
+            raise IndexError(ordinal)
+        return Product.from_json(row[0])
+
+    def ordinal(self, asin: str) -> int | None:
+        row = self.db().execute("SELECT ordinal FROM products WHERE asin = ?", (asin,)).fetchone()
+        return None if row is None else int(row[0])
+
+
 class ProductStore:
     """Read access to a finished store.
 
@@ -92,24 +133,14 @@ class ProductStore:
         if not path.is_file():
             raise DataError(f"no product store at {path}; open the catalogue again to build it")
         self._path = path
-        self._local = threading.local()
-        self._product = lru_cache(maxsize=KEPT)(self._read)
-        self._ordinal = lru_cache(maxsize=4 * KEPT)(self._look_up)
+        self._reader = reader = _Reader(path)
+        # The caches don't refer to this object, so that its files are closed as soon as nobody uses it.
+        self._product = lru_cache(maxsize=KEPT)(reader.product)
+        self._ordinal = lru_cache(maxsize=4 * KEPT)(reader.ordinal)
         try:
-            self._size = int(self._db().execute("SELECT coalesce(max(ordinal) + 1, 0) FROM products").fetchone()[0])
+            self._size = int(reader.db().execute("SELECT coalesce(max(ordinal) + 1, 0) FROM products").fetchone()[0])
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{path} is not a product store ({error}); remove the folder {path.parent} and try again") from error
-
-    def _open(self) -> sqlite3.Connection:
-        db = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
-        db.execute("PRAGMA cache_size = -1024")
-        return db
-
-    def _db(self) -> sqlite3.Connection:
-        if getattr(self._local, "process", None) != os.getpid():
-            self._local.process, self._local.db = os.getpid(), self._open()
-        connection: sqlite3.Connection = self._local.db
-        return connection
+            raise damaged(path, error, f"remove the folder {path.parent} and try again", what="not a product store") from error
 
     def __len__(self) -> int:
         return self._size
@@ -122,25 +153,15 @@ class ProductStore:
         """
         return self._product(ordinal)
 
-    def _read(self, ordinal: int) -> Product:
-        row = self._db().execute("SELECT record FROM products WHERE ordinal = ?", (ordinal,)).fetchone()
-        if row is None:
-            raise IndexError(ordinal)
-        return Product.from_json(row[0])
-
     def ordinal(self, asin: str) -> int | None:
         """Return the ordinal of a product, or None."""
         return self._ordinal(asin)
 
-    def _look_up(self, asin: str) -> int | None:
-        row = self._db().execute("SELECT ordinal FROM products WHERE asin = ?", (asin,)).fetchone()
-        return None if row is None else int(row[0])
-
     def __iter__(self) -> Iterator[Product]:
-        db = self._open()
-        for (record,) in db.execute("SELECT record FROM products ORDER BY ordinal"):
-            yield Product.from_json(record)
-        db.close()
+        db = self._reader.open()
+        with contextlib.closing(db):
+            for (record,) in db.execute("SELECT record FROM products ORDER BY ordinal"):
+                yield Product.from_json(record)
 
     def with_category(self, category: str) -> list[int]:
         """Return the ordinals of a category's products, ascending."""
@@ -156,7 +177,7 @@ class ProductStore:
 
     def _ordinals(self, statement: str, value: str) -> list[int]:
         try:
-            return [ordinal for (ordinal,) in self._db().execute(statement, (value,))]
+            return [ordinal for (ordinal,) in self._reader.db().execute(statement, (value,))]
         except UnicodeEncodeError:  # no product contains the lone surrogates of an agent's text
             return []
 

@@ -1,12 +1,18 @@
 """One shared store: threads, forks and spawned processes run the same episodes from the same files."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from empg_gym.envs.webshop import progress
 from empg_gym.envs.webshop.env import WebShopEnv
+
+ROOT = Path(__file__).parents[2]
 
 
 def play(seed: int) -> list[str]:
@@ -51,3 +57,45 @@ def test_bar(capsys, monkeypatch):
     with progress.reporting(lambda *told: seen.append(told)) as report:
         report("index", 1, 2)
     assert seen == [("index", 1, 2)]
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return {**os.environ, "EMPG_GYM_CACHE": str(tmp_path)}
+
+
+def test_files_are_closed_with_the_last_environment_not_by_the_collector(environment):
+    """Environments of one shop share their files; of many shops, those that nobody uses any more are closed at once."""
+    script = (
+        "import gc, os, gymnasium as gym, empg_gym\n"
+        "gc.disable()\n"
+        "def used(size, count=1):\n"
+        "    envs = [gym.make('EMPG/WebShop-v0', num_products=size) for _ in range(count)]\n"
+        "    for env in envs: env.reset(seed=0); env.step('search[red]'); env.close()\n"
+        "    return len(os.listdir('/proc/self/fd'))\n"
+        "one = used(100)\n"
+        "print(used(100, 12) - one, used(100) - one)\n"
+        "several = [used(100 + number) for number in range(1, 7)]\n"
+        "print(several[-1] - several[3])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.stdout.split() == ["0", "0", "0"], done.stdout + done.stderr
+
+
+def test_the_error_of_too_many_open_files_does_not_advise_to_remove_anything(environment):
+    script = (
+        "import resource, os, gymnasium as gym, empg_gym\n"
+        "gym.make('EMPG/WebShop-v0', num_products=100).close()\n"
+        "said = set()\n"
+        "for free in range(0, 24):\n"
+        "    from empg_gym.envs.webshop import shop\n"
+        "    shop._open_catalogue.cache_clear(); shop._open_goals.cache_clear()\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir('/proc/self/fd')) - 1 + free, 4096))\n"
+        "    try: gym.make('EMPG/WebShop-v0', num_products=100).close()\n"
+        "    except empg_gym.errors.DataError as error: said.add(str(error).partition(': ')[2] or str(error))\n"
+        "    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\n"
+        "print(*said, sep='\\n')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "too many open files" in done.stdout and "remove" not in done.stdout
