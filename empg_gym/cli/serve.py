@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from empg_gym.errors import ConfigError, EnvironmentFailure, require
+from empg_gym.errors import require
 from empg_gym.runs.terminal import Console
 
 app = typer.Typer(help="Serve a part of EMPG Gym over HTTP.", no_args_is_help=True)
@@ -29,15 +29,15 @@ def retrieval(
     topk: Annotated[int, typer.Option(help="Passages per query where a request does not set it.", min=1, max=100)] = 3,
     engine: Annotated[str, typer.Option(help="bm25 (built in), bm25s or tantivy.")] = "bm25",
     threads: Annotated[int, typer.Option(help="Requests served at once.", min=1)] = 4,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name under which clients reach this machine, in addition to its own; may be repeated.")
+    ] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for built indexes; default: EMPG Gym's cache.")] = None,
 ) -> None:
     """Serve a corpus to Search-R1 clients: POST /retrieve, POST /access, GET /health."""
     require("starlette", "serve", "the retrieval server")
     require("uvicorn", "serve", "the retrieval server")
-    import socket
-
-    import uvicorn
-
+    from empg_gym.net.server import listen, make_server
     from empg_gym.retrieval import open_corpus
     from empg_gym.retrieval.backends import local_retriever
     from empg_gym.retrieval.server import Limits, create_app
@@ -50,15 +50,7 @@ def retrieval(
         opened = open_corpus(corpus, cache=cache, progress=lambda done: bar.update(task, completed=done, refresh=True))
         searcher = local_retriever(engine, opened)
     service = create_app(opened, searcher, Limits(topk=topk, threads=threads))
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except socket.gaierror as error:
-        raise ConfigError(f"{host!r} is not an address of this machine ({error.strerror})") from None
-    except OSError as error:
-        raise EnvironmentFailure(f"can't listen on {host}:{port} ({error.strerror}); choose another --port") from None
+    listener = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     console.print(f"serving {len(opened):,} passages on http://{shown}:{listener.getsockname()[1]}/retrieve", highlight=False)
-    uvicorn.Server(uvicorn.Config(service, log_level="warning", access_log=False)).run(sockets=[listener])
+    make_server(service, names=[host, *(allow_host or ())]).run(sockets=[listener])

@@ -1,8 +1,7 @@
 """The page of a run in progress: a small server on the loopback interface that rereads the files when they change.
 
 Rules:
-    - It answers GET and HEAD on the loopback address only, and only if the Host header names that address: a foreign host name that was
-      made to resolve to it (DNS rebinding) is refused.
+    - It answers GET and HEAD on the loopback address only, and only requests that no page of another site made (`empg_gym.net.origin`).
     - A file that is being written is not a failure: the page reports what could not be read and tries again.
 """
 
@@ -14,10 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from empg_gym.errors import ConfigError, EMPGGymError
+from empg_gym.net.origin import Gate
 from empg_gym.report.page import block, overview_html, page
 from empg_gym.report.run_reader import RunReader
-
-_HOSTS = ("127.0.0.1", "localhost")
 
 
 class ReportServer:
@@ -71,11 +69,14 @@ class ReportServer:
 
 
 def _handler(server: ReportServer) -> type[BaseHTTPRequestHandler]:
+    gate = Gate()
+
     class Handler(BaseHTTPRequestHandler):
+        timeout = 30.0
+
         def do_GET(self) -> None:
-            host = (self.headers.get("Host") or "").rsplit(":", 1)[0]
-            if host not in _HOSTS:
-                self._answer(421, "text/plain", f"this server answers for {' and '.join(_HOSTS)} only")
+            if (refusal := gate.refusal(self.command, {name.lower(): value for name, value in self.headers.items()})) is not None:
+                self._answer(refusal[0], "text/plain", refusal[1])
                 return
             path = urlsplit(self.path).path
             try:

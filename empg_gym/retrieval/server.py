@@ -9,25 +9,27 @@
 Rules:
     - A document is the corpus's own record with `id`, `title`, `text`, `contents` (and `url` where there is one) always present.
     - `topk` null, 0 or absent means the server's default.
-    - Invalid requests are refused with `{"error": "…"}`: 400 (malformed), 408 (too slow), 413 (body too large), 503 with Retry-After (too
-      many requests waiting). No request can make the server fail or use unbounded memory.
+    - Invalid requests are refused with `{"error": "…"}`: 400 (malformed, or the reply would be too large), 503 with Retry-After (too many
+      requests waiting). Slow, large and foreign requests are refused by the server that runs the application (`empg_gym.net.server`),
+      which also bounds what clients that don't read hold. A request takes a place only once it has arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from empg_gym.retrieval.backends import LocalRetriever, Retriever, SearchFailed
-from empg_gym.retrieval.corpus import Corpus, contents_of
+from empg_gym.retrieval.corpus import Corpus, Passage, contents_of
 
 
 @dataclass(frozen=True)
@@ -41,24 +43,20 @@ class Limits:
     """Queries or addresses per request."""
     max_characters: int = 20_000
     """Length of a query, in characters."""
-    max_body: int = 4 << 20
-    """Size of a request body, in bytes."""
-    body_seconds: float = 30.0
-    """Time within which a request must arrive."""
+    max_reply: int = 64 << 20
+    """Size of a reply, in bytes."""
     max_waiting: int = 256
     """Number of requests being processed or waiting."""
     threads: int = 4
     """Number of requests being processed at once."""
 
 
-_CLOSE = {"Connection": "close"}
-"""Sent where the rest of the request is not read."""
+_AT_ONCE = 32
+"""Queries whose documents are in memory at once."""
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
+    """The request is malformed; the text says why."""
 
 
 class _Service:
@@ -89,59 +87,51 @@ class _Service:
     async def _answer(self, request: Request, work: Any) -> Response:
         if self.waiting >= self.limits.max_waiting:
             return JSONResponse({"error": "the server is busy"}, 503, headers={"Retry-After": "1"})
+        body = await request.body()
         self.waiting += 1
         try:
-            async with asyncio.timeout(self.limits.body_seconds):
-                body = await self._body(request)
             raw = await asyncio.get_running_loop().run_in_executor(self.pool, self._encoded, work, body)
         except _Refused as refused:
-            return JSONResponse({"error": str(refused)}, refused.status, headers=_CLOSE if refused.status == 413 else None)
-        except TimeoutError:
-            return JSONResponse({"error": "the request did not arrive in time"}, 408, headers=_CLOSE)
+            return JSONResponse({"error": str(refused)}, 400)
         except SearchFailed as failure:
             return JSONResponse({"error": str(failure)}, 502)
-        except ClientDisconnect:
-            return Response(status_code=400)
         finally:
             self.waiting -= 1
         return Response(raw, media_type="application/json")
 
-    async def _body(self, request: Request) -> bytes:
-        parts, size = [], 0
-        async for part in request.stream():
-            size += len(part)
-            if size > self.limits.max_body:
-                raise _Refused(413, f"a request may have {self.limits.max_body} bytes")
-            parts.append(part)
-        return b"".join(parts)
-
-    def _encoded(self, work: Any, body: bytes) -> bytes:
+    def _encoded(self, work: Callable[[dict[str, Any]], Iterator[list[Any]]], body: bytes) -> bytes:
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):
-            raise _Refused(400, "the body is not JSON") from None
+            raise _Refused("the body is not JSON") from None
         if not isinstance(message, dict):
-            raise _Refused(400, "the body must be a JSON object")
-        return json.dumps({"result": work(message)}).encode()
+            raise _Refused("the body must be a JSON object")
+        reply, separator = bytearray(b'{"result": ['), b""
+        for entries in work(message):
+            reply += separator + json.dumps(entries)[1:-1].encode()
+            separator = b", "
+            if len(reply) > self.limits.max_reply:
+                raise _Refused(f"the reply would have more than {self.limits.max_reply} bytes: ask for fewer entries or a smaller topk")
+        return bytes(reply + b"]}")
 
-    def _retrieve(self, message: dict[str, Any]) -> list[Any]:
+    def _retrieve(self, message: dict[str, Any]) -> Iterator[list[Any]]:
         queries = self._texts(message, "queries")
         if any(len(query) > self.limits.max_characters for query in queries):
-            raise _Refused(400, f"a query may have {self.limits.max_characters} characters")
+            raise _Refused(f"a query may have {self.limits.max_characters} characters")
         k = message.get("topk") or self.limits.topk
         if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= self.limits.max_topk:
-            raise _Refused(400, f"topk must be an integer from 1 to {self.limits.max_topk}")
+            raise _Refused(f"topk must be an integer from 1 to {self.limits.max_topk}")
         scored = message.get("return_scores") or False
         if not isinstance(scored, bool):
-            raise _Refused(400, "return_scores must be true or false")
-        result = []
-        for passages in self.engine.search(queries, k):
-            documents = [self._document(passage.id) for passage in passages]
-            if scored:
-                result.append([{"document": found, "score": p.score} for found, p in zip(documents, passages, strict=True)])
-            else:
-                result.append(documents)
-        return result
+            raise _Refused("return_scores must be true or false")
+        for place in range(0, len(queries), _AT_ONCE):
+            yield [self._found(passages, scored) for passages in self.engine.search(queries[place : place + _AT_ONCE], k)]
+
+    def _found(self, passages: list[Passage], scored: bool) -> list[Any]:
+        documents = [self._document(passage.id) for passage in passages]
+        if not scored:
+            return documents
+        return [{"document": found, "score": p.score} for found, p in zip(documents, passages, strict=True)]
 
     def _document(self, name: str) -> dict[str, Any]:
         ordinal = self.corpus.records.ordinal(name)
@@ -151,17 +141,18 @@ class _Service:
         passage = self.corpus.passage(ordinal)
         return {**record, "id": passage.id, "title": passage.title, "text": passage.text, "contents": contents_of(record)}
 
-    def _access(self, message: dict[str, Any]) -> list[Any]:
-        pages = [self.corpus.page(url) for url in self._texts(message, "urls")]
-        return [{"url": page.url, "title": page.title, "contents": f'"{page.title}"\n{page.text}'} if page else None for page in pages]
+    def _access(self, message: dict[str, Any]) -> Iterator[list[Any]]:
+        for url in self._texts(message, "urls"):
+            page = self.corpus.page(url)
+            yield [{"url": page.url, "title": page.title, "contents": f'"{page.title}"\n{page.text}'} if page else None]
 
     def _texts(self, message: dict[str, Any], name: str) -> list[str]:
         given = message.get(name)
         texts = [given] if isinstance(given, str) else given
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise _Refused(400, f"{name} must be a string or a list of strings")
+            raise _Refused(f"{name} must be a string or a list of strings")
         if len(texts) > self.limits.max_queries:
-            raise _Refused(400, f"{name} may have at most {self.limits.max_queries} entries")
+            raise _Refused(f"{name} may have at most {self.limits.max_queries} entries")
         return texts
 
 
@@ -172,6 +163,8 @@ def create_app(corpus: Corpus, engine: Retriever | None = None, limits: Limits |
         corpus: source of documents and pages.
         engine: search engine; None = the built-in BM25. Its passages are looked up in `corpus` by id.
         limits: limits on requests.
+
+    The limits on clients are those of the server that runs it: see `empg_gym.net.server.make_server`.
     """
     service = _Service(corpus, engine or LocalRetriever(corpus), limits or Limits())
     return Starlette(

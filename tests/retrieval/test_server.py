@@ -18,9 +18,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from empg_gym.errors import ConfigError
+from empg_gym.net.server import BackgroundServer, ServerLimits, listen, make_server
 from empg_gym.retrieval import open_corpus
 from empg_gym.retrieval.backends import LocalRetriever, SearchFailed
 from empg_gym.retrieval.remote import RemoteRetriever
@@ -44,16 +44,12 @@ def corpus(tmp_path_factory):
 
 
 @contextmanager
-def serving(app):
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
+def serving(app, **limits):
+    server = BackgroundServer(make_server(app, limits=ServerLimits(**limits), log_level="error"), listen("127.0.0.1", 0))
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://127.0.0.1:{server.port}"
     finally:
-        server.should_exit = True
-        thread.join(20)
+        server.close()
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +127,7 @@ def test_a_body_without_an_end_is_cut_off(address):
     chunk = b"10000\r\n" + b"x" * 65536 + b"\r\n"
     sent = 0
     with socket.create_connection((host, int(port)), timeout=10) as endless:
-        endless.sendall(b"POST /retrieve HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        endless.sendall(b"POST /retrieve HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n")
         try:
             for sent in range(1 << 14):  # noqa: B007
                 endless.sendall(chunk)
@@ -186,10 +182,10 @@ def test_load_is_bounded(corpus):
 
 
 def test_a_request_that_never_arrives_gives_its_place_back(corpus):
-    with serving(create_app(corpus, limits=Limits(body_seconds=0.2, max_waiting=1))) as address:
+    with serving(create_app(corpus, limits=Limits(max_waiting=1)), body_seconds=0.2) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port)), timeout=10) as hanging:
-            hanging.sendall(b"POST /retrieve HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            hanging.sendall(b"POST /retrieve HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{")
             assert b" 408 " in hanging.recv(4096)
         assert post(address, "/retrieve", {"queries": "town"}).status_code == 200
 

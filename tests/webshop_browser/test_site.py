@@ -149,3 +149,28 @@ def test_a_port_in_use_is_named():
 def test_only_webshop_has_a_site():
     with pytest.raises(ConfigError, match="terminal"):
         play_in_browser(LLMAgentEnv(gym.make("EMPG/ALFWorld-v0")), print)
+
+
+def test_a_form_that_is_too_large_is_refused_before_it_is_read(game):
+    """48 MB of "a=&a=&…" took 1.9 GB; the site's server refuses them by their length."""
+    env, address = game
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    page = httpx.post(f"{address}/act", content=b"a=&" * (1 << 20), headers=form)
+    assert page.status_code == 413 and not env.trajectory.steps
+
+
+def test_a_page_of_another_site_cannot_play(game):
+    env, address = game
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert httpx.post(f"{address}/act", data={"words": "red"}, headers=headers).status_code in (403, 421)
+    image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert httpx.get(f"{address}/act", params={"action": "search[red]"}, headers=image).status_code == 403
+    assert not env.trajectory.steps
+
+
+def test_the_session_can_be_neither_guessed_nor_found(game):
+    _, address = game
+    base, _, session = address.rpartition("/")
+    assert len(session) >= 12
+    for path in ("/", "/game"):
+        assert session not in httpx.get(base + path, follow_redirects=True).text and httpx.get(base + path).status_code == 404

@@ -1,13 +1,13 @@
 """The site's addresses, as a Starlette application.
 
-    GET  /                      the page of the only session, if there is just one
     GET  /{session}             the open page
     GET  /{session}/act         ?action=click[…] carries out an action; so does POST
     POST /{session}/act         words=… searches
     GET  /static/…              style sheet and script
 
 Rules:
-    - The session's state stays on the server, under the session's id; addresses contain nothing that needs care in encoding.
+    - The session's state stays on the server, under the session's id; addresses contain nothing that needs care in encoding. Only those who
+      were given the id reach the session: no page names it.
     - The response to an action is a redirect to the page, so that reloading a page repeats nothing.
     - A rejected action changes nothing, and a notice at the foot of the page says so.
     - Every change increments the page's step, by which a browser recognizes a new page.
@@ -59,8 +59,6 @@ def make_app(sessions: dict[str, Visitor]) -> Starlette:
         return sessions.get(_session_id(request))
 
     def home(request: Request) -> Response:
-        if len(sessions) == 1:
-            return RedirectResponse(page_path(next(iter(sessions))), 303)
         return PlainTextResponse("No session here: open the address that the environment printed.\n", 404)
 
     def show(request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -64,8 +65,9 @@ def play_in_browser(env: LLMAgentEnv, announce: Callable[[str], None], *, port: 
     """
     player = Player(env)
     with SiteServer(port) as server:
-        server.sessions["game"] = player
-        announce(server.page_address("game"))
+        session = secrets.token_urlsafe(9)
+        server.sessions[session] = player
+        announce(server.page_address(session))
         while not player.over.wait(0.2):
             pass
         time.sleep(LAST_PAGE_SECONDS)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import time
 from types import TracebackType
 
-import uvicorn
-
 from empg_gym.envs.webshop.site.app import Visitor, make_app, page_path
-from empg_gym.errors import EnvironmentFailure
+from empg_gym.net.server import BackgroundServer, ServerLimits, listen, make_server
 
-START_SECONDS = 20.0
+LIMITS = ServerLimits(max_body=64 << 10, max_bytes=32 << 20)
+"""A form holds one search."""
 
 
 class SiteServer:
@@ -27,29 +23,10 @@ class SiteServer:
 
     def __init__(self, port: int = 0) -> None:
         self.sessions: dict[str, Visitor] = {}
-        self._socket = socket.socket()
-        try:
-            self._socket.bind(("127.0.0.1", port))
-        except OSError as error:
-            self._socket.close()
-            raise EnvironmentFailure(
-                f"the shop's site can't use port {port}: {error.strerror}; choose another, or 0 for a free one"
-            ) from None
-        config = uvicorn.Config(make_app(self.sessions), log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, name="webshop-site", daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + START_SECONDS
-        while not self._server.started:
-            if time.monotonic() > deadline or not self._thread.is_alive():
-                self.close()
-                raise EnvironmentFailure("the shop's site did not start")
-            time.sleep(0.005)
-
-    @property
-    def address(self) -> str:
+        server = make_server(make_app(self.sessions), limits=LIMITS, forms=True, log_level="error", shutdown_seconds=1)
+        self._server = BackgroundServer(server, listen("127.0.0.1", port))
+        self.address = f"http://127.0.0.1:{self._server.port}"
         """Base of all addresses, such as "http://127.0.0.1:40123"."""
-        return f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def page_address(self, session: str) -> str:
         """Return the address of a session's page."""
@@ -57,9 +34,7 @@ class SiteServer:
 
     def close(self) -> None:
         """Stop serving."""
-        self._server.should_exit = True
-        self._thread.join(timeout=5)
-        self._socket.close()
+        self._server.close()
 
     def __enter__(self) -> SiteServer:
         return self
