@@ -7,6 +7,8 @@ Rules:
       then the next mirror is tried.
     - Without a known checksum, only bytes of the same address and the same edition are combined.
     - Size and SHA-256 are checked before the file gets its name. Wrong content is discarded, and the next address is tried.
+    - No more bytes are kept than the known size, or else than the server announced, or else than `LARGEST`; `RESERVE` bytes of the disk
+      stay free.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +31,11 @@ from empg_gym.net.retry import RetryPolicy, is_retryable
 DOWNLOAD_RETRY = RetryPolicy(retries=3, first_wait=1.0)
 """Retries are counted from the last new byte."""
 TIMEOUT = httpx.Timeout(connect=15.0, read=60.0, write=30.0, pool=15.0)
+
+LARGEST = 256 << 30
+"""Bytes: longest file whose length nobody knows."""
+RESERVE = 64 << 20
+"""Bytes of the disk that a download or an unpacked archive leaves free."""
 
 Progress = Callable[[int, int | None], None]
 """Called with the bytes on disk and the total size in bytes (None if unknown)."""
@@ -225,10 +233,15 @@ def _request(http: httpx.Client, url: str, part: _Part, size: int | None, report
         if size is not None and total is not None and total != size:
             raise _WrongContent(f"offers {total:,} bytes, expected {size:,} (a web page instead of the file, or another edition)")
         report(have, total)
+        limit = LARGEST if total is None else total
+        check_room(part.path.parent, 0 if total is None else total - have)
         with part.path.open("ab") as target:
             for block in response.iter_raw():
-                target.write(block)
                 have += len(block)
+                if have > limit:
+                    raise _WrongContent(f"sends more than the {limit:,} bytes that are expected")
+                check_room(part.path.parent, len(block))
+                target.write(block)
                 report(have, total)
     return total is None or have == total
 
@@ -240,6 +253,20 @@ def _checked(part: _Part, file: DataFile, expected: str | None) -> str:
     if expected is not None and digest != expected:
         raise _WrongContent(f"sent other content: its SHA-256 is {digest}, expected {expected}")
     return digest
+
+
+def check_room(folder: Path, count: int) -> None:
+    """Check that `count` more bytes fit on the disk of `folder`, with `RESERVE` bytes to spare.
+
+    Raises:
+        DataError: they don't.
+    """
+    free = shutil.disk_usage(folder).free
+    if free - count < RESERVE:
+        raise DataError(
+            f"{folder} needs {count / 1e9:.2f} GB more, but only {free / 1e9:.2f} GB of its disk are free; free some space, "
+            "or set EMPG_GYM_CACHE to a folder on a larger disk"
+        )
 
 
 def sha256(path: Path) -> str:

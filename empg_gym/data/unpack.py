@@ -2,7 +2,8 @@
 
 Rules:
     - Entries stay inside the folder: absolute paths, `..`, drive letters and backslashes are refused, and so are links and devices.
-    - An archive that unpacks to more than `limit` bytes is refused before the disk is full; the sizes that its entries claim are ignored.
+    - An archive that unpacks to more than `limit` bytes is refused before the disk is full, whatever sizes its entries claim. If their sum
+      does not fit on the disk, nothing is unpacked.
     - A `.gz` or `.xz` file that contains a tar is unpacked as a tar (wiki-18 is published this way as `.jsonl.gz`).
 """
 
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
+from empg_gym.data.download import check_room
 from empg_gym.errors import DataError
 
 LIMIT = 64 << 30
@@ -44,7 +46,9 @@ def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dic
     """
     written: dict[str, dict[str, Any]] = {}
     left = limit
+    folder.mkdir(parents=True, exist_ok=True)
     try:
+        check_room(folder, _claimed(archive, kind))
         for name, source in _entries(archive, kind):
             target = folder / _inside(name, archive)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +60,7 @@ def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dic
                     if left < 0:
                         raise DataError(f"{archive.name} unpacks to more than {limit:,} bytes, so it is not the expected file")
                     digest.update(block)
+                    check_room(folder, len(block))
                     out.write(block)
             written[target.relative_to(folder).as_posix()] = {"size": size, "sha256": digest.hexdigest()}
     except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, NotImplementedError) as error:
@@ -69,6 +74,14 @@ def unpack(archive: Path, kind: str, folder: Path, *, limit: int = LIMIT) -> dic
             raise DataError(f"{archive.name} has an entry with a longer name than this disk can hold; nothing of it is used") from None
         raise
     return written
+
+
+def _claimed(archive: Path, kind: str) -> int:
+    """Return the unpacked size that an archive claims, in bytes; its own size where it claims none."""
+    if kind == "zip":
+        with zipfile.ZipFile(archive) as packed:
+            return sum(entry.file_size for entry in packed.infolist())
+    return archive.stat().st_size
 
 
 def _inside(name: str, archive: Path) -> PurePosixPath:

@@ -2,8 +2,7 @@
 
 Rules:
     - `end` is a point of `time.monotonic()`; connecting, TLS, headers and body together end by then, however slowly a server sends.
-    - A body is cut off at `max_bytes`, counted after decompression (gzip or deflate, decompressed chunk by chunk, so that a small body
-      that unpacks to a huge one costs no memory). Other encodings are refused.
+    - A body is cut off at `max_bytes`, counted after decompression (`empg_gym.net.body`).
     - `pin` is the only address that is connected to; name, SNI, certificate check and Host header stay those of the URL.
     - No redirects, cookies, proxies or netrc; no part of a request is logged (httpx logs URLs, and these may hold keys), and no
       error contains any of it, not even in its cause.
@@ -14,8 +13,6 @@ from __future__ import annotations
 
 import ssl
 import time
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -24,6 +21,7 @@ import httpcore
 import httpx
 
 from empg_gym.errors import EMPGGymError
+from empg_gym.net.body import ENCODINGS, BodyError, BoundedBody
 
 CONNECT_SECONDS = 5.0
 """Upper limit for opening one connection."""
@@ -115,7 +113,7 @@ def exchange(request: httpx.Request, *, end: float, max_bytes: int, pin: str | N
         ExchangeError: no reply, or one that is broken, of another type or over a limit.
     """
     url = request.url
-    request.headers["Accept-Encoding"] = "gzip, deflate"
+    request.headers["Accept-Encoding"] = ENCODINGS
     request.headers["Connection"] = "close"
     target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
     plain = httpcore.Request(request.method, target, headers=request.headers.raw, content=request.read())
@@ -139,29 +137,10 @@ def exchange(request: httpx.Request, *, end: float, max_bytes: int, pin: str | N
 
 
 def _read(reply: httpcore.Response, encoding: str, max_bytes: int) -> bytes:
-    body = bytearray()
-    chunks: Iterator[bytes] = reply.iter_stream()
-    for piece in _unpacked(chunks, encoding.strip().lower(), max_bytes):
-        body += piece
-        if len(body) > max_bytes:
-            raise ExchangeError(f"it is larger than {max_bytes:,} bytes")
-    return bytes(body)
-
-
-def _unpacked(chunks: Iterator[bytes], encoding: str, limit: int) -> Iterator[bytes]:
-    if encoding in ("", "identity"):
-        yield from chunks
-        return
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise ExchangeError("it is compressed in a way that is not read here")
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # 32: gzip or zlib, by its header
     try:
-        for chunk in chunks:
-            # A chunk yields at most one byte more than the limit, so that the caller stops in time.
-            yield unpacker.decompress(chunk, limit + 1)
-            if unpacker.unconsumed_tail:
-                raise ExchangeError(f"it is larger than {limit:,} bytes")
-    except zlib.error:
-        raise ExchangeError("its compressed data is damaged") from None
-    if not unpacker.eof:
-        raise ExchangeError("it was cut off", retryable=True)
+        body = BoundedBody(encoding, max_bytes)
+        for chunk in reply.iter_stream():
+            body.feed(chunk)
+        return body.finish()
+    except BodyError as error:
+        raise ExchangeError(str(error), retryable=error.retryable) from None

@@ -2,7 +2,8 @@
 
 Rules:
     - At most `concurrency` requests are in flight; a request that waits for its next attempt does not occupy a slot.
-    - What may pass (`empg_gym.net.retry`) and a body that can't be read are retried, `retry.retries` times; then they are an `AgentError`.
+    - What may pass (`empg_gym.net.retry`) and a body that can't be read or is too large (`empg_gym.net.body`) are retried, `retry.retries`
+      times; then they are an `AgentError`.
     - When a server answers 429, all requests of this client wait, not only the refused one: as long as the server asks, else for the
       backoff of that request. They resume spread over the same time again, at most `_SPREAD` seconds.
     - A refused key, an unknown path and a used-up quota are user errors: `ConfigError` at once. The statuses 401, 403 and 404 concern the
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 import httpx
 
 from empg_gym.errors import AgentError, ConfigError
+from empg_gym.net.body import ENCODINGS, BodyError, BoundedBody
 from empg_gym.net.retry import RetryPolicy, is_retryable
 
 Result = TypeVar("Result")
@@ -33,6 +35,10 @@ _SHOWN_CHARS = 500
 """Characters of a server's message that an error text quotes."""
 _GET_RETRIES = 2
 """Most retries of a GET: a person waits for its failure."""
+_MAX_REPLY = 64 << 20
+"""Bytes of a reply, unpacked."""
+_OF_THE_TRANSFER = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+"""Headers that describe the bytes as they were sent."""
 _SPREAD = 2.0
 """Seconds. If all requests resumed at the same moment, all would be refused again until their retries are used up."""
 
@@ -111,7 +117,7 @@ class JSONClient:
             wait = self.retry.wait(attempt, self._rng)
             try:
                 response = await self._send("POST", url, payload)
-            except (httpx.RequestError, TimeoutError) as error:
+            except (httpx.RequestError, TimeoutError, BodyError) as error:
                 problem = self._described(error)
             else:
                 if response.status_code < 300:
@@ -146,7 +152,7 @@ class JSONClient:
                 if not is_retryable(response.status_code):
                     return None
                 wait = self._wait_after(response, attempt)
-            except UnreadableReply:
+            except (UnreadableReply, BodyError):
                 failure = None
             except (httpx.RequestError, TimeoutError) as error:
                 failure = error
@@ -168,8 +174,12 @@ class JSONClient:
         client, slots = self._connections()
         while (wait := self._not_before - time.monotonic()) > 0:
             await asyncio.sleep(wait + self._rng.uniform(0.0, min(wait, _SPREAD)))
-        async with slots, asyncio.timeout(self.timeout):
-            return await client.request(method, url, json=payload)
+        async with slots, asyncio.timeout(self.timeout), client.stream(method, url, json=payload) as reply:
+            body = BoundedBody(reply.headers.get("content-encoding", ""), _MAX_REPLY)
+            async for chunk in reply.aiter_raw():
+                body.feed(chunk)
+            headers = [(name, value) for name, value in reply.headers.items() if name not in _OF_THE_TRANSFER]
+            return httpx.Response(reply.status_code, headers=headers, content=body.finish(), request=reply.request)
 
     def _wait_after(self, refusal: httpx.Response, attempt: int) -> float:
         """Return the seconds until the next attempt; after a 429 all requests of the client wait that long."""
@@ -181,7 +191,7 @@ class JSONClient:
     def _connections(self) -> tuple[httpx.AsyncClient, asyncio.Semaphore]:
         loop = asyncio.get_running_loop()
         if self._bound is None or self._bound[0] is not loop:
-            headers = {"authorization": f"Bearer {self._key}", **self._headers} if self._key else self._headers
+            headers = {"accept-encoding": ENCODINGS, **({"authorization": f"Bearer {self._key}"} if self._key else {}), **self._headers}
             client = httpx.AsyncClient(
                 auth=self._login,
                 headers=headers,
@@ -215,6 +225,8 @@ class JSONClient:
     def _described(self, error: Exception) -> str:
         if isinstance(error, TimeoutError | httpx.TimeoutException):
             return f"no answer within {self.timeout:g} s"
+        if isinstance(error, BodyError):
+            return f"the reply can't be read: {error}"
         return self._clean(f"{type(error).__name__}: {error}")
 
     def _clean(self, text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from empg_gym.data.registry import DataFile
 from empg_gym.errors import DataError
 from empg_gym.net.retry import RetryPolicy
 from tests.data.server import Route, serving
+from tests.net.test_body import ENDLESS, endless
 
 BODY = np.random.default_rng(0).bytes(700_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -128,3 +130,19 @@ def test_an_unreachable_server_is_an_error_in_one_sentence(tmp_path):
     missing = DataFile(name="set.bin", urls=("http://127.0.0.1:9/none",))
     with pytest.raises(DataError, match="ConnectError"):
         get(tmp_path, missing, retry=RetryPolicy(retries=1))
+
+
+def test_a_file_that_does_not_end_is_cut_off_at_its_known_size(tmp_path):
+    """The server names no length: what is known about the file is the limit."""
+    with endless(b"") as (address, sent), pytest.raises(DataError, match="sends more than the 1,000 bytes"):
+        get(tmp_path, DataFile(name="data.bin", urls=(address,), size=1000))
+    assert sent and all(count < ENDLESS // 2 for count in sent)
+    assert not (tmp_path / "data.bin").exists()
+
+
+def test_a_disk_without_room_is_reported_before_anything_is_written(tmp_path, server, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=(64 << 20) + 10))
+    server.routes["/good"] = Route(BODY)
+    with pytest.raises(DataError, match="free some space"):
+        get(tmp_path, file(server, "/good"))
+    assert not any(path.stat().st_size for path in tmp_path.glob("*.part"))

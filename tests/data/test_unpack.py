@@ -8,6 +8,7 @@ import io
 import lzma
 import tarfile
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -128,3 +129,17 @@ def test_a_name_that_is_too_long_is_one_sentence(tmp_path, name):
         packed.writestr(name, "x")
     with pytest.raises(DataError, match="longer name"):
         unpack(path, "zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gz"])
+def test_a_disk_without_room_is_reported_before_it_is_full(tmp_path, monkeypatch, kind):
+    path = tmp_path / f"archive.{kind}"
+    content = b"x" * 10_000
+    if kind == "gz":
+        path.write_bytes(gzip.compress(content))
+    else:
+        (zipped if kind == "zip" else tarred)(path, {"a": content})
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=(64 << 20) + 1000))
+    with pytest.raises(DataError, match="free some space"):
+        unpack(path, kind, tmp_path / "out")
+    assert not any(found.stat().st_size for found in (tmp_path / "out").rglob("*") if found.is_file())

@@ -90,3 +90,19 @@ def test_time_is_linear_in_the_length(piece):
     start = time.process_time()
     from_html(piece * (1_000_000 // len(piece)))
     assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize(
+    "reference, text",
+    [
+        ("&#" + "1" * 4301 + ";", "\N{REPLACEMENT CHARACTER}"),
+        ("&#" + "9" * 1_000_000, "\N{REPLACEMENT CHARACTER}"),
+        ("&#x" + "F" * 5000 + ";", "\N{REPLACEMENT CHARACTER}"),
+        ("&#" + "0" * 5000 + "65;", "A"),
+        ("&#X" + "0" * 5000 + "41;", "A"),
+        ("&#0000000065;&#65;&#x41;", "AAA"),
+        ("&#99999999;", "\N{REPLACEMENT CHARACTER}"),
+    ],
+)
+def test_long_references_are_resolved_or_replaced(reference, text):
+    assert from_html(f"<title>{reference}</title><p title='{reference}'>{reference}") == (text, text)

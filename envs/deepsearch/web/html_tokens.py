@@ -5,16 +5,18 @@ The standard library's parser takes minutes for 100 kB of `<a <a <a …`, and th
 Rules (those of the HTML standard that matter for text):
     - A comment, tag or quoted value that is never closed extends to the end of the page.
     - The content of script, style, textarea, title and similar elements is raw up to the matching end tag.
-    - A `<` that does not begin a tag or a comment is text; character references are resolved in text and values.
+    - A `<` that does not begin a tag or a comment is text; character references are resolved in text and values. A reference to a number
+      of more digits than a character can have is U+FFFD.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
-from html import unescape
 from typing import NamedTuple
 
+_LONG_NUMBER = re.compile(r"&#([xX]?)((?<=[xX])[0-9a-fA-F]{8,}|(?<![xX])[0-9]{8,});?")
 _NAME = re.compile(r"[a-zA-Z][^\s/>]*")
 _SPACE = re.compile(r"[\s/]*")
 _BLANK = re.compile(r"\s*")
@@ -24,6 +26,17 @@ _RAW = {
     name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
     for name in ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
 }
+
+
+def unescape(text: str) -> str:
+    """Resolve character references."""
+    # The standard library raises ValueError for numbers of more than 4,300 digits, and reads long ones in quadratic time.
+    return html.unescape(_LONG_NUMBER.sub(_shorter, text))
+
+
+def _shorter(reference: re.Match[str]) -> str:
+    digits = reference[2].lstrip("0")
+    return f"&#{reference[1]}{digits or 0};" if len(digits) < 8 else "\N{REPLACEMENT CHARACTER}"
 
 
 class Start(NamedTuple):
