@@ -113,29 +113,28 @@ def one_run(checkpoint: Path) -> dict[str, Any]:
     import torch
 
     from empg_gym.trainers.policy.models import load_model
-    from empg_gym.trainers.run.checkpoint import load_state, weights_hash
+    from empg_gym.trainers.run.checkpoint import weights_hash
 
     torch.set_num_threads(1)
     start = checkpoint.parent / "rl-000000"
-    state = load_state(checkpoint)
+    step = int(checkpoint.name.rpartition("-")[2])
     model, _ = load_model(str(start))
     config = json.loads((checkpoint.parents[1] / "config.json").read_text())
     run_record = {
         "seed": config["run"]["seed"],
         "threads": config["run"]["threads"],
-        "steps": state.step,
-        "cpu_seconds": round(state.cpu_seconds, 1),
+        "steps": step,
         "start_weights": weights_hash(model),
-        "curve": curve(checkpoint.parents[1], state.step),
         "before": evaluated(start),
         "after": evaluated(checkpoint),
+        "curve": curve(checkpoint.parents[1], step),
     }
     return {
         "what": "success on the panels after the warm start and after so many steps of reinforcement, of one run as far as it has come; "
         "warm start and reinforcement may have been two runs",
         "seeds": [run_record["seed"]],
         "parameters": sum(item.numel() for item in model.parameters()),
-        "steps": state.step,
+        "steps": step,
         "methods": {"empg": table([run_record])},
         "runs": {"empg": [run_record]},
         "config": load_config(CONFIG, [f"run.seed={config['run']['seed']}"]).model_dump(mode="json"),
