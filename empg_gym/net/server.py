@@ -9,7 +9,7 @@ kept, and this module adds what is missing:
     - A client must take each piece of a reply within `send_seconds`; a large reply is sent in pieces.
     - Bodies and replies hold at most `max_bytes` in all. Where room is short, clients that have stalled are cut off, the longest first;
       if there is none, the newcomer is answered 503 with Retry-After.
-    - At most `max_connections` are open; one more closes the one that has waited longest for its request.
+    - At most `max_connections` are open; one more closes the oldest whose client the server waits for.
     - Foreign hosts and pages of other sites are refused (`empg_gym.net.origin`).
 
 Nothing that a client does keeps others from being answered.
@@ -258,13 +258,17 @@ def _protocol(limits: ServerLimits) -> type[H11Protocol]:
 
     class Limited(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
+        _since = 0.0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if len(self.connections) > most:
+                awaited = [one for one in self.connections if one is not self and isinstance(one, Limited) and one._is_awaited()]
+                if awaited:
+                    oldest = min(awaited, key=lambda one: one._since)
+                    self.connections.discard(oldest)  # now: its end is reported later
+                    oldest.transport.abort()
             self._expect()
-            waiting = [one for one in self.connections if isinstance(one, Limited) and one._timer is not None]
-            if len(self.connections) > most and waiting:
-                min(waiting, key=lambda one: one._timer.when() if one._timer else 0.0).transport.abort()
 
         def handle_events(self) -> None:
             before = self.cycle
@@ -281,8 +285,14 @@ def _protocol(limits: ServerLimits) -> type[H11Protocol]:
             self._met()
             super().connection_lost(exc)
 
+        def _is_awaited(self) -> bool:
+            """Whether the server waits for this client: for a request, for the rest of one, or until it takes more of a reply."""
+            arriving = self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete
+            return self._timer is not None or arriving or self.flow.write_paused
+
         def _expect(self) -> None:
             self._met()
+            self._since = self.loop.time()
             self._timer = self.loop.call_later(limits.head_seconds, self.transport.abort)
 
         def _met(self) -> None:

@@ -109,6 +109,13 @@ def test_260_unfinished_bodies_block_nobody_and_are_answered():
         assert all(ended(one).startswith(b"HTTP/1.1 408") for one in opened)
 
 
+@pytest.mark.parametrize("request_", [f"{HEAD}Content-Length: 100\r\n\r\n{{", "GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"])
+def test_more_clients_than_connections_block_nobody(request_):
+    with serving(max_connections=16, send_seconds=5.0) as (port, server), connections(port, 40, request_.encode()):
+        assert answers(port)
+        assert len(server.server_state.connections) <= 20
+
+
 def test_a_body_that_drips_is_refused():
     with serving(body_seconds=0.4) as (port, _), connections(port, 1, f"{HEAD}Content-Length: 1000\r\n\r\n".encode()) as (one,):
         with contextlib.suppress(OSError):
