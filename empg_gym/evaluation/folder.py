@@ -14,21 +14,22 @@ Rules:
       file takes its name. After a kill, failures among the lines mean that the second step has not happened, and all three are repeated;
       otherwise only the third is missing.
     - Every line is read before anything is written: a damaged, edited, foreign or duplicate line leaves the folder as it was. Lines carry a
-      digest (`empg_gym.evaluation.digest`); those of earlier versions have none and are counted as unverified.
+      digest (`empg_gym.runs.line_digest`); those of earlier versions have none and are counted as unverified.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 from empg_gym.errors import DataError, OutputExistsError
-from empg_gym.evaluation.digest import Origin, identity, origin, signed
 from empg_gym.runs.atomic_write import atomic_write, flush_folder
 from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, is_unused, writing_to
 from empg_gym.runs.json_file import read_json, write_json
+from empg_gym.runs.line_digest import Origin, origin, signed
 from empg_gym.runs.lock import FolderLock
 from empg_gym.runs.redaction import Redactor
 from empg_gym.runs.resume import require_same
@@ -68,7 +69,7 @@ class RunFolder:
             DataError: a file in it is damaged.
         """
         try:
-            self._identity = identity(config)
+            self._identity = _identity(config)
             with writing_to(self.path):
                 self.path.mkdir(parents=True, exist_ok=True)
                 self._lock = FolderLock(self.path)
@@ -136,6 +137,15 @@ class RunFolder:
         if self._moving.exists():
             self._moving.replace(failures)
             flush_folder(self.path)
+
+
+_FACTS = ("env_id", "env_version", "data_fingerprint", "split", "dialogue", "history", "show_admissible", "prompt_hash", "max_steps")
+
+
+def _identity(config: Mapping[str, Any]) -> str:
+    """Return what identifies the run of a configuration; equal for configurations that may continue each other."""
+    facts = {key: [entry.get(name) for name in _FACTS] for key, entry in config["environments"].items()}
+    return json.dumps([config["agent"]["name"], facts, config["seed"], config["limits"]], sort_keys=True, default=str)
 
 
 def _read(path: Path) -> Iterator[tuple[str, Trajectory]]:

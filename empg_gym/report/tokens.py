@@ -31,7 +31,7 @@ def token_texts(folder: Path, ids: Iterable[int]) -> dict[int, str]:
     except Exception:  # a tokenizer of another release, or a missing package: ids are shown instead
         return {}
     texts: dict[int, str] = {}
-    for token in ids:
+    for token in (token for token in ids if token >= 0):  # the file may be somebody else's
         text = tokenizer.decode([token], skip_special_tokens=False)
         if not text or "\N{REPLACEMENT CHARACTER}" in text:
             text = tokenizer.id_to_token(token) or text

@@ -4,6 +4,7 @@ folder       errors of writing to a folder, unused folders, folders that appear 
 lock         one process at a time writes to a folder
 atomic_write, json_file
              files are replaced whole; reading names what is damaged
+line_digest  lines that a resumed run knows as its own
 resume       a folder continues only with the configuration that began it
 overrides    the grammar of `--set`
 validation   one sentence for a mistake in a configuration

@@ -8,8 +8,8 @@ import pytest
 
 from empg_gym.errors import DataError
 from empg_gym.evaluation import compare, evaluate
-from empg_gym.evaluation.digest import Origin, origin, signed
 from empg_gym.report import write_report
+from empg_gym.runs.line_digest import Origin, origin, signed
 from tests.toy import TOY_ID
 
 

@@ -8,6 +8,8 @@ Rules:
     - Steps between the last checkpoint and the kill are updated again from their journal, without playing anything.
     - A resumed step tries failed episodes again. Of an episode that the file holds twice, the last one counts; what branched off an earlier
       one does not count any more.
+    - A line that was edited, or written by another run or for another step, is refused; lines carry a digest
+      (`empg_gym.runs.line_digest`), those of earlier versions none.
     - A file is dropped once a checkpoint holds its step, unless the run keeps its rollouts. It is an ordinary file of trajectories: the
       evaluator, the report and `empg-gym train --replay` read it.
 """
@@ -15,15 +17,21 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import json
+import logging
 from pathlib import Path
 from typing import TextIO
 
 from empg_gym.errors import DataError
 from empg_gym.rollout import EpisodeSpec
+from empg_gym.runs.folder import CONFIG
+from empg_gym.runs.json_file import read_json
+from empg_gym.runs.line_digest import Origin, origin, signed
 from empg_gym.runs.redaction import Redactor
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 ROLLOUTS = "rollouts"
+_log = logging.getLogger(__name__)
 
 Key = tuple[int, int]
 """(group, repeat): names an episode within its step."""
@@ -66,6 +74,7 @@ class Journal:
         self.keep = keep
         self._lines: TextIO | None = None
         self._redactor = Redactor()
+        self._identity = ""
 
     def open(self, step: int) -> dict[Key, Trajectory]:
         """Begin to journal a step, counted from 1, and return the finished episodes that an interrupted run left of it.
@@ -76,8 +85,10 @@ class Journal:
         self.close()
         path = self.path(step)
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._identity = self._identify(step)
         try:
             done = list(read_trajectories(path)) if path.exists() else []
+            self._verify(path)
         except DataError as error:
             raise DataError(f"{error}; delete the line, or the file, and resume with --resume: its episodes are played again") from error
         _cut_torn_line(path)
@@ -90,8 +101,28 @@ class Journal:
     def append(self, trajectory: Trajectory) -> None:
         """Write a finished trajectory."""
         if self._lines is not None:
-            self._lines.write(self._redactor.line(trajectory.to_json()) + "\n")
+            self._lines.write(signed(self._redactor.line(trajectory.to_json()), self._identity) + "\n")
             self._lines.flush()
+
+    def _verify(self, path: Path) -> None:
+        if not path.exists():
+            return
+        unverified = 0
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as lines:
+            for number, line in enumerate(lines, 1):
+                found = origin(line.removesuffix("\n"), self._identity) if line.endswith("\n") else Origin.OWN
+                if found is Origin.FOREIGN:
+                    raise DataError(f"{path}, line {number} was edited or written by another run or step (its digest does not match)")
+                unverified += found is Origin.UNVERIFIED
+        if unverified:
+            _log.warning("%d lines in %s have no digest: it is not known who wrote them", unverified, path)
+
+    def _identify(self, step: int) -> str:
+        """Return what identifies a step of the run, by its configuration file."""
+        path = self.folder.parent / CONFIG
+        config = read_json(path, hint="put it back") if path.is_file() else {}
+        keys = (("env", "id"), ("env", "split"), ("env", "data"), ("model", "name"), ("run", "seed"))
+        return json.dumps([step, *((config.get(section) or {}).get(key) for section, key in keys)])
 
     def drop_until(self, step: int) -> None:
         """Delete the files of the steps up to `step`: a checkpoint holds what was learned from them."""

@@ -286,3 +286,20 @@ def test_a_recording_counts_only_for_the_episode_that_begins_where_it_does():
     from_grandparent = EpisodeSpec(seed=0, repeat=3, branch=EpisodePoint(None, parent, tuple(parent.steps), ""))
     assert [is_recording_of(start, spec) for spec in (from_start, from_parent)] == [True, False]
     assert [is_recording_of(branch, spec) for spec in (from_start, from_parent, from_grandparent)] == [False, True, False]
+
+
+def test_lines_that_were_edited_or_belong_to_another_step_are_refused(tmp_path, caplog):
+    journal = Journal(tmp_path)
+    journal.open(1)
+    journal.append(episode(repeat=0))
+    journal.close()
+    text = journal.path(1).read_text()
+    journal.path(2).write_text(text)
+    with pytest.raises(DataError, match=r"step-000002\.jsonl, line 1 was edited or written by another run or step.*delete the line"):
+        journal.open(2)
+    journal.path(1).write_text(text.replace('"score":0.0', '"score":1.0'))
+    with pytest.raises(DataError, match="line 1 was edited"):
+        journal.open(1)
+    journal.path(1).write_text(episode(repeat=0).to_json() + "\n")
+    assert journal.open(1).keys() == {(0, 0)} and "1 lines" in caplog.text
+    journal.close()
