@@ -6,7 +6,8 @@ Vocabulary:
     waiting   rows whose new tokens have not been read yet; running: rows that are generating; idle: rows between two requests.
 
 Rules:
-    - `step` is one forward pass: it reads the new tokens of many waiting rows, or generates one token for every running row. Reading has
+    - `step` is one forward pass: it reads the new tokens of many waiting rows, or generates tokens for every running row: one, or more
+      where they were guessed (`empg_gym.trainers.generate.draft`), which changes the number of passes and nothing else. Reading has
       priority once the waiting rows number an eighth of the running ones or have waited for eight passes, so that both kinds of passes
       stay large.
     - A row whose response is complete leaves the running rows in the same pass; the slot of a released row is free before the next one.
@@ -35,7 +36,8 @@ from transformers import PreTrainedModel
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.trainers.generate.base import Response, Usage
 from empg_gym.trainers.generate.cache import BLOCK, PagedCache, blocks_of
-from empg_gym.trainers.generate.forward import choose_forward
+from empg_gym.trainers.generate.draft import Drafter
+from empg_gym.trainers.generate.forward import Forward
 from empg_gym.trainers.generate.sampling import Sampling, sample
 from empg_gym.trainers.generate.token_pass import Pass
 
@@ -46,6 +48,10 @@ _PATIENCE = 8
 _SEEN = 8
 """Bound on the cache positions that a reading pass sees (rows times the longest row), as a multiple of `max_read_tokens`: attention copies
 the keys and values of such a pass to all heads."""
+
+
+_GUESSES = 2
+"""Maximum number of tokens that a lean decoding pass guesses for a row."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -102,7 +108,8 @@ class Engine:
         self.waiting: list[Row] = []
         config = model.config.get_text_config()
         self.cache = PagedCache(config.num_hidden_layers, budget)
-        self._forward = choose_forward(model)
+        self._forward = Forward(model)
+        self._drafter = Drafter(_GUESSES)
         self._is_stop = np.zeros(max(config.vocab_size, *(index + 1 for index in stop_ids)), bool)
         self._is_stop[list(stop_ids)] = True
         self._rows: list[Row | None] = [None] * max_batch
@@ -161,6 +168,7 @@ class Engine:
             if not self.live:
                 self.cache.release()
                 self._full, self._read_limit = False, self.max_read_tokens
+                self._drafter.clear()  # a rollout does not depend on earlier ones
 
     def forget(self) -> None:
         """Drop all keys and values because the weights changed; unfinished responses continue from their tokens so far."""
@@ -195,7 +203,7 @@ class Engine:
                 self._admit(ready, rows)
             if rows:
                 ended = self._read(rows)
-            elif len(running) and len(running := self._extend(running)):
+            elif len(running):
                 ended = self._decode(running)
         except torch.OutOfMemoryError as error:
             self.waiting = rows + self.waiting
@@ -219,43 +227,84 @@ class Engine:
             self._step[slot] = len(row.ids) - request.start
             self._limit[slot] = len(request.uniforms)
             self._uniforms[slot, : len(request.uniforms)] = request.uniforms
-        drawn = self._run(slots, np.array([token for part in parts for token in part], np.int64), counts)
+        drawn = self._run(slots, np.array([token for part in parts for token in part], np.int64), counts, every=False)
         self.usage.prompt_tokens += int(counts.sum())
         for row in rows:
             row.used = self._clock
-        return self._record(slots, drawn)
+        self._length[slots] = starts + counts
+        return self._record(slots, drawn, np.ones(len(slots), np.int64))
 
     def _decode(self, slots: NDArray[np.int64]) -> int:
-        """Read the last token of the running rows and draw the next one of each."""
-        return self._record(slots, self._run(slots, self._last[slots], np.ones(len(slots), np.int64)))
+        """Read the last token of the running rows, with guesses of the next ones, and draw the tokens after them."""
+        guesses = [self._guess(slot) for slot in slots.tolist()] if self._forward.lean else [[] for _ in slots]
+        counts = np.array([1 + len(some) for some in guesses])
+        kept = self._extend(slots, counts)
+        if not len(kept):
+            return 0
+        if len(kept) < len(slots):
+            places = np.searchsorted(slots, kept)
+            slots, counts, guesses = kept, counts[places], [guesses[place] for place in places]
+        tokens = [token for last, some in zip(self._last[slots].tolist(), guesses, strict=True) for token in (last, *some)]
+        drawn = self._run(slots, np.array(tokens, np.int64), counts, every=bool(counts.max() > 1))
+        if counts.max() > 1:
+            counts, drawn = self._accept(np.array(tokens, np.int64), counts, drawn)
+        self._length[slots] += counts
+        return self._record(slots, drawn, counts)
+
+    def _guess(self, slot: int) -> list[int]:
+        """Return guesses of the tokens after the last one of a running row."""
+        row = self._rows[slot]
+        assert row is not None and row.request is not None
+        count = int(self._step[slot])
+        recent = row.ids[max(0, row.request.start - 3) : row.request.start] + self._tokens[slot, max(0, count - 3) : count].tolist()
+        return self._drafter.guess(recent, int(self._limit[slot]) - count - 1)
+
+    def _accept(
+        self, tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64], drawn_3T: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return [B] how many of the drawn tokens of each row count, up to the first that differs from its guess, and those tokens."""
+        width = int(counts_B.max())
+        inside = np.arange(width) < counts_B[:, None]
+        read, drawn = np.full(inside.shape, -1), np.full(inside.shape, -1)
+        read[inside], drawn[inside] = tokens_T, drawn_3T[0]
+        right = (drawn[:, :-1] == read[:, 1:]) & ~self._is_stop[drawn[:, :-1]]
+        accepted = 1 + np.cumprod(right, axis=1).sum(axis=1)
+        return accepted, drawn_3T[:, (np.arange(width) < accepted[:, None])[inside]]
 
     @torch.inference_mode()
-    def _run(self, slots: NDArray[np.int64], tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Read new tokens of rows, and return [3, B] the next token of each, its log-probability and the entropy of its distribution."""
+    def _run(
+        self, slots: NDArray[np.int64], tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64], *, every: bool
+    ) -> NDArray[np.float32]:
+        """Read new tokens of rows. Return [3, B] the next token of each, its log-probability and its distribution's entropy.
+
+        With `every`, all T tokens are read as parts of responses, and the result is [3, T].
+        """
         starts, at = self._length[slots], self._step[slots]
         width = blocks_of(int((starts + counts_B).max()))
-        logits = self._forward(Pass(tokens=tokens_T, starts=starts, counts=counts_B, table=self._table[slots, :width]), self.cache)
+        batch = Pass(tokens=tokens_T, starts=starts, counts=counts_B, table=self._table[slots, :width], every=every)
+        logits = self._forward(batch, self.cache)
         self.usage.forwards += 1
         self._starved = False
+        if every:
+            slots, at = np.repeat(slots, counts_B), _places(at, counts_B)
         uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
         ids, logp, entropy = sample(logits, uniforms, self.sampling)
         drawn: NDArray[np.float32] = torch.stack([ids.float(), logp, entropy]).cpu().numpy()
         if not np.isfinite(drawn).all():
             raise AgentError("the model's logits are not finite: its weights or its number type are damaged (a learning rate too high?)")
-        self._length[slots] = starts + counts_B
         return drawn
 
-    def _record(self, slots: NDArray[np.int64], drawn_3B: NDArray[np.float32]) -> int:
-        """Record the token drawn for every slot; complete the responses that end."""
-        at = self._step[slots]
-        tokens = drawn_3B[0].astype(np.int64)
-        self._tokens[slots, at], self._logprobs[slots, at], self._entropies[slots, at] = drawn_3B
-        self._last[slots] = tokens
-        self._step[slots] = at + 1
-        stopped = self._is_stop[tokens]
-        done = stopped | (at + 1 >= self._limit[slots])
+    def _record(self, slots: NDArray[np.int64], drawn_3T: NDArray[np.float32], counts_B: NDArray[np.int64]) -> int:
+        """Record the tokens drawn for every slot; complete the responses that end."""
+        rows, at = np.repeat(slots, counts_B), _places(self._step[slots], counts_B)
+        self._tokens[rows, at], self._logprobs[rows, at], self._entropies[rows, at] = drawn_3T
+        last = drawn_3T[0, counts_B.cumsum() - 1].astype(np.int64)
+        self._last[slots] = last
+        self._step[slots] += counts_B
+        stopped = self._is_stop[last]
+        done = stopped | (self._step[slots] >= self._limit[slots])
         self._running[slots] = ~done
-        self.usage.response_tokens += len(slots)
+        self.usage.response_tokens += int(counts_B.sum())
         ended = np.flatnonzero(done)
         for index in ended.tolist():
             self._finish(int(slots[index]), bool(stopped[index]))
@@ -268,6 +317,7 @@ class Engine:
         count = self._step[slot]
         ids = self._tokens[slot, :count].copy()
         row.ids[request.start :] = ids.tolist()
+        self._drafter.learn(row.ids[max(0, request.start - 3) :], min(3, request.start))
         row.used = self._clock
         self._full = False
         self.usage.responses += 1
@@ -319,9 +369,9 @@ class Engine:
             self._rows[row.slot] = row
         return row.slot
 
-    def _extend(self, slots: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Take a block for each running row whose blocks are full, and return the rows that still run."""
-        full = slots[self._length[slots] >= self._blocks[slots] * BLOCK]
+    def _extend(self, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Take a block for each running row whose blocks are too few for its new tokens, and return the rows that still run."""
+        full = slots[self._length[slots] + counts > self._blocks[slots] * BLOCK]
         while not self._free(len(full), set(slots.tolist())):
             last = max(slots.tolist(), key=self._age)
             self._preempt([last])
@@ -362,8 +412,7 @@ class Engine:
             self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * self._table.shape[1]) - self._table.shape[1])))
         blocks = self.cache.take(int(counts.sum()))
         rows = np.repeat(slots, counts)
-        places = np.arange(len(rows)) + np.repeat(self._blocks[slots] + counts - counts.cumsum(), counts)
-        self._table[rows, places] = blocks
+        self._table[rows, _places(self._blocks[slots], counts)] = blocks
         self._blocks[slots] += counts
 
     def _evict(self, slots: Iterable[int]) -> None:
@@ -445,6 +494,11 @@ def _settle(row: Row, outcome: Response | BaseException) -> None:
     request, row.request = row.request, None
     if request is not None:
         request.on_done(outcome)
+
+
+def _places(starts_B: NDArray[np.int64], counts_B: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return [T] the numbers from each start on, as many as its count."""
+    return np.arange(counts_B.sum()) + np.repeat(starts_B + counts_B - counts_B.cumsum(), counts_B)
 
 
 def _shared_prefix(old: Sequence[int], new: Sequence[int]) -> int:

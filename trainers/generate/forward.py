@@ -6,8 +6,6 @@ the order of float sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from transformers import PreTrainedModel
@@ -16,21 +14,26 @@ from empg_gym.trainers.generate.cache import BLOCK, SCRATCH, PagedCache
 from empg_gym.trainers.generate.lean import LeanDecoder
 from empg_gym.trainers.generate.token_pass import Pass
 
-Forward = Callable[[Pass, PagedCache], torch.Tensor]
-"""Returns [B, V] logits after the last token of each row."""
 
+class Forward:
+    """The forward pass for a model: lean where the model allows it, by its modules otherwise.
 
-def choose_forward(model: PreTrainedModel) -> Forward:
-    """Return the forward pass for a model."""
-    modules = ModuleForward(model)
-    lean = LeanDecoder.of(model)
-    if lean is None:
-        return modules
+    Args:
+        model: a causal language model.
+    """
 
-    def forward(batch: Pass, cache: PagedCache) -> torch.Tensor:
-        return lean(batch, cache) if lean.usable() else modules(batch, cache)
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._modules = ModuleForward(model)
+        self._lean = LeanDecoder.of(model)
 
-    return forward
+    @property
+    def lean(self) -> bool:
+        """Whether the next pass is lean. Only a lean pass can return logits after every token."""
+        return self._lean is not None and self._lean.usable()
+
+    def __call__(self, batch: Pass, cache: PagedCache) -> torch.Tensor:
+        """Run a pass and return [B, V] logits after the last token of each row, or [T, V] after every token."""
+        return self._lean(batch, cache) if self._lean is not None and self.lean else self._modules(batch, cache)
 
 
 class ModuleForward:

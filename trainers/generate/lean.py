@@ -4,7 +4,8 @@ The modules of transformers cost more than the arithmetic of a small model, and 
 
     - computes the new tokens of all rows without padding, with the weights of the model's own modules (it copies none);
     - computes the last layer, except its keys and values, for the last token of each row only;
-    - attends to the blocks of the cache where they are, and only to as many as a row has.
+    - attends to the blocks of the cache where they are, and only to as many as a row has; the sums have the order of the row's tokens,
+      wherever its blocks are.
 
 It equals the modules up to the order of float sums. It is used where that is known: see `LeanDecoder.of` and `usable`.
 """
@@ -30,7 +31,7 @@ _PARAMETERS = 50_000_000
 _QUERIES = 256
 """Queries of a row that attend at once."""
 _VIEW_SHARE = 0.5
-"""Share of the cache's blocks above which attention of last tokens runs over all of them instead of copying its own."""
+"""Share of the cache's blocks above which attention in blocks runs over all of them instead of copying its own."""
 _MASKED = -1e30
 
 
@@ -73,15 +74,15 @@ class LeanDecoder:
         return len(modules) == self._modules and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
 
     def __call__(self, batch: Pass, cache: PagedCache) -> Tensor:
-        """Run a pass and return [B, V] logits after the last token of each row."""
+        """Run a pass and return [B, V] logits after the last token of each row, or [T, V] after every token."""
         rows = np.repeat(np.arange(len(batch.counts)), batch.counts)
         ends = np.cumsum(batch.counts)
         positions = np.arange(len(rows)) - (ends - batch.counts)[rows] + batch.starts[rows]
         blocks = torch.from_numpy(batch.table[rows, positions // BLOCK])
         cache.placement.place(blocks, torch.from_numpy(positions % BLOCK), torch.from_numpy(np.ascontiguousarray(batch.table)))
-        last = None if len(rows) == len(ends) else torch.from_numpy(ends - 1)
+        last = None if batch.every or len(rows) == len(ends) else torch.from_numpy(ends - 1)
         phases = self._phases_at(positions, int((batch.starts + batch.counts).max()))
-        whole = _LastTokens(batch, cache)
+        in_blocks = _BlockAttention(batch, int(batch.counts.max()) if batch.every else 1)
         layers = self.decoder.layers
         h = embedding(torch.from_numpy(batch.tokens), self.decoder.embed_tokens.weight)
         for layer, store in zip(layers, cache.paged, strict=True):
@@ -92,7 +93,8 @@ class LeanDecoder:
             if last is not None and layer is layers[-1]:
                 h, x, phases, last = h[last], x[last], phases[last], None
             queries = _rotated(_linear(attention.q_proj, x).view(-1, self.heads, self.features), phases)
-            attended = whole(queries, store, attention.scaling) if last is None else self._read(queries, store, batch, attention.scaling)
+            attend = in_blocks if last is None else self._read
+            attended = attend(queries, store, batch, attention.scaling)
             h = h + _linear(attention.o_proj, attended.reshape(len(h), -1))
             x = _normed(layer.post_attention_layernorm, h)
             h = h + _linear(layer.mlp.down_proj, silu(_linear(layer.mlp.gate_proj, x)).mul_(_linear(layer.mlp.up_proj, x)))
@@ -133,47 +135,59 @@ class LeanDecoder:
         return out
 
 
-class _LastTokens:
-    """Attention of one token per row to all tokens of its row, over the blocks of the cache."""
+class _BlockAttention:
+    """Attention of a few tokens per row to all tokens of its row, block by block.
 
-    def __init__(self, batch: Pass, cache: PagedCache) -> None:
+    Args:
+        batch: the pass.
+        queries: maximum tokens per row that attend, the last ones.
+    """
+
+    def __init__(self, batch: Pass, queries: int) -> None:
         lengths = batch.starts + batch.counts
         self.rows, self.width = batch.table.shape
-        places = np.arange(self.width) * BLOCK
-        inside = places < lengths[:, None]
-        owned = batch.table[inside]
+        self.queries = queries
+        inside = np.arange(self.width) * BLOCK < lengths[:, None]
+        owned, rank = batch.table[inside], np.flatnonzero(inside.ravel())
+        row = rank // self.width
         extent = int(owned.max()) + 1
-        rank = np.flatnonzero(inside.ravel())
         self.blocks: slice | Tensor
         if len(owned) >= _VIEW_SHARE * extent:
-            owner, back = np.full(extent, self.rows), np.zeros(extent, np.int64)
-            owner[owned], back[owned] = rank // self.width, rank
-            self.blocks = slice(0, extent)
-            at = np.where(inside, batch.table, 0).ravel()
+            self.blocks, place = slice(0, extent), owned
+            owner, back = np.zeros(extent, np.int64), np.zeros(extent, np.int64)
+            owner[owned], back[owned] = row, rank
         else:
-            owner, back = rank // self.width, rank
-            self.blocks = torch.from_numpy(owned)
-            at = np.zeros(inside.size, np.int64)
-            at[rank] = np.arange(len(rank))
-        self.at, self.back, self.owner = (torch.from_numpy(array) for array in (at, back, owner))
-        hidden = np.arange(self.width * BLOCK) >= lengths[:, None]
-        self.bias = torch.from_numpy(np.where(hidden, np.float32(_MASKED), np.float32(0))).view(self.rows, self.width, 1, 1, BLOCK)
+            self.blocks, place = torch.from_numpy(owned), np.arange(len(owned))
+            owner, back = row, rank
+        at = np.zeros(inside.size, np.int64)
+        at[rank] = place
+        # at: of each place of the table, back: of each block; what they say about places without a block, and blocks of others, is dropped.
+        self.at, self.back, self.owner, self.place, self.row = (torch.from_numpy(array) for array in (at, back, owner, place, row))
+        used = np.minimum(batch.counts, queries)
+        offsets = np.minimum(np.arange(queries), used[:, None] - 1)
+        self.padded = torch.from_numpy(((np.cumsum(used) - used)[:, None] + offsets).ravel()) if queries > 1 else None
+        self.real = torch.from_numpy(np.flatnonzero(np.arange(queries) < used[:, None]))
+        hidden = np.arange(self.width * BLOCK) > ((lengths - used)[:, None] + offsets)[..., None]
+        bias = torch.from_numpy(np.where(hidden, np.float32(_MASKED), np.float32(0))).view(self.rows, queries, self.width, BLOCK)
+        self.bias = bias.transpose(1, 2)[:, :, None, None]
 
-    def __call__(self, queries: Tensor, store: PagedLayer, scale: float) -> Tensor:
-        """Return [B, heads, features] for queries of the same shape."""
+    def __call__(self, queries: Tensor, store: PagedLayer, batch: Pass, scale: float) -> Tensor:
+        """Return [T, heads, features] for queries of the same shape."""
         blocks, rows, width = self.blocks, self.rows, self.width
         keys, values = (pool[blocks] if isinstance(blocks, slice) else pool.index_select(0, blocks) for pool in (store.keys, store.values))
         _, kv_heads, _, features = keys.shape
-        grouped = (queries * scale).view(rows, kv_heads, -1, features)
-        padded = torch.cat([grouped, grouped[:1]])  # blocks of other rows attend with any query; the result is dropped
-        scores = padded.index_select(0, self.owner).matmul(keys.transpose(2, 3))
+        grouped = queries * scale if self.padded is None else (queries * scale).index_select(0, self.padded)
+        grouped = grouped.view(rows, self.queries, kv_heads, -1, features).permute(0, 2, 3, 1, 4).reshape(rows, kv_heads, -1, features)
+        scores = grouped.index_select(0, self.owner).matmul(keys.transpose(2, 3))
         shape = scores.shape[1:]
-        weights = scores.index_select(0, self.at).view(rows, width, *shape).add_(self.bias)
-        weights = weights.sub_(weights.amax((1, 4), keepdim=True)).exp_()
-        total = weights.sum((1, 4))
-        parts = weights.view(rows * width, *shape).index_select(0, self.back).matmul(values)
-        sums = parts.new_zeros(rows + 1, *parts.shape[1:]).index_add_(0, self.owner, parts)
-        return sums[:rows].div_(total[..., None]).view_as(queries)
+        weights = scores.index_select(0, self.at).view(rows, width, kv_heads, -1, self.queries, BLOCK).add_(self.bias)
+        weights = weights.sub_(weights.amax((1, 5), keepdim=True)).exp_()
+        total = weights.sum((1, 5))
+        parts = weights.view(rows * width, *shape).index_select(0, self.back).matmul(values).index_select(0, self.place)
+        sums = parts.new_zeros(rows, *parts.shape[1:]).index_add_(0, self.row, parts)
+        found = sums.view(rows, kv_heads, -1, self.queries, features).div_(total[..., None]).permute(0, 3, 1, 2, 4)
+        found = found.reshape(rows * self.queries, -1, features)
+        return found if self.padded is None else found.index_select(0, self.real)
 
 
 def _linear(layer: Any, x: Tensor) -> Tensor:

@@ -26,3 +26,5 @@ class Pass:
     """[B] its new tokens, at least 1."""
     table: NDArray[np.int64]
     """[B, n] its blocks, padded with `SCRATCH`."""
+    every: bool = False
+    """Whether logits are wanted after every new token instead of the last one of each row. The rows then read only a few tokens."""

@@ -14,6 +14,7 @@ from transformers import LlamaConfig, Qwen2Config
 from empg_gym.errors import ConfigError
 from empg_gym.rollout import Limits
 from empg_gym.trainers.generate.cache import BLOCK, PagedLayer, block_bytes, blocks_of, cache_bytes
+from empg_gym.trainers.generate.forward import Forward
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.generate.memory import GB
 from tests.trainers.generate.worlds import assert_equals_forward, play, tiny_model, tokens_of
@@ -101,16 +102,16 @@ def test_only_a_row_that_does_not_fit_is_an_error(tiny):
 
 
 @pytest.mark.parametrize("at", [{0}, {3}, {5, 6, 7, 8}, {2, 9, 16, 23}])
-def test_a_pass_that_the_device_has_no_memory_for_is_taken_again(tiny, unlimited, at):
+def test_a_pass_that_the_device_has_no_memory_for_is_taken_again(tiny, unlimited, at, monkeypatch):
     made = generator(tiny)
-    forward, calls = made._engine._forward, iter(range(10**6))
+    forward, calls = Forward.__call__, iter(range(10**6))
 
-    def scarce(batch, cache):
+    def scarce(self, batch, cache):
         if next(calls) in at:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return forward(batch, cache)
+        return forward(self, batch, cache)
 
-    made._engine._forward = scarce
+    monkeypatch.setattr(Forward, "__call__", scarce)
     assert tokens_of(play(made, 12, limits=CONTINUE)) == tokens_of(unlimited)
 
 
@@ -131,13 +132,13 @@ def test_a_cache_that_cannot_grow_evicts(tiny, unlimited, room, monkeypatch):
     assert 0 < max(used) < room
 
 
-def test_a_device_without_memory_for_one_row_is_an_error(tiny):
+def test_a_device_without_memory_for_one_row_is_an_error(tiny, monkeypatch):
     made = generator(tiny)
 
-    def full(batch, cache):
+    def full(self, batch, cache):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
-    made._engine._forward = full
+    monkeypatch.setattr(Forward, "__call__", full)
     with pytest.raises(ConfigError, match="no memory for a single row"):
         play(made, 4, limits=CONTINUE)
 

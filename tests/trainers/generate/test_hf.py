@@ -14,6 +14,9 @@ from empg_gym.errors import AgentError, ConfigError
 from empg_gym.rollout import EpisodeSpec, Limits
 from empg_gym.trainers.generate.base import Generator
 from empg_gym.trainers.generate.cache import blocks_of
+from empg_gym.trainers.generate.draft import Drafter
+from empg_gym.trainers.generate.engine import _GUESSES
+from empg_gym.trainers.generate.forward import Forward
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trajectory import StopReason
@@ -220,7 +223,7 @@ def test_the_cache_holds_at_most_a_partial_block_more_than_the_tokens(tiny):
             nonlocal passes
             ended = run()
             tokens = engine._length[engine._blocks > 0]
-            assert engine.cache.used == engine._blocks.sum() <= sum(blocks_of(int(count) + 1) for count in tokens)
+            assert engine.cache.used == engine._blocks.sum() <= sum(blocks_of(int(count) + 1 + _GUESSES) for count in tokens)
             passes += 1
             return ended
 
@@ -231,23 +234,48 @@ def test_the_cache_holds_at_most_a_partial_block_more_than_the_tokens(tiny):
     assert passes > 10
 
 
-def test_reading_passes_are_bounded_by_the_positions_they_see(tiny):
+def test_reading_passes_are_bounded_by_the_positions_they_see(tiny, monkeypatch):
     model, tokenizer = tiny
     want = play(HFGenerator(model, tokenizer, max_response_tokens=12), 12, limits=CONTINUE)
     generator = HFGenerator(model, tokenizer, max_response_tokens=12, max_read_tokens=40)
     seen = []
-    forward = generator._engine._forward
+    forward = Forward.__call__
 
-    def record(batch, cache):
-        if batch.counts.max() > 1:
+    def record(self, batch, cache):
+        if batch.counts.max() > 1 and not batch.every:
             seen.append((len(batch.counts), int((batch.starts + batch.counts).max())))
-        return forward(batch, cache)
+        return forward(self, batch, cache)
 
-    generator._engine._forward = record
+    monkeypatch.setattr(Forward, "__call__", record)
     got = play(generator, 12, limits=CONTINUE)
     assert [[step.response for step in t.steps] for t in got] == [[step.response for step in t.steps] for t in want]
     assert max(rows for rows, _ in seen) > 1
     assert all(rows == 1 or rows * span <= 8 * 40 for rows, span in seen)
+
+
+def test_guessed_tokens_change_the_number_of_passes_only(tiny, monkeypatch):
+    """A model that repeats itself is guessed well; wrong guesses at random cost nothing but time."""
+    model, tokenizer = tiny
+    guessed = HFGenerator(model, tokenizer, max_response_tokens=12, temperature=0.3)
+    want = play(guessed, 12, limits=CONTINUE)
+    assert_equals_forward(model, want, Sampling(temperature=0.3))
+    draw = np.random.default_rng(0)
+    passes = []
+    for guess in (
+        lambda self, ids, count: [],
+        lambda self, ids, count: draw.integers(len(tokenizer), size=draw.integers(min(count, 4) + 1)).tolist(),
+        lambda self, ids, count: [tokenizer.eos_token_id] * min(count, 2),
+    ):
+        monkeypatch.setattr(Drafter, "guess", guess)
+        other = HFGenerator(model, tokenizer, max_response_tokens=12, temperature=0.3)
+        got = play(other, 12, limits=CONTINUE)
+        assert tokens_of(got) == tokens_of(want)
+        for one, two in zip(got, want, strict=True):
+            for a, b in zip(one.steps, two.steps, strict=True):
+                np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4, rtol=0)
+        assert other.usage.response_tokens == guessed.usage.response_tokens
+        passes.append(other.usage.forwards)
+    assert guessed.usage.forwards < passes[0]
 
 
 def test_limits_are_checked(tiny):
