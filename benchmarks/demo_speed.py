@@ -35,7 +35,7 @@ def work(model: str, tasks: int, out: str) -> None:
     from empg_gym.trainers.run.trainer import Trainer
 
     answers = os.fdopen(os.dup(1), "w")
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         changes = ["run.threads=1", "warmstart.steps=0", "model.from_scratch=none", f'model.name="{model}"', f'run.out="{out}"']
         config = load_config(Path("configs/alfworld-tiny.toml"), [*changes, f"rl.tasks_per_step={tasks}"])
         trainer = Trainer(config, ProgressView(Console(file=nowhere)))
@@ -111,7 +111,8 @@ def main() -> None:
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        return work(args.model, args.tasks, args.work)
+        work(args.model, args.tasks, args.work)
+        return
     from benchmarks.machine import machine
 
     rounds: list[dict[str, dict[str, dict[str, Any]]]] = []
@@ -131,7 +132,7 @@ def main() -> None:
             assert worker.stdin is not None
             worker.stdin.close()
             worker.wait()
-    revision = subprocess.run(["git", "-C", str(args.earlier), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    revision = subprocess.check_output(["git", "-C", str(args.earlier), "rev-parse", "--short", "HEAD"], text=True).strip()
     result = {
         "what": "CPU seconds of the demo's reinforcement step with one thread, in an earlier revision and now, interleaved",
         "earlier_revision": revision,

@@ -370,6 +370,24 @@ def tiny_runs() -> str:
     return "\n\n".join([text, table(head, rows), machine(record), ", ".join(commands)])
 
 
+def demo_speed() -> str:
+    """The demo's reinforcement step in an earlier revision and now."""
+    record = load("demo_speed")
+    rows = [
+        (phase, *(f"{part[key]:.2f}" for key in ("earlier_cpu_s", "now_cpu_s", "ratio")), ", ".join(map(str, part["ratios"])))
+        for phase, part in record["phases"].items()
+    ]
+    head = ("phase", f"CPU seconds at {record['earlier_revision']}", "now", "ratio", "ratio of each round")
+    passes = record["forward_passes"]
+    text = (
+        f"{record['episodes_per_step']} episodes of the demo's world per step, one thread. The generator's forward passes: "
+        f"{passes['earlier']} and {passes['now']}. The responses of the first round are "
+        f"{'the same' if record['same_responses_in_the_first_round'] else 'different'} in both revisions."
+    )
+    command = "`python -m benchmarks.demo_speed --earlier TREE --model CHECKPOINT`"
+    return "\n\n".join([text, table(head, rows), machine(record), command])
+
+
 def generation() -> str:
     """Generation over many steps, next to a plain loop over `model.generate`."""
     record = load("generation")
@@ -593,6 +611,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "retrieval_speed": ("Retrieval: speed and fidelity", retrieval_speed),
     "retrieval_recall": ("Retrieval: recall of gold passages", retrieval_recall),
     "retrieval_lucene": ("Retrieval: Lucene and ours on the reference corpus", retrieval_lucene),
+    "demo_speed": ("Trainer: a step of the demo", demo_speed),
     "generation": ("Trainer: generation over many steps", generation),
     "head": ("Trainer: the output layer", head),
     "gpu": ("Trainer: on a GPU", gpu),
