@@ -331,8 +331,8 @@ class RLConfig(Section):
     token_budget: PositiveInt = 16384
     """Tokens of a forward pass, padding included for models that need it."""
     logit_chunk: PositiveInt | None = None
-    """Positions whose logits are in memory at the same time; None chooses: on a GPU as many as fit in 512 MB, on a CPU what its cache
-    holds. It changes memory and time, not results."""
+    """Positions whose logits are in memory at the same time; None chooses 8,192 on a GPU (512 MB of logits) and 512 on a CPU. It changes
+    memory and time, not results."""
     optimizer: OptimizerConfig = OptimizerConfig()
 
     @model_validator(mode="after")

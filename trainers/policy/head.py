@@ -30,10 +30,10 @@ from torch import Tensor, nn
 Entropy = Literal["none", "values", "gradient"]
 """Whether a pass computes entropies, and whether they have a gradient."""
 
-LOGITS_IN_MEMORY = 2**27
-"""Number of logits in memory at the same time by default, on a GPU: 512 MB, 883 positions of a vocabulary of 151,936."""
 CPU_POSITIONS, CPU_WORDS = 512, 1024
 """The block on a CPU: its logits stay in the cache of the core."""
+GPU_POSITIONS, GPU_WORDS = 8192, 16384
+"""The block elsewhere: 512 MB of logits. With many positions, the gradient of each weight is written once."""
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -55,7 +55,7 @@ def score_tokens(
         targets: [n] int64 ids of the tokens.
         temperature: of the sampling distribution.
         cap: soft cap of the logits, cap * tanh(logits / cap); None applies none.
-        chunk: positions whose logits are in memory at the same time; None chooses by device and vocabulary.
+        chunk: positions whose logits are in memory at the same time; None chooses by device.
         entropy: whether to compute the entropies, with or without their gradient.
 
     Returns:
@@ -68,9 +68,8 @@ def score_tokens(
 
 def _block(vocabulary: int, device: torch.device, chunk: int | None) -> tuple[int, int]:
     """Return the number of positions and of words of a block."""
-    if device.type == "cpu":
-        return chunk or CPU_POSITIONS, min(vocabulary, CPU_WORDS)
-    return chunk or max(1, LOGITS_IN_MEMORY // vocabulary), vocabulary
+    positions, words = (CPU_POSITIONS, CPU_WORDS) if device.type == "cpu" else (GPU_POSITIONS, GPU_WORDS)
+    return chunk or positions, min(vocabulary, words)
 
 
 @dataclass(frozen=True, slots=True)

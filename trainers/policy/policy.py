@@ -39,7 +39,7 @@ class Policy:
     Args:
         model: any Hugging Face causal language model; its weights are the master weights.
         temperature: temperature of the sampling distribution.
-        chunk: positions whose logits are in memory at the same time; None chooses by device and vocabulary.
+        chunk: positions whose logits are in memory at the same time; None chooses by device.
         token_budget: tokens of a micro-batch in `score_rows`.
         compute_dtype: number type of the forward pass; autocast is used if it differs from that of the weights.
         recompute_layers: recompute each layer in the backward pass, to save memory.

@@ -33,7 +33,7 @@ class Scorer(nn.Module):
     Args:
         model: any Hugging Face causal language model; its weights are the master weights.
         temperature: temperature of the sampling distribution.
-        chunk: positions whose logits are in memory at the same time; None chooses by device and vocabulary.
+        chunk: positions whose logits are in memory at the same time; None chooses by device.
         compute_dtype: number type of the forward pass; autocast is used if it differs from that of the weights.
         recompute_layers: recompute each layer in the backward pass, to save memory.
         pack: read rows without padding if the model allows it.

@@ -23,8 +23,9 @@ def make():
 @pytest.mark.parametrize("options", [{}, {"pack": False}, {"recompute_layers": True}], ids=["packed", "padded", "recomputed"])
 def test_the_compiled_scorer_has_equal_losses_and_gradients(rows, options):  # noqa: F811
     torch._dynamo.reset()
-    plain, compiled = Policy(make(), **options), Policy(make(), compiled=True, **options)
     torch._dynamo.utils.counters.clear()
+    plain, compiled = Policy(make(), **options), Policy(make(), compiled=True, **options)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     for budget in (10_000, 30):
         loss, gradients = loss_and_gradients(plain, rows, budget)
         found, slopes = loss_and_gradients(compiled, rows, budget)
