@@ -8,7 +8,7 @@ kept, and this module adds what is missing:
     - A request must arrive within `head_seconds` (headers) and `body_seconds` (body), and is handed to the application only as a whole.
     - A client must take each piece of a reply within `send_seconds`; a large reply is sent in pieces.
     - Bodies and replies hold at most `max_bytes` in all. Where room is short, clients that have stalled are cut off, the longest first;
-      if there is none, the newcomer is answered 503 with Retry-After.
+      if there is none, the newcomer is answered 503 with Retry-After. What fits into 64 KiB needs no room.
     - At most `max_connections` are open; one more closes the oldest whose client the server waits for.
     - Foreign hosts and pages of other sites are refused (`empg_gym.net.origin`).
 
@@ -118,7 +118,7 @@ class _Ledger:
             _Refused: there is none within `seconds`.
         """
         deadline = time.monotonic() + seconds
-        while self.held + count > self._limits.max_bytes:
+        while count > _PIECE and self.held + count > self._limits.max_bytes:
             if self._cut_off(client):
                 continue
             if time.monotonic() > deadline or count > self._limits.max_bytes:
