@@ -556,7 +556,7 @@ def demo_curve(points: list[Json]) -> list[str]:
     names = [name for name in points[-1] if name != "step"]
     rows = [(name, *(f"{100 * point[name]:.0f}" if name in point else "" for point in points)) for name in names]
     title = "The curve (success in %; evaluations of 64 games, training: mean of five steps of 128 episodes at temperature 1):"
-    return [title, table(("step", *(point["step"] for point in points)), rows)]
+    return [title, table(("step", *(str(point["step"]) for point in points)), rows)]
 
 
 def readme_proof() -> str:
