@@ -1,9 +1,9 @@
 """Multi-step GRPO next to TRL's `GRPOTrainer`: same tiny model, tasks, rows, machine and versions of torch, one thread each, interleaved.
 
-Rollouts: TRL plays ALFWorld through `environment_factory` and its own loop of tool calls, ours through `HFGenerator`. Updates: TRL gets the
-rows of our episodes through `rollout_func`, so that both learn from the same tokens; neither scores old log-probabilities again. Both record
-the entropy of every generated token. Time is CPU time without the first iteration; memory is the peak of the process, in total and above its
-size before the first iteration. TRL's micro-batch is the fastest of several.
+Rollouts: TRL plays ALFWorld through `environment_factory` and its own loop of tool calls, ours through `HFGenerator`. Updates: TRL gets
+the rows of our episodes through `rollout_func`, so that both learn from the same tokens; neither scores old log-probabilities again. Time
+is CPU time without the first iteration; memory is the peak of the process, in total and above its size before the first iteration. TRL's
+micro-batch is the fastest of several.
 
     python -m benchmarks.trl --venv DIR [--repeats 2]
 
@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -75,36 +76,38 @@ def work(python: Path, call: str, folder: Path, **options: Any) -> Any:
     return result
 
 
-def compare(python: Path, folder: Path, repeats: int) -> dict[str, Any]:
-    """Run both sides in turn and return their medians and ratios."""
+def compare(python: Path, folder: Path, repeats: int) -> Iterator[dict[str, Any]]:
+    """Run both sides in turn; yield the result after each repeat."""
     if not (folder / "trained").is_dir():
         work(python, "prepare", folder, steps=WARM_STEPS)
-    sides: dict[str, list[dict[str, Any]]] = {"ours": [], "episodes": [], "update": []}
-    best: list[str] = []
+    sides: dict[str, list[dict[str, Any]]] = {"ours": [], "theirs": []}
     for _ in range(repeats):
         sides["ours"].append(work(python, "ours", folder, iterations=ITERATIONS, tasks=TASKS, token_budget=TOKEN_BUDGET))
-        theirs = work(python, "theirs", folder, tasks=TASKS, micro_batches=MICRO_BATCHES)
-        sides["episodes"].append(theirs["episodes"])
-        updates = theirs["updates"]
-        best.append(max(updates, key=lambda size: updates[size]["update_tokens_per_s"]))
-        sides["update"].append(updates[best[-1]])
-    ours, episodes, update = (_medians(sides[name]) for name in ("ours", "episodes", "update"))
+        sides["theirs"].append(work(python, "theirs", folder, tasks=TASKS, micro_batches=MICRO_BATCHES))
+        yield summarize(**sides)
+
+
+def summarize(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return medians and ratios of interleaved runs."""
+    episodes = [one["episodes"] for one in theirs]
+    best = [max(one["updates"], key=lambda size: one["updates"][size]["update_tokens_per_s"]) for one in theirs]
+    updates = [one["updates"][size] for one, size in zip(theirs, best, strict=True)]
     ratios = {
-        "rollout": _ratio(sides["ours"], sides["episodes"], "generated_tokens_per_s"),
-        "update": _ratio(sides["ours"], sides["update"], "update_tokens_per_s"),
-        "memory": _ratio(sides["ours"], sides["episodes"], "peak_mb"),
-        "memory_growth": _ratio(sides["ours"], sides["episodes"], "growth_mb"),
+        "rollout": _ratio(ours, episodes, "generated_tokens_per_s"),
+        "update": _ratio(ours, updates, "update_tokens_per_s"),
+        "memory": _ratio(ours, episodes, "peak_mb"),
+        "memory_growth": _ratio(ours, episodes, "growth_mb"),
     }
     return {
         "model": "Qwen2, 2 layers of 128 features, warm-started on expert episodes",
         "episodes_per_iteration": 8 * TASKS,
-        "repeats": repeats,
+        "repeats": len(ours),
         "targets": TARGETS,
-        "ours": ours,
-        "trl_environment_factory": episodes,
-        "trl_same_rows": update,
+        "ours": _medians(ours),
+        "trl_environment_factory": _medians(episodes),
+        "trl_same_rows": _medians(updates),
         "trl_fastest_micro_batch": [int(size) for size in best],
-        "prompts_equal": all(one["prompts_equal"] for one in [*sides["episodes"], *sides["update"]]),
+        "prompts_equal": all(one["prompts_equal"] for one in [*episodes, *updates]),
         "ratios": ratios,
         "met": {
             "rollout": ratios["rollout"] >= TARGETS["rollout"],
@@ -132,18 +135,14 @@ def main() -> None:
     if given.venv is None:
         parser.error("--venv or EMPG_GYM_TRL_VENV must name a folder outside of this repository")
     python = environment(Path(given.venv))
+    names = ("torch", "transformers", "trl", "peft")
+    code = f"import importlib.metadata as m, json; print(json.dumps({{n: m.version(n) for n in {names}}}))"
+    versions = json.loads(subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True).stdout)
+    about = machine() | {"packages": versions}
     with tempfile.TemporaryDirectory() as temporary:
-        result = compare(python, (given.folder or Path(temporary)).resolve(), given.repeats)
-    about = machine("torch", "transformers")
-    about["packages"] = json.loads(
-        subprocess.run(
-            [str(python), "-c", "import importlib.metadata as m, json; print(json.dumps({n: m.version(n) for n in "
-             "('torch', 'transformers', 'trl', 'peft')}))"],
-            check=True, capture_output=True, text=True,
-        ).stdout
-    )  # fmt: skip
-    RESULT.write_text(json.dumps({"machine": about, "threads": 1, **result}, indent=1) + "\n")
-    print(json.dumps({"ratios": result["ratios"], "met": result["met"]}))
+        for result in compare(python, (given.folder or Path(temporary)).resolve(), given.repeats):
+            RESULT.write_text(json.dumps({"machine": about, "threads": 1, **result}, indent=1) + "\n")
+            print(json.dumps({"ratios": result["ratios"], "met": result["met"]}), flush=True)
 
 
 if __name__ == "__main__":

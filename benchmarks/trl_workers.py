@@ -1,15 +1,15 @@
 """The two sides of `benchmarks.trl`, each in a process of its own with one thread. See that module.
 
-Both play ALFWorld through tool calls in the text of Qwen2.5's template, so that their rows are the same, token by token: TRL calls a tool of
-its environment; ours reads the call from the response and writes the observation as the template writes a tool's answer.
+Both play ALFWorld through tool calls in the text of Qwen2.5's template, so that their rows have the same form, token by token: TRL calls a
+tool of its environment; ours reads the call from the response and writes the observation as the template writes a tool's answer.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import re
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -251,7 +251,7 @@ def run_trl(folder: Path, *, tasks: int, micro: int, replay: bool) -> dict[str, 
 
 
 class Meter:
-    """CPU seconds of rollouts and updates, tokens, and the peak of the process's memory. The first iteration is not counted."""
+    """CPU seconds of rollouts and updates, tokens, and the peak of memory, children included. The first iteration is not counted."""
 
     def __init__(self) -> None:
         self.begin_mb = _memory("VmRSS")
@@ -300,13 +300,31 @@ class Meter:
 
 
 def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
+    """Return the CPU seconds of this process and of its children (such as that of our chat template)."""
+    ticks = sum(int(number) for pid in _family() for number in _stat(pid)[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _memory(name: str) -> float:
-    """Return a line of /proc/self/status, in MB."""
-    return int(re.search(rf"{name}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024  # type: ignore[index]
+    """Return the sum of a line of /proc/PID/status over this process and its children, in MB."""
+    lines = [re.search(rf"{name}:\s+(\d+)", (Path("/proc") / pid / "status").read_text()) for pid in _family()]
+    return sum(int(found[1]) for found in lines if found) / 1024
+
+
+def _family() -> list[str]:
+    own = str(os.getpid())
+    return [
+        own,
+        *(path.parent.name for path in Path("/proc").glob("[0-9]*/stat") if (fields := _stat(path.parent.name)) and fields[1] == own),
+    ]
+
+
+def _stat(pid: str) -> list[str]:
+    """Return the fields of /proc/PID/stat after the name: state, parent, ...; empty if the process is gone."""
+    try:
+        return (Path("/proc") / pid / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def _schema() -> dict[str, Any]:

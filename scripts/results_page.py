@@ -491,6 +491,56 @@ def gpu() -> str:
     )
 
 
+def generation_engines() -> str:
+    """Generation over many steps, next to other engines."""
+    record = load("generation_engines")
+    rows, wins = [], []
+    for name, part in record["models"].items():
+        engines = part["engines"]
+        own = engines["hf"]["tokens_per_cpu_s"]
+        for engine, one in engines.items():
+            label = {"hf": "`hf` (this package)", "continuous batching": "transformers, continuous batching", "vllm": "vLLM on the CPU"}[
+                engine
+            ]
+            rate = one["tokens_per_cpu_s"]
+            rows.append((name, f"{part['parameters']:,}", label, number(rate), f"{rate / own:.2f}", f"{one['peak_mb']:,.0f} MB"))
+        wins.append(f"{name}: {max(engines, key=lambda engine: engines[engine]['tokens_per_cpu_s'])}")
+    head = ("model", "parameters", "engine", "tokens per CPU second", "relative to `hf`", "peak memory")
+    text = (
+        "Scripted episodes of many steps with responses of random length, one thread. All engines return the log-probability of every "
+        f"token, `hf` its entropy too. The fastest: {'; '.join(wins)}."
+    )
+    return "\n\n".join([text, table(head, rows), machine(record), "`python -m benchmarks.generation_engines`"])
+
+
+def trl() -> str:
+    """Multi-step GRPO next to TRL."""
+    record = load("trl")
+    ours, episodes, update = (record[name] for name in ("ours", "trl_environment_factory", "trl_same_rows"))
+    ratios, targets = record["ratios"], record["targets"]
+    met = {name: "yes" if value else "no" for name, value in record["met"].items()}
+    rows = [
+        ("rollout, generated tokens per CPU second", *_pair(ours, episodes, "generated_tokens_per_s"), ratios["rollout"]),
+        ("update, row tokens per CPU second", *_pair(ours, update, "update_tokens_per_s"), ratios["update"]),
+        ("peak memory of the process, MB", *_pair(ours, episodes, "peak_mb"), ratios["memory"]),
+        ("its growth after loading, MB", *_pair(ours, episodes, "growth_mb"), ratios["memory_growth"]),
+    ]
+    goals = (f"at least {targets['rollout']:g}", f"at least {targets['update']:g}", *[f"at most {targets['memory']:g}"] * 2)
+    verdicts = (met["rollout"], met["update"], *(("no", "yes")[ratios[name] <= targets["memory"]] for name in ("memory", "memory_growth")))
+    text = (
+        f"{record['model']}; {record['episodes_per_iteration']} ALFWorld episodes of up to 20 steps per iteration, one thread, medians of "
+        f"{record['repeats']} interleaved runs. TRL plays through `environment_factory`; both update on the same rows, TRL in its fastest "
+        "micro-batch."
+    )
+    head = ("", "ours", "TRL", "ratio", "target", "met")
+    lines = [(*row, goal, verdict) for row, goal, verdict in zip(rows, goals, verdicts, strict=True)]
+    return "\n\n".join([text, table(head, lines), machine(record), "`python -m benchmarks.trl --venv DIR`"])
+
+
+def _pair(ours: Json, theirs: Json, name: str) -> tuple[str, str]:
+    return number(ours[name]), number(theirs[name])
+
+
 def estimators() -> str:
     """The cost of the advantage estimators."""
     record = load("estimators")
@@ -615,6 +665,8 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "generation": ("Trainer: generation over many steps", generation),
     "head": ("Trainer: the output layer", head),
     "gpu": ("Trainer: on a GPU", gpu),
+    "generation_engines": ("Trainer: generation next to continuous batching and vLLM", generation_engines),
+    "trl": ("Trainer: multi-step GRPO next to TRL", trl),
     "estimators": ("Trainer: cost of the estimators", estimators),
     "report_scale": ("Report: ten thousand episodes", report_scale),
 }
