@@ -34,6 +34,8 @@ PACKAGES = ("trl==1.16.0", "peft>=0.21,<0.22")
 WARM_STEPS, ITERATIONS, TASKS = 300, 2, 4
 TOKEN_BUDGET = 4096
 MICRO_BATCHES = (8, 4, 16)
+UPDATE = ("iterations", "episodes", "row_tokens", "update_cpu_s", "update_tokens_per_s", "peak_mb", "growth_mb")
+"""What a run with recorded rows measures."""
 TARGETS = {"rollout": 2.0, "update": 1.0, "memory": 1.0}
 """Smallest ratio of our tokens/s to TRL's; largest ratio of our peak memory to TRL's."""
 
@@ -105,7 +107,7 @@ def summarize(ours: list[dict[str, Any]], theirs: list[dict[str, Any]]) -> dict[
         "targets": TARGETS,
         "ours": _medians(ours),
         "trl_environment_factory": _medians(episodes),
-        "trl_same_rows": _medians(updates),
+        "trl_same_rows": _medians([{name: one[name] for name in UPDATE} for one in updates]),
         "trl_fastest_micro_batch": [int(size) for size in best],
         "prompts_equal": all(one["prompts_equal"] for one in [*episodes, *updates]),
         "ratios": ratios,

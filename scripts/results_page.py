@@ -504,7 +504,10 @@ def generation_engines() -> str:
             ]
             rate = one["tokens_per_cpu_s"]
             rows.append((name, f"{part['parameters']:,}", label, number(rate), f"{rate / own:.2f}", f"{one['peak_mb']:,.0f} MB"))
-        wins.append(f"{name}: {max(engines, key=lambda engine: engines[engine]['tokens_per_cpu_s'])}")
+        if len(engines) == 3:
+            wins.append(f"{max(engines, key=lambda engine: engines[engine]['tokens_per_cpu_s'])} for the {name} model")
+        else:
+            wins.append(f"not decided for the {name} model, which only {', '.join(engines)} has been measured with")
     head = ("model", "parameters", "engine", "tokens per CPU second", "relative to `hf`", "peak memory")
     text = (
         "Scripted episodes of many steps with responses of random length, one thread. All engines return the log-probability of every "
@@ -528,8 +531,8 @@ def trl() -> str:
     goals = (f"at least {targets['rollout']:g}", f"at least {targets['update']:g}", *[f"at most {targets['memory']:g}"] * 2)
     verdicts = (met["rollout"], met["update"], *(("no", "yes")[ratios[name] <= targets["memory"]] for name in ("memory", "memory_growth")))
     text = (
-        f"{record['model']}; {record['episodes_per_iteration']} ALFWorld episodes of up to 20 steps per iteration, one thread, medians of "
-        f"{record['repeats']} interleaved runs. TRL plays through `environment_factory`; both update on the same rows, TRL in its fastest "
+        f"{record['model']}; {record['episodes_per_iteration']} ALFWorld episodes of up to 20 steps per iteration, one thread, "
+        f"{'medians of ' + str(record['repeats']) + ' interleaved runs' if record['repeats'] > 1 else 'one run of each side'}. TRL plays through `environment_factory`; both update on the same rows, TRL in its fastest "
         "micro-batch."
     )
     head = ("", "ours", "TRL", "ratio", "target", "met")
