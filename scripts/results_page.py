@@ -530,10 +530,11 @@ def trl() -> str:
     ]
     goals = (f"at least {targets['rollout']:g}", f"at least {targets['update']:g}", *[f"at most {targets['memory']:g}"] * 2)
     verdicts = (met["rollout"], met["update"], *(("no", "yes")[ratios[name] <= targets["memory"]] for name in ("memory", "memory_growth")))
+    repeats = record["repeats"]
+    runs = f"medians of {repeats} interleaved runs" if repeats > 1 else "one run of each side"
     text = (
-        f"{record['model']}; {record['episodes_per_iteration']} ALFWorld episodes of up to 20 steps per iteration, one thread, "
-        f"{'medians of ' + str(record['repeats']) + ' interleaved runs' if record['repeats'] > 1 else 'one run of each side'}. TRL plays through `environment_factory`; both update on the same rows, TRL in its fastest "
-        "micro-batch."
+        f"{record['model']}; {record['episodes_per_iteration']} ALFWorld episodes of up to 20 steps per iteration, one thread, {runs}. "
+        "TRL plays through `environment_factory`; both update on the same rows, TRL in its fastest micro-batch."
     )
     head = ("", "ours", "TRL", "ratio", "target", "met")
     lines = [(*row, goal, verdict) for row, goal, verdict in zip(rows, goals, verdicts, strict=True)]
