@@ -1,8 +1,8 @@
 """The protocol between the training run and the backend that generates its responses.
 
 The run uses a backend only through this protocol: it passes the generator to `empg_gym.rollout.Rollout`, which opens one session per
-episode, and publishes the new weights after each update. A backend runs in this process (`hf`), as an engine or as a server; it is
-named in the configuration (`rollout.backend`) and built by `empg_gym.trainers.generate.backends`.
+episode, and publishes the new weights after each update. A backend runs in this process (`hf`, `vllm`) or as a server (`vllm-server`);
+it is named in the configuration (`rollout.backend`) and built by `empg_gym.trainers.generate.backends`.
 
 Rules for a backend:
     - Token in, token out: a `Completion` holds the ids that the model read and generated, with the log-probability of each generated token

@@ -163,12 +163,14 @@ class _Driver:
         """Shut the engine down."""
         if self._closed:
             return
-        self._closed = True
-        self._failure = self._failure or "it was closed"
         from vllm.distributed import cleanup_dist_env_and_memory
 
-        self._engine.engine_core.shutdown()
-        cleanup_dist_env_and_memory()
+        self._closed = True
+        # An engine that has failed may fail again here; the error that the user sees is the first one.
+        with contextlib.suppress(Exception) if self._failure else contextlib.nullcontext():
+            self._engine.engine_core.shutdown()
+            cleanup_dist_env_and_memory()
+        self._failure = self._failure or "it was closed"
 
     async def _drive(self) -> None:
         """Run the engine until no session waits. Between passes the event loop runs, so that episodes with a response take their step."""
@@ -210,9 +212,9 @@ class _Driver:
     def _failed(self, error: BaseException) -> TrainingError:
         self._failure = self._failure or f"{type(error).__name__}: {error}"
         memory = isinstance(error, torch.OutOfMemoryError)
-        help = "lower backend_options.gpu_memory or rl.token_budget, and " if memory else ""
+        hint = "lower backend_options.gpu_memory or rl.token_budget, and " if memory else ""
         return TrainingError(
-            f"vLLM's engine has failed ({self._failure}); {help}start the run again with --resume, which keeps the finished episodes"
+            f"vLLM's engine has failed ({self._failure}); {hint}start the run again with --resume, which keeps the finished episodes"
         )
 
 
