@@ -235,12 +235,17 @@ def webshop_ratio() -> str:
     )
 
 
+def over_seeds(seeds: list[int]) -> str:
+    """Return the seeds, and what a cell of the table is."""
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}; mean over seeds ± half of the 95 % interval"
+
+
 def demo_alfworld() -> str:
     """The demo over seeds."""
     record = load("demo_alfworld")
     warm, rl = record["config"]["warmstart"], record["config"]["rl"]
     parts = [
-        f"{record['parameters']:,} parameters, seeds {', '.join(map(str, record['seeds']))}; mean over seeds ± half of the 95 % interval. "
+        f"{record['parameters']:,} parameters, {over_seeds(record['seeds'])}. "
         f"The warm start: {warm['steps']:,} supervised steps on {warm['episodes']:,} expert episodes; "
         f"reinforcement: {record.get('steps', rl['steps'])} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
     ]
