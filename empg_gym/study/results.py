@@ -15,6 +15,7 @@ import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -183,8 +184,8 @@ def _method(name: str, runs: Mapping[int, Finished], reference: Mapping[int, Fin
     return MethodResult(
         method=name,
         seeds=sorted(runs),
-        before={split: _over(runs, lambda run, split=split: _success(run, "before", split)) for split in splits},
-        after={split: _over(runs, lambda run, split=split: _success(run, "after", split)) for split in splits},
+        before={split: _over(runs, partial(_success, when="before", split=split)) for split in splits},
+        after={split: _over(runs, partial(_success, when="after", split=split)) for split in splits},
         difference={split: _difference(paired, split) for split in splits} if paired else {},
         area=_over(trained, _area) if trained else None,
         area_difference=_over(paired, lambda pair: _area(pair[0]) - _area(pair[1])) if paired and trained else None,
@@ -198,7 +199,7 @@ def _method(name: str, runs: Mapping[int, Finished], reference: Mapping[int, Fin
     )
 
 
-def _success(run: Finished, when: str, split: str) -> float:
+def _success(run: Finished, *, when: str, split: str) -> float:
     return float(next(entry["success"] for entry in run.summary[when] if entry["split"] == split))
 
 
