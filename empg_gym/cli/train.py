@@ -40,10 +40,19 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the resolved configuration, check its environments, splits and stages, estimate the tokens of a training "
-            "step, and exit.",
+            help="Print the resolved configuration, check its environments, splits and stages, estimate the tokens of a training step "
+            "and the memory, and exit.",
         ),
     ] = False,
+    device_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB",
+            min=0.1,
+            help="With --dry-run: estimate for a CUDA device with this much memory, and refuse a run that it can't hold.",
+            show_default=False,
+        ),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print the stages of a training step, their options and the formula in use, and exit.")
     ] = False,
@@ -65,10 +74,13 @@ def train(
     resolved = load_config(config, overrides)
     if as_json and replay is None:
         raise ConfigError("--json prints the result of --replay FILE; give both")
+    if device_memory is not None and not dry_run:
+        raise ConfigError("--device-memory is the device of an estimate; give --dry-run too")
     if dry_run:
         typer.echo(_toml(resolved), nl=False)
         _check(resolved)
         _print_cost(resolved)
+        _print_memory(resolved, device_memory)
         return
     if explain:
         _explain(resolved)
@@ -132,6 +144,20 @@ def _print_cost(config: TrainConfig) -> None:
 
     if config.rl.steps and (estimate := estimate_cost(config)) is not None:
         typer.echo("\n" + "\n".join(f"# {line}" for line in estimate.lines()))
+
+
+def _print_memory(config: TrainConfig, device_gb: float | None) -> None:
+    """Print the estimated memory as comments, and refuse what the device can't hold."""
+    if any(importlib.util.find_spec(module) is None for module in ("torch", "transformers")):
+        return
+    from empg_gym.trainers.run.memory_estimate import estimate_memory, require_fit
+
+    estimate = estimate_memory(config, device_gb)
+    if estimate is None:
+        typer.echo(f"\n# The memory is not estimated: the config.json of {config.model.name} is not on this machine.")
+        return
+    typer.echo("\n" + "\n".join(f"# {line}" for line in estimate.lines()))
+    require_fit(config, estimate, device_gb)
 
 
 def _require_training() -> None:

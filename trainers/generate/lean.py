@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import Linear
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 
 from empg_gym.trainers.generate.cache import BLOCK, PagedCache, PagedLayer
@@ -60,6 +61,7 @@ class LeanDecoder:
         known = (
             type(model).__module__.startswith("transformers.")
             and type(model).__name__ in _TYPES
+            and all(type(module) is Linear for name, module in model.named_modules() if name.endswith(("_proj", "lm_head")))
             and model.device.type == "cpu"
             and all(parameter.dtype == torch.float32 for parameter in model.parameters())
             and sum(parameter.numel() for parameter in model.parameters()) <= _PARAMETERS

@@ -61,12 +61,12 @@ def score_tokens(
     Returns:
         ([n] float32 log-probabilities, [n] float32 entropies in nats or None).
     """
-    settings = temperature, cap, *_block(len(head.weight), hidden.device, chunk)
+    settings = temperature, cap, *block_size(len(head.weight), hidden.device, chunk)
     scored: tuple[Tensor, Tensor | None] = _ScoreTokens.apply(hidden, head.weight, head.bias, targets, settings, entropy)
     return scored
 
 
-def _block(vocabulary: int, device: torch.device, chunk: int | None) -> tuple[int, int]:
+def block_size(vocabulary: int, device: torch.device, chunk: int | None) -> tuple[int, int]:
     """Return the number of positions and of words of a block."""
     positions, words = (CPU_POSITIONS, CPU_WORDS) if device.type == "cpu" else (GPU_POSITIONS, GPU_WORDS)
     return chunk or positions, min(vocabulary, words)

@@ -139,7 +139,8 @@ def test_a_backend_with_its_own_weights_receives_merged_ones(base, tmp_path, mon
     assert all(step["rollout/logprob_gap_max"] < 1e-4 for step in one)
 
 
-def test_hf_runs_the_trained_model_itself(base, tmp_path):
+def test_hf_runs_the_trained_model_itself(whole, base, tmp_path):
+    assert all(step["rollout/logprob_gap_max"] < 1e-4 for step in rl_metrics(whole[0]))
     bundle = ModelBundle(config_on(base, tmp_path / "x"))
     assert bundle.train_generator.model is bundle.model
 
