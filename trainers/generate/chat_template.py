@@ -115,7 +115,9 @@ def _find(tokenizer: PreTrainedTokenizerBase, name: str | None) -> tuple[str | N
         lacking = [token for token in variant.tokens if token not in tokenizer.get_vocab()]
         if lacking:
             raise ConfigError(f"the chat template {name!r} is for another family of models: the tokenizer lacks {', '.join(lacking)}")
-        return resources.files(__package__).joinpath("templates", variant.file).read_text(encoding="utf-8"), dict(variant.args)
+        return resources.files("empg_gym.trainers.generate").joinpath("templates", variant.file).read_text(encoding="utf-8"), dict(
+            variant.args
+        )
     if "{%" in name or "{{" in name:
         return name, {}
     path = Path(name).expanduser()

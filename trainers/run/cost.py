@@ -130,7 +130,8 @@ def estimate_cost(config: TrainConfig) -> CostEstimate | None:
     codec = ChatCodec(counter)
     scale = 1.0 if tokenizer else 1 / CHARACTERS_PER_TOKEN
     history = config.env.history
-    costs, thoughtful = [], []
+    costs: list[EpisodeCost] = []
+    thoughtful: list[EpisodeCost] = []
     for window in (None, HISTORY if history is None else history):
         recipe = config.env.model_copy(update={"history": window}).recipe()
         with contextlib.closing(recipe.make()) as env:
