@@ -588,6 +588,37 @@ def report_scale() -> str:
     return "\n\n".join([table((f"{record['episodes']:,} episodes", ""), rows), machine(record), "`python -m benchmarks.report_scale`"])
 
 
+def soak() -> str:
+    """Return attacks and faults with the counts that were tried and held."""
+    record = load("soak")
+    episodes, found = record["soak"]["episodes"], record["soak"]
+    attacks = [[row["attack"], f"{row['tried']:,}", f"{row['held']:,}", row["remark"]] for row in record["attacks"]]
+    faults = [
+        [where, name, f"{count['tried']:,}", f"{count['held']:,}"]
+        for where, key in (("the command", "faults_of_the_command"), ("agents and environments", "faults_of_agents_and_environments"))
+        for name, count in found[key].items()
+    ]
+    files, memory = found["open_files_growth"].values(), found["memory_growth_mb_per_1000_episodes"].values()
+    return "\n\n".join(
+        [
+            table(["attack", "tried", "held", "measured"], attacks),
+            f"Soak: {episodes['planned']:,} episodes in the three embedded worlds, through {found['attempts']} starts of `empg-gym eval`. "
+            f"In the run folders are {episodes['episodes']:,} episodes, {episodes['missing']} missing and {episodes['twice']} twice; "
+            f"{episodes['retried']:,} were retried within a run, {episodes['errors']} are recorded as errors. A fault holds if no process "
+            "of the command is left, its output has no traceback, and the resumed run has every episode once. A full disk is a limit on the "
+            "size of the command's files.",
+            table(["fault of", "fault", "tried", "held"], faults),
+            f"Processes left: {found['processes_left']}. Tracebacks: {found['tracebacks']}. Unexpected files: {found['other_files']}. Open "
+            f"files of a command, last quarter of its episodes against the second: {min(files):+.0f} to {max(files):+.0f} (at most "
+            f"{found['open_files_most']} at once). Memory per 1,000 episodes: {min(memory):+.0f} to {max(memory):+.0f} MB, which includes "
+            "the records that the summary is computed from; extrapolated from at least 100 episodes.",
+            *([found["note"]] if found.get("note") else []),
+            machine(record),
+            "`python -m benchmarks.soak`",
+        ]
+    )
+
+
 def readme_demo() -> str:
     """The demo's result in three lines."""
     record = load("demo_alfworld")
@@ -677,6 +708,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "trl": ("Trainer: multi-step GRPO next to TRL", trl),
     "estimators": ("Trainer: cost of the estimators", estimators),
     "report_scale": ("Report: ten thousand episodes", report_scale),
+    "soak": ("Attacks and faults", soak),
 }
 """Result file to heading and renderer, in the order of the page."""
 

@@ -264,6 +264,8 @@ class AgentProcess:
         for reader in self._readers:
             reader.cancel()
         await asyncio.gather(*self._readers, return_exceptions=True)
+        # asyncio closes the pipes when all of them have ended, which may be after the event loop has.
+        process._transport.close()  # type: ignore[attr-defined]
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:

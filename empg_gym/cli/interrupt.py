@@ -37,6 +37,10 @@ class Interruption:
 
     def install(self) -> None:
         """Handle SIGTERM and SIGHUP, unless they are ignored or handled already. Only the main thread can."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+            # The background job of a script. Blocked instead of ignored: asyncio then has a handler that SIGTERM can call.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
                 signal.signal(number, self._handle)
@@ -79,7 +83,7 @@ def _interrupt(frame: FrameType | None) -> None:
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
         handler(signal.SIGINT, frame)
-    else:  # ignored, as in the background jobs of a script
+    else:
         raise KeyboardInterrupt
 
 

@@ -164,8 +164,10 @@ def test_the_background_job_of_a_script_is_ended(tmp_path):
 
     process = start(*evaluation(tmp_path), preexec_fn=ignore)
     wait(lambda: lines(tmp_path) >= 1)
+    process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err and "Task was destroyed" not in err
     assert process.returncode == 143 and summary(tmp_path)["complete"] is False
     assert gone(pids(tmp_path))
 
