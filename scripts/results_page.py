@@ -605,8 +605,8 @@ def soak() -> str:
             f"Soak: {episodes['planned']:,} episodes in the three embedded worlds, through {found['attempts']} starts of `empg-gym eval`. "
             f"In the run folders are {episodes['episodes']:,} episodes, {episodes['missing']} missing and {episodes['twice']} twice; "
             f"{episodes['retried']:,} were retried within a run, {episodes['errors']} are recorded as errors. A fault holds if no process "
-            "of the command is left, its output has no traceback, and the resumed run has every episode once. A full disk is a limit on the "
-            "size of the command's files.",
+            "of the command is left, its output has no traceback, and the resumed run has every episode once. A full disk is a limit on "
+            "the size of the command's files.",
             table(["fault of", "fault", "tried", "held"], faults),
             f"Processes left: {found['processes_left']}. Tracebacks: {found['tracebacks']}. Unexpected files: {found['other_files']}. Open "
             f"files of a command, last quarter of its episodes against the second: {min(files):+.0f} to {max(files):+.0f} (at most "
