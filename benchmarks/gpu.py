@@ -86,7 +86,15 @@ class Size:
     """Rows and columns of the large matrix product."""
 
 
-EPISODES = ("warmstart.steps=0", "eval.splits=[]", "rl.steps=3", "run.sample_every=1000")
+EPISODES = (
+    "warmstart.steps=200",
+    "warmstart.episodes=800",
+    "eval.splits=[]",
+    "rl.steps=3",
+    "run.sample_every=1000",
+    "algorithm.filters=[]",
+)
+"""A short warm start, so that responses end and episodes have many steps; every group is updated on, whatever its rewards."""
 WIDE = "{ layers = 28, width = 1024, heads = 16, kv_heads = 8, mlp = 3072 }"
 SIZES = {
     "full": Size(
@@ -127,7 +135,15 @@ SIZES = {
         budget=64,
         head=(32, 2048, 16),
         iterations={
-            "demo": (*EPISODES, "rl.steps=2", "rl.tasks_per_step=1", "rl.repeats=2", "env.max_steps=2", "model.from_scratch.width=32")
+            "demo": (
+                *EPISODES,
+                "warmstart.steps=0",
+                "rl.steps=2",
+                "rl.tasks_per_step=1",
+                "rl.repeats=2",
+                "env.max_steps=2",
+                "model.from_scratch.width=32",
+            )
         },
         matmul=256,
     ),
