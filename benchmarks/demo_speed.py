@@ -102,25 +102,12 @@ def report(rounds: list[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, Any]
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--earlier", type=Path)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--tasks", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.work:
-        work(args.model, args.tasks, args.work)
-        return
-    from benchmarks.machine import machine
-
-    rounds: list[dict[str, dict[str, dict[str, Any]]]] = []
+def measure(trees: dict[str, Path], model: str, tasks: int, count: int) -> list[dict[str, dict[str, dict[str, Any]]]]:
+    """Return the answers of both workers, round by round."""
+    rounds = []
     with tempfile.TemporaryDirectory() as folder:
-        model = str(Path(args.model).resolve())
-        trees = {"earlier": args.earlier.resolve(), "now": ROOT}
-        workers = {side: start(tree, model, args.tasks, f"{folder}/{side}") for side, tree in trees.items()}
-        for number in range(args.rounds):
+        workers = {side: start(tree, model, tasks, f"{folder}/{side}") for side, tree in trees.items()}
+        for number in range(count):
             order = list(workers.items())[:: 1 if number % 2 == 0 else -1]
             done: dict[str, dict[str, dict[str, Any]]] = {side: {} for side in workers}
             for phase in PHASES:
@@ -132,13 +119,28 @@ def main() -> None:
             assert worker.stdin is not None
             worker.stdin.close()
             worker.wait()
-    revision = subprocess.check_output(["git", "-C", str(args.earlier), "rev-parse", "--short", "HEAD"], text=True).strip()
+    return rounds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--earlier", type=Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--tasks", type=int, nargs="+", default=[4, 16])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.work:
+        work(args.model, args.tasks[0], args.work)
+        return
+    from benchmarks.machine import machine
+
+    model = str(Path(args.model).resolve())
+    trees = {"earlier": args.earlier.resolve(), "now": ROOT}
     result = {
         "what": "CPU seconds of the demo's reinforcement step with one thread, in an earlier revision and now, interleaved",
-        "earlier_revision": revision,
-        "tasks_per_step": args.tasks,
-        "rounds": args.rounds,
-        **report(rounds),
+        "earlier_revision": subprocess.check_output(["git", "-C", str(args.earlier), "rev-parse", "--short", "HEAD"], text=True).strip(),
+        "sizes": [report(measure(trees, model, tasks, args.rounds)) for tasks in args.tasks],
         "machine": machine("torch", "transformers"),
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n")

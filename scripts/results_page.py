@@ -379,15 +379,21 @@ def demo_speed() -> str:
     """The demo's reinforcement step in an earlier revision and now."""
     record = load("demo_speed")
     rows = [
-        (phase, *(f"{part[key]:.2f}" for key in ("earlier_cpu_s", "now_cpu_s", "ratio")), ", ".join(map(str, part["ratios"])))
-        for phase, part in record["phases"].items()
+        (size["episodes_per_step"], phase, *(f"{part[key]:.2f}" for key in keys), ", ".join(map(str, part["ratios"])))
+        for size in record["sizes"]
+        for phase, part in size["phases"].items()
+        for keys in [("earlier_cpu_s", "now_cpu_s", "ratio")]
     ]
-    head = ("phase", f"CPU seconds at {record['earlier_revision']}", "now", "ratio", "ratio of each round")
-    passes = record["forward_passes"]
+    head = ("episodes", "phase", f"CPU seconds at {record['earlier_revision']}", "now", "ratio", "ratio of each round")
+    passes = " and ".join(
+        f"{size['forward_passes']['now'] / size['forward_passes']['earlier']:.2f} with {size['episodes_per_step']} episodes"
+        for size in record["sizes"]
+    )
+    same = all(size["same_responses_in_the_first_round"] for size in record["sizes"])
     text = (
-        f"{record['episodes_per_step']} episodes of the demo's world per step, one thread. The generator's forward passes: "
-        f"{passes['earlier']} and {passes['now']}. The responses of the first round are "
-        f"{'the same' if record['same_responses_in_the_first_round'] else 'different'} in both revisions."
+        f"One thread, both revisions in turns on a machine that many others used: the CPU seconds of a phase vary by a factor of two. The "
+        f"generator's forward passes fell to {passes}. The responses of the first round are {'the same' if same else 'different'} in both "
+        "revisions; later ones follow weights that differ in the order of float sums."
     )
     command = "`python -m benchmarks.demo_speed --earlier TREE --model CHECKPOINT`"
     return "\n\n".join([text, table(head, rows), machine(record), command])
