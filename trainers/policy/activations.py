@@ -57,11 +57,12 @@ def measure(config: Any, weights: torch.dtype, compute: torch.dtype, lora: LoraC
         lora: adapters; the weights are then frozen and have the type of the forward pass.
     """
     described = {name: value for name, value in json.loads(config.to_json_string(use_diff=False)).items() if name != "_name_or_path"}
-    return _measure(json.dumps(described), type(config), weights, compute, None if lora is None else lora.model_dump_json())
+    kind: Any = type(config)
+    return _measure(json.dumps(described), kind, weights, compute, None if lora is None else lora.model_dump_json())
 
 
 @lru_cache(maxsize=32)
-def _measure(described: str, kind: type, weights: torch.dtype, compute: torch.dtype, adapters: str | None) -> Footprint:
+def _measure(described: str, kind: Any, weights: torch.dtype, compute: torch.dtype, adapters: str | None) -> Footprint:
     config = kind.from_dict(json.loads(described))
     lora = None if adapters is None else LoraConfig.model_validate_json(adapters)
     weights = compute if lora is not None else weights
@@ -102,7 +103,8 @@ def _with_layers(config: Any, count: int) -> Any:
 def _build(config: Any, dtype: torch.dtype, lora: LoraConfig | None) -> Any:
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
+    auto: Any = AutoModelForCausalLM
+    model = auto.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
     if lora is not None:
         model.requires_grad_(False)
         head = model.get_output_embeddings()

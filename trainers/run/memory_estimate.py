@@ -198,7 +198,7 @@ def _estimate(config: TrainConfig, described: Any, device: _Device) -> MemoryEst
         Part(name="weights under autocast", update=(size.weight_copies + 2.0 * size.vocabulary * size.width) * mixed, rollout=0),
         _states(config, size),
         _generator(config, size, compute, device, copied=mixed),
-        Part(name="reference", **_both(4.0 * size.parameters if config.rl.kl_coef and config.rl.steps and lora is None else 0.0)),
+        _held("reference", 4.0 * size.parameters if config.rl.kl_coef and config.rl.steps and lora is None else 0.0),
         Part(name="context and fragmentation", update=_slack(changing, "update", device), rollout=_slack(changing, "rollout", device)),
     ]
     rows = _rows(config)
@@ -216,16 +216,16 @@ def _tokens(config: TrainConfig) -> int:
 
 def _weights(size: Footprint, compute: torch.dtype, lora: LoraConfig | None) -> Part:
     if lora is None:
-        return Part(name="weights", **_both(4.0 * size.parameters), note=f"float32, {size.parameters / 1e9:.2f}B parameters")
+        return _held("weights", 4.0 * size.parameters, f"float32, {size.parameters / 1e9:.2f}B parameters")
     note = f"{size.parameters / 1e9:.2f}B frozen, {size.trained / 1e6:.1f}M in adapters"
-    return Part(name="weights", **_both(float(compute.itemsize * size.parameters + 4 * size.trained)), note=note)
+    return _held("weights", float(compute.itemsize * size.parameters + 4 * size.trained), note)
 
 
 def _states(config: TrainConfig, size: Footprint) -> Part:
     phases = [phase.optimizer for phase in (config.rl, config.warmstart) if phase.steps]
     needs = [_state_bytes(optimizer, size) for optimizer in phases]
     names = dict.fromkeys(optimizer.name for optimizer in phases)
-    return Part(name="optimizer states", **_both(max(needs, default=0.0)), note=", ".join(names))
+    return _held("optimizer states", max(needs, default=0.0), ", ".join(names))
 
 
 def _state_bytes(optimizer: OptimizerConfig, size: Footprint) -> float:
@@ -236,13 +236,13 @@ def _state_bytes(optimizer: OptimizerConfig, size: Footprint) -> float:
 def _generator(config: TrainConfig, size: Footprint, compute: torch.dtype, device: _Device, *, copied: bool) -> Part:
     backend, options = config.rollout.backend, config.rollout.backend_options
     if backend == "hf":
-        return Part(name="generator's copy", **_both(float(compute.itemsize * size.parameters) * copied))
+        return _held("generator's copy", float(compute.itemsize * size.parameters) * copied)
     if options.get("url") is not None:
-        return Part(name="generator's copy", **_both(0.0))
+        return _held("generator's copy", 0.0)
     if backend in ("vllm", "vllm-server") and device.kind == "cuda" and device.capacity is not None:
         share = float(options.get("gpu_memory", 0.4))
-        return Part(name="vLLM", **_both(share * device.capacity), note=f"gpu_memory = {share:g}, keys and values included")
-    return Part(name="generator's copy", **_both(float(compute.itemsize * size.parameters)), note=backend)
+        return _held("vLLM", share * device.capacity, f"gpu_memory = {share:g}, keys and values included")
+    return _held("generator's copy", float(compute.itemsize * size.parameters), backend)
 
 
 def _activations(config: TrainConfig, size: Footprint, tokens: int) -> Part:
@@ -300,11 +300,12 @@ def _cache(config: TrainConfig, row: float, rows: int, others: list[Part], capac
 
 
 def _slack(changing: list[Part], phase: str, device: _Device) -> float:
-    return CONTEXT[device.kind] + SLACK * sum(getattr(part, phase) for part in changing)
+    return CONTEXT[device.kind] + SLACK * sum(float(getattr(part, phase)) for part in changing)
 
 
-def _both(size: float) -> dict[str, float]:
-    return {"update": size, "rollout": size}
+def _held(name: str, size: float, note: str = "") -> Part:
+    """Return a part that a run holds all the time."""
+    return Part(name=name, update=size, rollout=size, note=note)
 
 
 def _gb(size: float) -> str:

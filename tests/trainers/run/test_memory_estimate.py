@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from empg_gym.cli import main
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.config.file import parse_config
 from empg_gym.trainers.run.memory_estimate import estimate_memory, require_fit
@@ -117,3 +118,15 @@ def test_the_estimate_is_near_the_measured_peak(tmp_path, model, sections):
     measured = float(shown.stdout.splitlines()[-1])
     print(f"estimate {expected / 1e6:.0f} MB, measured {measured / 1e6:.0f} MB, ratio {expected / measured:.2f}")
     assert measured / WITHIN < expected < measured * WITHIN
+
+
+def test_a_dry_run_prints_the_table_and_ends_with_the_refusal(tmp_path, monkeypatch, capsys):
+    file = tmp_path / "run.toml"
+    name = folder(tmp_path / "model", vocab_size=151936, **QWEN_1_5B)
+    file.write_text(f'[model]\nname = "{name}"\n[env]\nid = "EMPGTest/Corridor-v0"\n[rl]\nsteps = 1\n[eval]\nsplits = ["test"]\n')
+    monkeypatch.setattr(sys, "argv", ["empg-gym", "train", str(file), "--dry-run", "--device-memory", "24"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and "a device of 24 GB has 24.0 GB" in shown.err
+    assert "# keys and values" in shown.out
