@@ -41,8 +41,8 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, as in empg-gym train")
     args = parser.parse_args()
     method = ["algorithm.advantage=examples.own_method:discounted", f"algorithm.advantage_options={{gamma={args.gamma}}}"]
-    short = ["warmstart.steps=300", "warmstart.episodes=1200", "rl.steps=20", "eval.splits=[]", "run.out=runs/own-method"]
-    config = load_config(Path("configs/alfworld-tiny.toml"), [*method, *short, *args.set])
+    short = ["warmstart.steps=300", "warmstart.episodes=1200", "rl.steps=20", "algorithm.filters=[]", "eval.splits=[]"]
+    config = load_config(Path("configs/alfworld-tiny.toml"), [*method, *short, "run.out=runs/own-method", *args.set])
     Trainer(config, ProgressView(Console())).run()
     latest = json.loads(Path(config.run.out, "metrics.jsonl").read_text().splitlines()[-1])
     print(f"step {latest['step']}: success in training {latest['train/success']:.2f}, weight {latest['discounted/weight_mean']:.3f}")

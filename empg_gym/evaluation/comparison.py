@@ -200,12 +200,12 @@ def _warnings(runs: Sequence[_Run], shared: Sequence[str]) -> list[str]:
             different = [name for name in _MUST_AGREE if facts.get(name) != first.get(name)]
             if different:
                 warnings.append(f"{key}: {run.name} and {runs[0].name} differ in {', '.join(different)}")
+            if (_panel(run, key) is None) != (_panel(runs[0], key) is None):
+                warnings.append(f"{key}: only one of {run.name} and {runs[0].name} is of a task panel")
         failed = {run.name: sum(record.is_error for record in run.records[key]) for run in runs}
         if any(failed.values()):
             counts = ", ".join(f"{count} in {name}" for name, count in failed.items() if count)
             warnings.append(
                 f"{key}: episodes failed by an error ({counts}); values and differences leave them out, errors as 0 counts them"
             )
-            if (_panel(run, key) is None) != (_panel(runs[0], key) is None):
-                warnings.append(f"{key}: only one of {run.name} and {runs[0].name} is of a task panel")
     return warnings

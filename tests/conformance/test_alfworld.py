@@ -96,6 +96,7 @@ def test_recorded_transcripts_replay(data):
     assert all(len(differing) <= 3 for _, differing in found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wording", ["new", "old"])
 def test_released_games_play_as_in_textworld(upstream, wording):
     games = pick_games(upstream, "valid_seen", 3)
@@ -105,6 +106,7 @@ def test_released_games_play_as_in_textworld(upstream, wording):
     assert walk.steps == 16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wording", ["new", "old"])
 def test_generated_games_play_as_in_textworld(upstream, wording):
     for size, index in (("small", 3), ("full", 2)):

@@ -92,7 +92,7 @@ def test_wrong_calls_raise_one_sentence(options, error, sign):
 
 
 @pytest.mark.parametrize(
-    "name, sign", [("alfwold", "did you mean 'alfworld'"), ("no_module:X-v0", "no module"), ("CartPole-v1", "only EMPG")]
+    "name, sign", [("alfwold", "did you mean 'alfworld'"), ("no_module:X-v0", "no module"), ("CartPole-v1", "expected texts")]
 )
 def test_wrong_environments_raise_one_sentence(name, sign):
     with pytest.raises(ConfigError, match=sign):

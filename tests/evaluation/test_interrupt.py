@@ -17,6 +17,8 @@ import pytest
 from tests.rollout.test_backends import gone
 from tests.toy import TOY_ID
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 AGENT = Path(__file__).with_name("family_agent.py")
 MAIN = "import sys; from empg_gym.cli import main; import tests.toy, tests.rollout.trouble; {setup}; sys.argv[0] = 'empg-gym'; main()"

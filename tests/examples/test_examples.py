@@ -17,6 +17,8 @@ from examples import own_environment
 from examples.own_method import discounted
 from tests.agents.server import ChatServer, serving
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TINY = tuple(

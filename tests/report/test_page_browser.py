@@ -15,7 +15,7 @@ from tests.report.browser import chromium, text_of, visit
 from tests.report.samples import WORDS, evaluation_run, hostile_run, training_run
 from tests.toy import TOY_ID
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

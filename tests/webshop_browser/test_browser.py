@@ -15,7 +15,7 @@ import empg_gym  # noqa: F401 (registers the ids)
 from empg_gym.envs.webshop import chromium
 from empg_gym.errors import EnvironmentFailure, MissingDependencyError
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 EPISODES = 20
 
 

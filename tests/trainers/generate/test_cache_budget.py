@@ -19,6 +19,8 @@ from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.generate.memory import GB
 from tests.trainers.generate.worlds import assert_equals_forward, play, tiny_model, tokens_of
 
+pytestmark = pytest.mark.slow
+
 CONTINUE = Limits(end_on_cut_response=False)
 LONGEST = 7
 """Blocks of the longest row below."""

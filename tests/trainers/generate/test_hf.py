@@ -254,12 +254,17 @@ def test_reading_passes_are_bounded_by_the_positions_they_see(tiny, monkeypatch)
 
 
 def test_guessed_tokens_change_the_number_of_passes_only(monkeypatch):
-    """A model that repeats itself is guessed well; wrong guesses at random cost nothing but time."""
+    """Responses that were given before are guessed well; wrong guesses at random cost nothing but time."""
     model, tokenizer = tiny_model()
     model.lm_head.bias.data[tokenizer.eos_token_id] = 0
     guessed = HFGenerator(model, tokenizer, max_response_tokens=12, temperature=0.0)
+    monkeypatch.setattr(Drafter, "clear", lambda self: None)  # as if all episodes were of one rollout
     want = play(guessed, 2, limits=CONTINUE, concurrency=1)
     assert_equals_forward(model, want)
+    first, tokens = guessed.usage.forwards, guessed.usage.response_tokens
+    again = play(guessed, 2, limits=CONTINUE, concurrency=1)
+    second = guessed.usage.forwards - first
+    assert tokens_of(again) == tokens_of(want)
     draw = np.random.default_rng(0)
     passes = []
     for guess in (
@@ -274,9 +279,9 @@ def test_guessed_tokens_change_the_number_of_passes_only(monkeypatch):
         for one, two in zip(got, want, strict=True):
             for a, b in zip(one.steps, two.steps, strict=True):
                 np.testing.assert_allclose(a.logprobs, b.logprobs, atol=1e-4, rtol=0)
-        assert other.usage.response_tokens == guessed.usage.response_tokens
+        assert other.usage.response_tokens == tokens
         passes.append(other.usage.forwards)
-    assert guessed.usage.forwards < passes[0]
+    assert second < 0.7 * passes[0]
 
 
 def test_limits_are_checked(tiny):

@@ -9,6 +9,8 @@ import torch
 from benchmarks import gpu
 from empg_gym.trainers.policy.policy import Policy
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_whole_script_runs_on_a_cpu(tmp_path):
     out = tmp_path / "gpu.json"

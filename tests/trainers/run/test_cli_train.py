@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 TINY = ROOT / "configs" / "alfworld-tiny.toml"
 SHORT = [
     "run.threads=1", "warmstart.steps=3", "warmstart.episodes=16", "warmstart.episodes_per_step=4", "rl.steps=1", "rl.tasks_per_step=2",
-    "rl.repeats=2", "eval.tasks=2", "env.max_steps=3", "model.from_scratch.width=32",
+    "rl.repeats=2", "eval.tasks=2", "env.max_steps=3", "model.from_scratch.width=32", "warmstart.only_solved=false", "algorithm.filters=[]",
 ]  # fmt: skip
 
 
