@@ -19,11 +19,10 @@ from tests.docs.changes import CHANGES, FILES
 from tests.docs.pages import PAGES, ROOT, RUN, blocks, script
 
 RUNNING = [page for page in PAGES if any(block.language in RUN for block in blocks(page.read_text()))]
-SLOW = {"README", "evaluation", "index", "own_environment", "training"}
-"""Pages that train or evaluate for long."""
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, id=page.stem, marks=[pytest.mark.slow] * (page.stem in SLOW)) for page in RUNNING])
+@pytest.mark.slow
+@pytest.mark.parametrize("page", RUNNING, ids=lambda page: page.stem)
 def test_every_block_runs(page, clone, free_port, reader_environment):
     commands = script(blocks(page.read_text()))
     for change in CHANGES:

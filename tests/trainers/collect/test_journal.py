@@ -195,6 +195,8 @@ from pathlib import Path
 from empg_gym.trainers.collect.journal import Journal
 from tests.trainers.collect.test_journal import config, train
 
+pytestmark = pytest.mark.slow
+
 append, done = Journal.append, []
 
 def append_then_die(self, trajectory):

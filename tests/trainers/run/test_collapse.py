@@ -71,9 +71,7 @@ def test_a_batch_of_failed_episodes_ends_the_run(tmp_path, monkeypatch, splits, 
 
 def test_rows_too_short_for_a_response_end_the_run(tmp_path):
     config = corridor_config(str(tmp_path / "run"), rollout={"max_row_tokens": 8}, warmstart={"steps": 0}, eval={"splits": []})
-    with pytest.raises(
-        TrainingError, match=r"all \d+ episodes of reinforcement step 1 failed.*the prompt makes the row 9 tokens long"
-    ):
+    with pytest.raises(TrainingError, match=r"all \d+ episodes of reinforcement step 1 failed.*the prompt makes the row 9 tokens long"):
         trainer(config).run()
 
 
