@@ -28,6 +28,8 @@ from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, serving
 from tests.toy import TOY_ID
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 WITHOUT_TORCH = """
 import sys

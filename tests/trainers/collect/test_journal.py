@@ -23,6 +23,8 @@ from empg_gym.trainers.run.trainer import Trainer
 from empg_gym.trajectory import Step, StopReason, Trajectory, read_trajectories
 from tests.trainers.corridor import corridor_config
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 EPISODES = 16
 """Of a step."""
@@ -194,8 +196,6 @@ import os, signal, sys
 from pathlib import Path
 from empg_gym.trainers.collect.journal import Journal
 from tests.trainers.collect.test_journal import config, train
-
-pytestmark = pytest.mark.slow
 
 append, done = Journal.append, []
 
