@@ -37,7 +37,7 @@ def find_source(name: str) -> tuple[Path | str, dict[str, Any]]:
     """Return the folder or the hub name that `from_pretrained` reads, and additional arguments for it.
 
     Raises:
-        ConfigError: there is no such folder or hub name, or the folder is not that of a model with safetensors.
+        ConfigError: the folder or hub name does not exist, or it lacks a model with safetensors.
     """
     folder = Path(name).expanduser()
     if folder.exists():
