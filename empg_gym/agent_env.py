@@ -25,6 +25,9 @@ from empg_gym.env import State, TextEnv
 from empg_gym.errors import ConfigError
 from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 
+_NOT_ARGUMENTS = "the arguments of its tool call are not a JSON object"
+_QUOTED = 200
+"""Characters of a broken tool call that the corrective message quotes."""
 _COMMON_INFO = frozenset({"task", "instruction", "admissible_actions", "valid_action", "success", "score", "step", "task_type"})
 
 
@@ -248,7 +251,11 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         text, parsed = completion.text, self.dialogue.parse(completion.text)
         if completion.tool_calls:
             call = completion.tool_calls[0]
-            chosen = self.text_env.tool_action(str(call.get("name", "")), _arguments(call.get("arguments")))
+            name, arguments = str(call.get("name", "")), _arguments(call.get("arguments"))
+            if arguments is None:
+                said = f"{name}({call['arguments']})"
+                return f"{text}\n{said}".strip(), Parsed(completion.text.strip(), "", f"{_NOT_ARGUMENTS}: {said[:_QUOTED]}")
+            chosen = self.text_env.tool_action(name, arguments)
             text = text if self.text_env.native_protocol and chosen in text else f"{text}\n{chosen}".strip()
             parsed = parsed._replace(thought=completion.text.strip(), action=chosen, problem=None)
         return text, parsed if parsed.problem is None else parsed._replace(action="")
@@ -269,6 +276,7 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
             response_token_ids=completion.token_ids,
             logprobs=completion.logprobs,
             entropies=completion.entropies,
+            token_texts=completion.token_texts,
             entropy=_mean(completion.entropies),
             entropy_is_bound=completion.entropy_is_bound,
             row=steps[-1].row + int(completion.new_row) if steps else 0,
@@ -283,14 +291,16 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
         return list(info["admissible_actions"]) if self.show_admissible else []
 
 
-def _arguments(given: object) -> dict[str, Any]:
-    """Return the arguments of a tool call, a mapping or its JSON text. Anything else means no arguments, which is an invalid action."""
+def _arguments(given: object) -> dict[str, Any] | None:
+    """Return the arguments of a tool call, a mapping or its JSON text; None for anything else."""
+    if given is None or (isinstance(given, str) and not given.strip()):
+        return {}
     if isinstance(given, str):
         try:
             given = json.loads(given)
         except (ValueError, RecursionError):
-            return {}
-    return dict(given) if isinstance(given, Mapping) else {}
+            return None
+    return dict(given) if isinstance(given, Mapping) else None
 
 
 def _mean(entropies: np.ndarray[Any, np.dtype[np.float32]] | None) -> float | None:

@@ -75,7 +75,8 @@ class Completion:
     finish_reason: str = "stop"
     """"stop", or "length" if the response was cut at its token limit."""
     tool_calls: tuple[dict[str, Any], ...] = ()
-    """Tool calls, each `{"name": str, "arguments": dict}`; the first one replaces an action in the text."""
+    """Tool calls, each `{"name": str, "arguments": dict}`; the first one replaces an action in the text. Arguments that are a text and not
+    a JSON object are a malformed response, whose transcript shows the text."""
     prompt_token_ids: IntArray | None = None
     """[P] ids that the row gained since the last response; the whole prompt if `new_row` is set."""
     token_ids: IntArray | None = None
@@ -84,6 +85,8 @@ class Completion:
     """[R] log-probability of each generated id under the sampling distribution."""
     entropies: FloatArray | None = None
     """[R] entropy of the sampling distribution at each generated id, in nats."""
+    token_texts: tuple[str, ...] | None = None
+    """[R] text of each generated token, for display, from a server whose tokenizer is not here."""
     entropy_is_bound: bool = False
     """Whether the entropies come from top-k log-probabilities, which makes them lower bounds."""
     new_row: bool = False
@@ -118,6 +121,8 @@ class Step:
     response_token_ids: IntArray | None = None
     logprobs: FloatArray | None = None
     entropies: FloatArray | None = None
+    token_texts: tuple[str, ...] | None = None
+    """`Completion.token_texts` of the response."""
     entropy: float | None = None
     """Mean of `entropies` in nats, end-of-turn token included; None if the agent returned none."""
     entropy_is_bound: bool = False
@@ -230,6 +235,7 @@ class Trajectory:
             steps = [Step(**{name: _decode(value) for name, value in step.items()}) for step in record.pop("steps")]
             for step in steps:
                 step.admissible_actions = tuple(step.admissible_actions)
+                step.token_texts = None if step.token_texts is None else tuple(step.token_texts)
                 _check(step, _STEP_TYPES)
             reason = record.pop("stop_reason")
             read = cls(steps=steps, stop_reason=None if reason is None else StopReason(reason), **record)
@@ -297,6 +303,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "IntArray | None": _is_array("i"),
     "FloatArray | None": _is_array("f"),
     "tuple[str, ...]": lambda value: all(isinstance(item, str) for item in value),
+    "tuple[str, ...] | None": lambda value: value is None or all(isinstance(item, str) for item in value),
     "dict[str, float]": lambda value: isinstance(value, dict) and all(isinstance(item, int | float) for item in value.values()),
     "dict[str, Any]": lambda value: isinstance(value, dict),
 }

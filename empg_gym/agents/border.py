@@ -1,8 +1,8 @@
 """The border that every reply of every agent crosses: after it, a completion holds only what a trajectory can store and scoring can use.
 
 Rules:
-    - What the model wrote is never an error: lone surrogates become U+FFFD, arguments of a tool call that are not plain JSON become {},
-      which is an invalid action.
+    - What the model wrote is never an error: lone surrogates become U+FFFD, a text in content parts is joined, arguments of a tool call
+      that are not a JSON object stay the text that they were, which is a malformed response.
     - What a server adds is dropped where it is impossible, as if it had not been sent: counts that are not whole numbers from 0 to
       `LARGEST_COUNT`, token ids outside int32, log-probabilities that are not finite or above 0, entropies that are not finite or below 0,
       and arrays of different lengths.
@@ -12,6 +12,7 @@ Rules:
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import operator
 from collections.abc import Mapping
@@ -36,7 +37,8 @@ def checked(reply: Completion) -> Completion:
     Raises:
         AgentError: its text is not a text, or its tool calls are not a list of calls.
     """
-    if not isinstance(reply.text, str):
+    text = text_of(reply.text)
+    if text is None:
         raise AgentError(f"a reply needs a text, not {type(reply.text).__name__}")
     ids, prompt = _ids(reply.token_ids), _ids(reply.prompt_token_ids)
     logprobs, entropies = reply.logprobs, reply.entropies
@@ -47,19 +49,33 @@ def checked(reply: Completion) -> Completion:
     if reply.logprobs is not None and logprobs is None and reply.entropy_is_bound:
         entropies = None  # the bound was computed from them
     fields: dict[str, Any] = {
-        "text": clean(reply.text),
+        "text": clean(text),
         "finish_reason": "length" if reply.finish_reason == "length" else "stop",
         "tool_calls": _calls(reply.tool_calls),
         "token_ids": ids,
         "prompt_token_ids": prompt if ids is not None or reply.token_ids is None else None,
         "logprobs": logprobs,
         "entropies": entropies,
+        "token_texts": _texts(reply.token_texts, next((item for item in (ids, logprobs, entropies) if item is not None), None)),
         "prompt_tokens": count(reply.prompt_tokens),
         "completion_tokens": count(reply.completion_tokens),
         "policy_version": count(reply.policy_version),
     }
     changed = {name: value for name, value in fields.items() if _differs(value, getattr(reply, name))}
     return dataclasses.replace(reply, **changed) if changed else reply
+
+
+def text_of(content: Any) -> str | None:
+    """Return a text, or the joined texts of a list of content parts such as `{"type": "text", "text": "…"}`; None for anything else.
+
+    Parts of other types, such as images, are left out.
+    """
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple) or not content or not all(isinstance(part, Mapping | str) for part in content):
+        return None
+    texts = [part if isinstance(part, str) else part.get("text") for part in content]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def clean(text: str) -> str:
@@ -115,6 +131,16 @@ def _array(values: Any) -> NDArray[Any] | None:
     return array if array.ndim == 1 else None
 
 
+def _texts(values: Any, like: NDArray[Any] | None) -> tuple[str, ...] | None:
+    """Return the texts of tokens, if there is one for each."""
+    if not isinstance(values, list | tuple) or not all(isinstance(value, str) for value in values):
+        return None
+    if like is None or len(like) != len(values):
+        return None
+    cleaned = tuple(clean(value) for value in values)
+    return values if isinstance(values, tuple) and values == cleaned else cleaned
+
+
 def _calls(calls: Any) -> tuple[dict[str, Any], ...]:
     if not isinstance(calls, tuple | list) or not all(isinstance(call, Mapping) for call in calls):
         raise AgentError('tool_calls of a reply must be a list of {"name": …, "arguments": {…}}')
@@ -124,7 +150,9 @@ def _calls(calls: Any) -> tuple[dict[str, Any], ...]:
 def _call(call: Mapping[str, Any]) -> dict[str, Any]:
     name, arguments = call.get("name"), call.get("arguments")
     read = clean(arguments) if isinstance(arguments, str) else _plain(arguments, DEEPEST)
-    known = {"name": clean(name) if isinstance(name, str) else "", "arguments": read if isinstance(read, dict | str) else {}}
+    if read is not None and not isinstance(read, dict | str):
+        read = json.dumps(read)
+    known = {"name": clean(name) if isinstance(name, str) else "", "arguments": {} if read is None else read}
     return known if known != call else dict(call)
 
 

@@ -3,8 +3,11 @@
 Rules:
     - An answer that breaks the protocol (no choice, a value of the wrong type, arrays of different lengths) raises
       `UnreadableReply`: the server failed, not the model.
-    - Thoughts that a server returns separately (`reasoning_content`, `reasoning`) are put before the content as `<think>…</think>`.
-    - Only the first tool call counts; arguments that are not a JSON object become an empty object, which is an invalid action.
+    - Content may be a text or a list of parts, whose texts are joined. Thoughts that a server returns separately (`reasoning_content`,
+      `reasoning`, parts of the type "thinking") are put before the content as `<think>…</think>`.
+    - Only the first tool call counts. Arguments that are not a JSON object keep their text, which the wrapper answers with the corrective
+      message; the server receives an empty object in their place, because some refuse what is not one.
+    - The text of each token is kept beside its log-probability: the server's tokenizer is not here.
     - Impossible log-probabilities (not finite, above 0) and counts are left out: the response counts without them.
     - The k most likely tokens of a position give a lower bound of its entropy (`entropy_bound`). It belongs to the distribution whose
       log-probabilities the server reports; most servers report the model's own, before temperature and nucleus sampling.
@@ -19,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from empg_gym.agents.border import ROUNDING, clean, count
+from empg_gym.agents.border import ROUNDING, clean, count, text_of
 from empg_gym.net.json_client import UnreadableReply
 from empg_gym.trajectory import Completion, FloatArray, IntArray
 
@@ -70,15 +73,16 @@ def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
     message = choice.get("message")
     if not isinstance(message, dict):
         raise UnreadableReply("its first choice has no message")
-    content = message.get("content") or ""
-    thoughts = message.get("reasoning_content") or message.get("reasoning") or ""
-    if not isinstance(content, str) or not isinstance(thoughts, str):
-        raise UnreadableReply("the content of its message is not a text")
+    given = message.get("content") or ""
+    content = text_of(given)
+    thoughts = message.get("reasoning_content") or message.get("reasoning") or _thinking(given)
+    if content is None or not isinstance(thoughts, str):
+        raise UnreadableReply("the content of its message is neither a text nor a list of parts")
     finish = choice.get("finish_reason") or "stop"
     if not isinstance(finish, str) or finish not in _FINISHED:
         raise UnreadableReply(f"the response was stopped with finish_reason {finish!r}")
     content, thoughts = clean(content), clean(thoughts)
-    logprobs, entropies = _likelihoods(choice.get("logprobs"))
+    logprobs, entropies, texts = _likelihoods(choice.get("logprobs"))
     token_ids = _ids(choice.get("token_ids"), "token_ids")
     prompt_ids = _ids(body.get("prompt_token_ids") or choice.get("prompt_token_ids"), "prompt_token_ids")
     if token_ids is not None and logprobs is not None and len(token_ids) != len(logprobs):
@@ -93,6 +97,7 @@ def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
         token_ids=token_ids,
         logprobs=logprobs,
         entropies=entropies,
+        token_texts=texts,
         entropy_is_bound=entropies is not None,
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
@@ -100,25 +105,35 @@ def read_reply(body: dict[str, Any]) -> tuple[Completion, dict[str, Any]]:
     return completion, {"role": "assistant", "content": content, **sent_back}
 
 
-def _likelihoods(record: Any) -> tuple[FloatArray | None, FloatArray | None]:
+def _thinking(content: Any) -> str:
+    """Return the thoughts among content parts."""
+    parts = content if isinstance(content, list) else ()
+    found = (part.get("thinking") for part in parts if isinstance(part, dict) and part.get("type") == "thinking")
+    return "".join(text_of(item) or "" for item in found)
+
+
+def _likelihoods(record: Any) -> tuple[FloatArray | None, FloatArray | None, tuple[str, ...] | None]:
+    """Return the log-probability, the entropy bound and the text of each token."""
     positions = record.get("content") if isinstance(record, dict) else None
     if not positions:
-        return None, None
+        return None, None, None
     try:
         chosen = [float(position["logprob"]) for position in positions]
         tops = [[float(entry["logprob"]) for entry in position.get("top_logprobs") or ()] for position in positions]
     except (TypeError, KeyError, ValueError, AttributeError) as error:
         raise UnreadableReply(f"its log-probabilities can't be read ({error!r:.200})") from None
     except OverflowError:
-        return None, None
+        return None, None, None
     if not all(_LEAST <= value <= ROUNDING for values in (chosen, *tops) for value in values):
-        return None, None
+        return None, None, None
+    texts = tuple(clean(position["token"]) for position in positions if isinstance(position.get("token"), str))
+    known = texts if len(texts) == len(positions) else None
     chosen, tops = [min(value, 0.0) for value in chosen], [[min(value, 0.0) for value in top] for top in tops]
     logprobs = np.array(chosen, dtype=np.float32)
     if not all(tops):
-        return logprobs, None
+        return logprobs, None, known
     bounds = [entropy_bound(top, own) for own, top in zip(chosen, tops, strict=True)]
-    return logprobs, np.array(bounds, dtype=np.float32)
+    return logprobs, np.array(bounds, dtype=np.float32), known
 
 
 def _ids(value: Any, name: str) -> IntArray | None:
@@ -135,18 +150,28 @@ def _calls(message: dict[str, Any]) -> tuple[tuple[dict[str, Any], ...], dict[st
         raise UnreadableReply("its tool calls can't be read")
     if not calls:
         return (), {}
-    name, raw = clean(str(calls[0]["function"].get("name") or "")), calls[0]["function"].get("arguments")
-    try:
-        arguments = json.loads(raw) if isinstance(raw, str) else raw
-        arguments = json.loads(json.dumps(arguments)) if isinstance(arguments, dict) else {}
-    except (ValueError, RecursionError):
-        arguments = {}
+    name, arguments = clean(str(calls[0]["function"].get("name") or "")), _arguments(calls[0]["function"].get("arguments"))
     call = {
         "id": clean(str(calls[0].get("id") or "call_0")),
         "type": "function",
-        "function": {"name": name, "arguments": json.dumps(arguments)},
+        "function": {"name": name, "arguments": "{}" if isinstance(arguments, str) else json.dumps(arguments)},
     }
     return ({"name": name, "arguments": arguments},), {"tool_calls": [call]}
+
+
+def _arguments(raw: Any) -> dict[str, Any] | str:
+    """Return the arguments of a tool call, or the text of what is not a JSON object; no arguments are an empty object."""
+    if raw is None or (isinstance(raw, str) and not raw.strip()):
+        return {}
+    try:
+        text = raw if isinstance(raw, str) else json.dumps(raw)
+    except (ValueError, RecursionError):
+        return "…"
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return clean(text)
+    return found if isinstance(found, dict) else clean(text)
 
 
 def _count(usage: Any, name: str) -> int | None:

@@ -93,7 +93,14 @@ class OpenAIAgent(BaseAgent):
         self._token_ids = token_ids
         self._seed = seed
         self._token_limit_name = "max_tokens"
-        self._client = JSONClient(base_url, key=key, timeout=timeout, retry=RetryPolicy(retries=retries), concurrency=concurrency)
+        self._client = JSONClient(
+            base_url,
+            key=key,
+            timeout=timeout,
+            retry=RetryPolicy(retries=retries),
+            concurrency=concurrency,
+            timeout_setting="agent.timeout",
+        )
 
     @property
     def info(self) -> AgentInfo:

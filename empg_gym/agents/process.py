@@ -33,6 +33,7 @@ from typing import Any, Literal
 
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import AgentInfo, BaseAgent, Message
+from empg_gym.agents.border import text_of
 from empg_gym.children import child_environment, guard, kill_strays, release
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.guardian import kill_group
@@ -231,7 +232,7 @@ class AgentProcess:
             raise
         except TimeoutError:
             self.healthy = False
-            raise AgentError(f"the agent process gave no reply within {timeout:g} s{self._last_words()}") from None
+            raise AgentError(f"the agent process gave no reply within {timeout:g} s (agent.timeout){self._last_words()}") from None
         finally:
             self._open.pop(number, None)
 
@@ -341,9 +342,14 @@ def _completion(reply: dict[str, Any]) -> Completion:
         raise AgentError(f"the agent process reports: {reply['error']}")
     if reply.get("stop"):
         return Completion(text=str(reply.get("text", "")), stop=True)
-    text, calls = reply.get("text", ""), reply.get("tool_calls") or []
-    if not isinstance(text, str) or ("text" not in reply and not calls):
+    text, calls = text_of(reply.get("text", "")), reply.get("tool_calls") or []
+    if text is None or ("text" not in reply and not calls):
         raise AgentError("a reply of the agent process needs a text, tool_calls, stop or error")
-    if not isinstance(calls, list) or not all(isinstance(call, dict) and isinstance(call.get("arguments", {}), dict) for call in calls):
+    if not isinstance(calls, list) or not all(_is_call(call) for call in calls):
         raise AgentError('tool_calls of a reply must be a list of {"name": …, "arguments": {…}}')
     return Completion(text=text, tool_calls=tuple(calls))
+
+
+def _is_call(call: Any) -> bool:
+    """Whether a value is a tool call; the border keeps the text of arguments that are not a JSON object."""
+    return isinstance(call, dict) and isinstance(call.get("arguments", {}), dict | str)

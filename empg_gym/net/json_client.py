@@ -66,6 +66,7 @@ class JSONClient:
         timeout: time limit of one attempt in seconds, from the first byte sent to the last byte read.
         retry: how often to retry, and how long to wait.
         concurrency: maximum number of requests in flight.
+        timeout_setting: what a user sets the timeout with, for errors.
 
     Raises:
         ConfigError: an argument can't be used.
@@ -80,6 +81,7 @@ class JSONClient:
         timeout: float = 120.0,
         retry: RetryPolicy = _RETRY,
         concurrency: int = 64,
+        timeout_setting: str = "timeout",
     ) -> None:
         _check_url(base_url)
         for name, value, least in (("timeout", timeout, 0.001), ("concurrency", concurrency, 1)):
@@ -88,7 +90,7 @@ class JSONClient:
         address = httpx.URL(base_url)
         self._login = (address.username, address.password) if address.userinfo else None
         self.base_url = (str(address.copy_with(userinfo=b"")) if self._login else base_url).rstrip("/")
-        self.timeout = timeout
+        self.timeout, self._timeout_setting = timeout, timeout_setting
         self.retry = retry
         self.concurrency = concurrency
         self._key = bearer_key(key)
@@ -224,7 +226,7 @@ class JSONClient:
 
     def _described(self, error: Exception) -> str:
         if isinstance(error, TimeoutError | httpx.TimeoutException):
-            return f"no answer within {self.timeout:g} s"
+            return f"no answer within {self.timeout:g} s ({self._timeout_setting})"
         if isinstance(error, BodyError):
             return f"the reply can't be read: {error}"
         return self._clean(f"{type(error).__name__}: {error}")

@@ -48,6 +48,7 @@ def _step(step: Step) -> dict[str, Any]:
         "reward": rounded(step.reward),
         "admissible": list(step.admissible_actions),
         "ids": _ints(step.response_token_ids),
+        "texts": None if step.token_texts is None else list(step.token_texts),
         "entropies": _thousandths(step.entropies),
         "logprobs": _thousandths(step.logprobs),
         "entropy": entropy,

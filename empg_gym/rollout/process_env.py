@@ -51,12 +51,12 @@ class ProcessEnv(TextEnv):
     """
 
     def __init__(self, recipe: EnvRecipe, *, step_seconds: float, reset_seconds: float) -> None:
-        self._step_seconds, self._reset_seconds = step_seconds, reset_seconds
+        self._seconds = {"step_seconds": step_seconds, "reset_seconds": reset_seconds}
         # An id that the user registered in this process alone goes to the other one with its specification.
         self._worker = Worker(partial(_ServedEnv, recipe, gym.registry.get(recipe.env_id)))
         self._status: dict[str, Any] = {}
         try:
-            attributes, self._constants, self.spec, self.wording = self._ask("describe", seconds=reset_seconds)
+            attributes, self._constants, self.spec, self.wording = self._ask("describe", limit="reset_seconds")
         except BaseException:
             self._worker.end()
             raise
@@ -66,15 +66,15 @@ class ProcessEnv(TextEnv):
     # Episodes
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
-        (observation, info), self._status = self._ask("reset", seed, options, seconds=self._reset_seconds)
+        (observation, info), self._status = self._ask("reset", seed, options, limit="reset_seconds")
         return self._seen(observation), info
 
     def step(self, action: str) -> tuple[str, float, bool, bool, dict[str, Any]]:
-        (observation, reward, terminated, truncated, info), self._status = self._ask("step", action, seconds=self._step_seconds)
+        (observation, reward, terminated, truncated, info), self._status = self._ask("step", action)
         return self._seen(observation), reward, terminated, truncated, info
 
     def restore(self, state: State) -> tuple[str, dict[str, Any]]:
-        (observation, info), self._status = self._ask("restore", state, seconds=self._reset_seconds)
+        (observation, info), self._status = self._ask("restore", state, limit="reset_seconds")
         return self._seen(observation), info
 
     def snapshot(self) -> State:
@@ -189,11 +189,11 @@ class ProcessEnv(TextEnv):
         return key
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        return self._ask("call", method, arguments, seconds=self._step_seconds)
+        return self._ask("call", method, arguments)
 
-    def _ask(self, name: str, *arguments: Any, seconds: float) -> Any:
+    def _ask(self, name: str, *arguments: Any, limit: str = "step_seconds") -> Any:
         try:
-            return self._worker.ask(name, *arguments, seconds=seconds)
+            return self._worker.ask(name, *arguments, seconds=self._seconds[limit], setting=limit)
         except WorkerLost as loss:
             raise EnvironmentFailure(f"the environment in process {self._worker.pid} was lost: {loss}") from None
 

@@ -81,8 +81,8 @@ class Worker:
         """Id of the process."""
         return self._process.pid
 
-    def ask(self, name: str, *arguments: Any, seconds: float) -> Any:
-        """Return the answer to a question.
+    def ask(self, name: str, *arguments: Any, seconds: float, setting: str = "seconds") -> Any:
+        """Return the answer to a question; `setting` is the name of its time limit, for the error.
 
         Raises:
             WorkerLost: there was no answer within `seconds`, the process is gone, or the object raised.
@@ -94,7 +94,7 @@ class Worker:
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self._connection.send((name, arguments))
-            kind, value = self._receive(deadline, seconds)
+            kind, value = self._receive(deadline, f"{seconds:g} s ({setting})")
         except WorkerLost as loss:
             self._lost = str(loss)
             self.end()
@@ -116,10 +116,10 @@ class Worker:
         release(self.pid)
         self._connection.close()
 
-    def _receive(self, deadline: float, seconds: float) -> tuple[str, Any]:
+    def _receive(self, deadline: float, limit: str) -> tuple[str, Any]:
         try:
             if not self._connection.poll(max(0.0, deadline - time.monotonic())):
-                raise WorkerLost(f"no answer within {seconds:g} s")
+                raise WorkerLost(f"no answer within {limit}")
             kind, value = self._connection.recv()
         except (EOFError, OSError):
             with contextlib.suppress(subprocess.TimeoutExpired):

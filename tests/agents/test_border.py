@@ -78,6 +78,15 @@ def test_impossible_token_ids_are_unknown(ids):
     assert (found.token_ids, found.prompt_token_ids, found.logprobs, found.entropies) == (None, None, None, None)
 
 
+def test_content_parts_and_token_texts_cross_the_border():
+    found = checked(
+        Completion(text=[{"type": "text", "text": "go"}, {"type": "text", "text": " on"}], logprobs=[-0.1, -0.2], token_texts=["go", " on"])
+    )
+    assert (found.text, found.token_texts) == ("go on", ("go", " on")) and checked(found) is found
+    assert checked(Completion(text="go on", logprobs=[-0.1, -0.2], token_texts=("go on",))).token_texts is None, "one for each token"
+    assert checked(Completion(text="go on", token_texts=("go on",))).token_texts is None
+
+
 def test_surrogates_are_replaced_everywhere():
     calls = ({"name": "a\ud800", "arguments": {"k\udfff": ["v\ud83d", {"w": "\udc80"}]}},)
     found = checked(Completion(text="a\ud83db\udc00", tool_calls=calls))

@@ -16,6 +16,7 @@ from empg_gym.errors import AgentError, ConfigError
 from empg_gym.evaluation import evaluate
 from empg_gym.net import json_client
 from empg_gym.net.retry import RetryPolicy
+from empg_gym.report.detail import detail
 from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, always, first, serving
 from tests.toy import TOY_ID
@@ -51,6 +52,7 @@ def test_plays_to_success_with_bounded_entropies_usage_and_rows(tmp_path):
         assert row.tolist() == [1, 2, 7, 8, 9, 3, 7, 8, 9, 3, 7, 8, 9]
         assert all(step.entropy_is_bound and len(step.entropies) == len(step.response_token_ids) == 3 for step in trajectory.steps)
         assert trajectory.agent == "openai:doors-1"
+        assert [step["texts"] for step in detail(trajectory)["steps"]] == [["a", "a", "a"]] * 3, "the page shows texts"
 
 
 TRANSIENT = ("429", "429-date", "429-bare", "500", "503", "slow", "cut", "malformed", "html", "list", "no-choices", "no-message")
@@ -229,11 +231,18 @@ def test_tool_calls_are_sent_back_as_tool_messages():
     assert server.requests[0]["tools"][0]["function"]["name"] == "act"
 
 
-def test_unreadable_tool_arguments_are_an_invalid_action_of_the_model():
+def test_unreadable_tool_arguments_keep_their_text_and_get_the_corrective_message(tmp_path):
     with serving(ChatServer(garbage=True)) as server:
-        summary = play(server, format="tools", episodes=1)
+        summary = play(server, tmp_path / "run", format="tools", episodes=1)
     found = entry(summary)
     assert (found["errors"], found["success_rate"], found["invalid_actions"]["rate"]) == (0, 0.0, 1.0)
+    (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
+    assert {(step.response, step.action, step.malformed) for step in trajectory.steps} == {("act({oops)", "", True)}
+    told = "Your reply could not be read: the arguments of its tool call are not a JSON object: act({oops). Think first"
+    assert trajectory.steps[1].observation.startswith(told)
+    _, _, asked, answered = server.requests[1]["messages"]
+    assert asked["tool_calls"][0]["function"]["arguments"] == "{}", "some servers refuse arguments that are not a JSON object"
+    assert answered["role"] == "tool" and answered["content"].startswith(told)
 
 
 def test_separate_thoughts_are_kept_but_not_sent_back(tmp_path):

@@ -77,3 +77,43 @@ def test_any_choice_is_read_or_unreadable(message, logprobs, ids, finish):
     except UnreadableReply:
         return
     assert completion.token_ids is None or completion.logprobs is None or len(completion.token_ids) == len(completion.logprobs)
+
+
+def reply(**message):
+    body = {"choices": [{"message": {"role": "assistant", **message}, "logprobs": message.pop("logprobs", None)}]}
+    return read_reply(body)[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "<action>look"}, {"type": "text", "text": "</action>"}], "<action>look</action>"),
+        ([{"type": "image_url", "image_url": {}}, {"type": "text", "text": "look"}], "look"),
+        ([{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}, {"type": "text", "text": "look"}], "<think>hm</think>\nlook"),
+        ([], ""),
+        (None, ""),
+    ],
+)
+def test_content_parts_are_read(content, text):
+    assert reply(content=content).text == text
+
+
+def test_content_that_is_neither_text_nor_parts_is_unreadable():
+    with pytest.raises(UnreadableReply, match="neither a text nor a list of parts"):
+        reply(content={"type": "text", "text": "look"})
+
+
+@pytest.mark.parametrize(
+    ("raw", "arguments"),
+    [('{"a": 1}', {"a": 1}), ({"a": 1}, {"a": 1}), ("", {}), (None, {}), ("{oops", "{oops"), ("[1]", "[1]"), ([1], "[1]"), ("7", "7")],
+)
+def test_arguments_that_are_not_an_object_keep_their_text(raw, arguments):
+    call = {"id": "1", "type": "function", "function": {"name": "act", "arguments": raw}}
+    assert reply(content=None, tool_calls=[call]).tool_calls == ({"name": "act", "arguments": arguments},)
+
+
+def test_the_text_of_each_token_is_kept():
+    positions = [{"token": text, "logprob": -0.5, "top_logprobs": [{"token": text, "logprob": -0.5}]} for text in ("go", " to\ud800")]
+    found = reply(content="go to", logprobs={"content": positions})
+    assert found.token_texts == ("go", " to\ufffd") and len(found.entropies) == 2
+    assert reply(content="go", logprobs={"content": [{"logprob": -0.5}]}).token_texts is None

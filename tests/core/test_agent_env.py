@@ -157,8 +157,20 @@ def test_a_tool_call_replaces_an_action():
     assert (step.action, step.thought, step.valid_action) == (action, "thinking", True)
 
 
-@pytest.mark.parametrize("arguments", [[1], "go", "[1]", '"x"', "[" * 100_000, 3, None, {}, [["a", "b"]], ...])
-def test_a_tool_call_with_unreadable_arguments_is_an_invalid_action(arguments):
+@pytest.mark.parametrize("arguments", [[1], "go", "[1]", '"x"', "[" * 100_000, 3, [["a", "b"]]])
+def test_a_tool_call_with_unreadable_arguments_keeps_them_and_is_corrected(arguments):
+    env = make()
+    env.reset(seed=0)
+    message, _, _, _, info = env.step(Completion(text="I go.", tool_calls=({"name": "act", "arguments": arguments},)))
+    step = env.trajectory.steps[0]
+    assert (step.action, info["valid_action"], info["malformed"]) == ("", False, True)
+    assert (step.response, step.thought) == (f"I go.\nact({arguments})", "I go.")
+    assert message.startswith("Your reply could not be read: the arguments of its tool call are not a JSON object: act(")
+    assert len(message) < 1_000
+
+
+@pytest.mark.parametrize("arguments", [None, {}, "", ...])
+def test_a_tool_call_without_arguments_is_an_invalid_action(arguments):
     env = make()
     env.reset(seed=0)
     call = {"name": "act"} if arguments is ... else {"name": "act", "arguments": arguments}

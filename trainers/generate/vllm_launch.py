@@ -87,7 +87,7 @@ class ServerProcess:
             if is_healthy(self.url):
                 return
             time.sleep(0.5)
-        state = self.state() or f"it did not answer within {seconds:g} s"
+        state = self.state() or f"it did not answer within {seconds:g} s (rollout.backend_options.start_seconds)"
         self.close()
         raise ConfigError(f"vLLM's server did not start under {python}: {state}; {_last_error(self.log)} (log: {self.log})")
 

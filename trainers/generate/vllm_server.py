@@ -105,7 +105,13 @@ class VLLMServerGenerator(VLLMGenerator):
             self._process = ServerProcess(python or default_python(), _flags(options), self._folder, start_seconds)
         self.url = url.rstrip("/").removesuffix("/v1") if url is not None else self._process.url if self._process else ""
         self._name = _NAME if url is None else self._served_name()
-        self._client = JSONClient(self.url, timeout=timeout, retry=RetryPolicy(retries=1), concurrency=settings.max_batch)
+        self._client = JSONClient(
+            self.url,
+            timeout=timeout,
+            retry=RetryPolicy(retries=1),
+            concurrency=settings.max_batch,
+            timeout_setting="rollout.backend_options.timeout",
+        )
 
     async def _generate(self, ids: list[int], parameters: dict[str, Any]) -> tuple[list[int], list[float]]:
         def read(reply: dict[str, Any]) -> tuple[list[int], list[float]]:

@@ -4,6 +4,7 @@
 const overlay = { by: "entropy" };
 
 function tokenText(step, i) {
+  if (step.texts) return step.texts[i];
   const id = step.ids ? step.ids[i] : null;
   const text = id !== null ? state.vocabulary[id] : undefined;
   return text !== undefined ? text : id !== null ? `#${id}` : String(i + 1);
@@ -19,7 +20,8 @@ function tokenValue(step, i) {
 
 function tokenName(step, i, count) {
   const parts = [`token ${i + 1} of ${count}`];
-  if (step.ids) parts.push(`“${visible(tokenText(step, i))}”`, `id ${step.ids[i]}`);
+  if (step.ids || step.texts) parts.push(`“${visible(tokenText(step, i))}”`);
+  if (step.ids) parts.push(`id ${step.ids[i]}`);
   if (step.entropies && step.entropies[i] !== null) parts.push(`entropy ${step.bound ? "at least " : ""}${number(step.entropies[i] / 1000)} nats`);
   if (step.logprobs && step.logprobs[i] !== null) parts.push(`probability ${number(Math.exp(step.logprobs[i] / 1000))}`);
   return parts.join(", ");
@@ -29,7 +31,7 @@ function tokenStrip(step, stepNumber) {
   const count = (step.entropies || step.logprobs || []).length;
   if (!count) return null;
   const readout = h("p", { class: "readout", "aria-hidden": "true" }, "");
-  const strip = h("div", { class: "strip" + (step.ids && Object.keys(state.vocabulary).length ? "" : " bare"), role: "toolbar", "aria-label": `Tokens of step ${stepNumber}` });
+  const strip = h("div", { class: "strip" + (step.texts || (step.ids && Object.keys(state.vocabulary).length) ? "" : " bare"), role: "toolbar", "aria-label": `Tokens of step ${stepNumber}` });
   const cells = [];
   let current = 0;
   for (let i = 0; i < count; i++) {

@@ -118,7 +118,8 @@ class LLMJudge(AnswerReward):
                 lambda: exchange(request(), end=end, max_bytes=_MAX_REPLY), retry=RetryPolicy(retries=config.tries - 1), end=end
             )
         except ExchangeError as error:
-            return None, f"the judge did not answer: {error}"
+            late = f" (judge.seconds is {config.seconds:g})" if time.monotonic() >= end else ""
+            return None, f"the judge did not answer: {error}{late}"
         if reply.status != 200:
             return None, f"the judge answered with status {reply.status}"
         try:
