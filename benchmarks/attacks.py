@@ -26,7 +26,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.soak import MAIN, ROOT, measure
+from benchmarks.soak import MAIN, ROOT
+from benchmarks.soak_memory import resident_mb
 from empg_gym.data.unpack import unpack
 from empg_gym.envs.deepsearch.web.extract import from_html
 from empg_gym.errors import AgentError, DataError
@@ -72,8 +73,7 @@ class Served:
 
     def memory(self) -> float:
         """Resident memory in MB."""
-        found = measure(self.process.pid)
-        return 0.0 if found is None else found[1]
+        return resident_mb(self.process.pid)
 
     def healthy(self) -> bool:
         """Whether the server answers /health within ten seconds."""
@@ -249,7 +249,7 @@ def page_bodies() -> Outcome:
 
 
 def _bodies(read: Callable[[str], object], error: type[Exception]) -> Outcome:
-    before, most, held = measure(os.getpid()), 0, 0
+    before, most, held = resident_mb(os.getpid()), 0, 0
     for head, first, chunk in BODIES.values():
         with endless(head, first, chunk) as (address, sent), contextlib.suppress(OSError):
             try:
@@ -257,9 +257,8 @@ def _bodies(read: Callable[[str], object], error: type[Exception]) -> Outcome:
             except error:
                 held += 1
         most = max([most, *sent])
-    after = measure(os.getpid())
-    assert before is not None and after is not None
-    return len(BODIES), held, f"read at most {most / 2**20:.0f} MB of {ENDLESS >> 20}; memory grew by {after[1] - before[1]:.0f} MB"
+    grown = resident_mb(os.getpid()) - before
+    return len(BODIES), held, f"read at most {most / 2**20:.0f} MB of {ENDLESS >> 20}; memory grew by {grown:.0f} MB"
 
 
 # Pages and archives

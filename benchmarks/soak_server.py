@@ -28,6 +28,9 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore clients that are gone: the soak kills them."""
+
     def draw(self) -> str:
         """Return the fault of a request, "" for none."""
         with self._lock:

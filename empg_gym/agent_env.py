@@ -249,6 +249,8 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
     def _read(self, completion: Completion) -> tuple[str, Parsed]:
         """Return the response as a transcript shows it, and what it says; the action of a malformed response is empty."""
         text, parsed = completion.text, self.dialogue.parse(completion.text)
+        if completion.finish_reason == "content_filter":
+            return text, parsed._replace(action="", problem="a content filter withheld it")
         if completion.tool_calls:
             call = completion.tool_calls[0]
             name, arguments = str(call.get("name", "")), _arguments(call.get("arguments"))

@@ -73,7 +73,7 @@ class Completion:
     text: str
     """The whole response, end-of-turn token excluded."""
     finish_reason: str = "stop"
-    """"stop", or "length" if the response was cut at its token limit."""
+    """"stop"; "length" if the response was cut at its token limit; "content_filter" if the server withheld some of it."""
     tool_calls: tuple[dict[str, Any], ...] = ()
     """Tool calls, each `{"name": str, "arguments": dict}`; the first one replaces an action in the text. Arguments that are a text and not
     a JSON object are a malformed response, whose transcript shows the text."""

@@ -50,7 +50,7 @@ def checked(reply: Completion) -> Completion:
         entropies = None  # the bound was computed from them
     fields: dict[str, Any] = {
         "text": clean(text),
-        "finish_reason": "length" if reply.finish_reason == "length" else "stop",
+        "finish_reason": reply.finish_reason if reply.finish_reason in ("length", "content_filter") else "stop",
         "tool_calls": _calls(reply.tool_calls),
         "token_ids": ids,
         "prompt_token_ids": prompt if ids is not None or reply.token_ids is None else None,

@@ -8,6 +8,8 @@ Rules:
     - Only the first tool call counts. Arguments that are not a JSON object keep their text, which the wrapper answers with the corrective
       message; the server receives an empty object in their place, because some refuse what is not one.
     - The text of each token is kept beside its log-probability: the server's tokenizer is not here.
+    - A response that a content filter withheld keeps what is left of its text, and is a malformed step: the model wrote what the filter
+      refuses, and another attempt would hide that. Other unknown reasons to stop are the server's.
     - Impossible log-probabilities (not finite, above 0) and counts are left out: the response counts without them.
     - The k most likely tokens of a position give a lower bound of its entropy (`entropy_bound`). It belongs to the distribution whose
       log-probabilities the server reports; most servers report the model's own, before temperature and nucleus sampling.
@@ -26,7 +28,7 @@ from empg_gym.agents.border import ROUNDING, clean, count, text_of
 from empg_gym.net.json_client import UnreadableReply
 from empg_gym.trajectory import Completion, FloatArray, IntArray
 
-_FINISHED = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length"}
+_FINISHED = {"stop": "stop", "tool_calls": "stop", "function_call": "stop", "length": "length", "content_filter": "content_filter"}
 _NOTHING = 1e-12
 _SAME = 1e-5
 _LEAST = -1e30

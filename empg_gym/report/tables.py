@@ -11,6 +11,9 @@ from typing import Any
 from empg_gym.report.cells import label, number, short_env, text
 from empg_gym.scoring.format import percent
 
+OF_ALL = "success_errors_as_0"
+"""Success of a training evaluation over all episodes; only where some failed."""
+
 
 @dataclass(slots=True)
 class Table:
@@ -55,12 +58,16 @@ def comparison(summary: dict[str, Any]) -> Table | None:
     splits = [split for split in before if split in after]
     if not splits:
         return None
-    columns = ["Split", "Tasks", "Before, 95 % interval", "Errors", "After, 95 % interval", "Errors", "Change, points"]
+    of_all = any(number(record.get(OF_ALL)) is not None for split in splits for record in (before[split], after[split]))
+    errors = ["Errors", "Errors as 0"] if of_all else ["Errors"]
+    columns = ["Split", "Tasks", "Before, 95 % interval", *errors, "After, 95 % interval", *errors, "Change, points"]
     table = Table("Before and after reinforcement", columns)
     for split in splits:
         old, new = before[split], after[split]
         change = f"{100 * (new['success'] - old['success']):+.1f}".replace("-", "−")
-        cells = [cell for record in (old, new) for cell in (_with_bounds(record), text(record.get("errors")))]
+        cells = [cell for record in (old, new) for cell in (_with_bounds(record), text(record.get("errors")), _of_all(record))]
+        if not of_all:
+            del cells[2::3]
         table.rows.append([split, text(new.get("tasks")), *cells, change])
     return table
 
@@ -88,6 +95,12 @@ def _with_bounds(record: dict[str, Any]) -> str:
     low, high = number(record.get("success_low")), number(record.get("success_high"))
     bounds = "" if low is None or high is None else f" ({percent(low)} to {percent(high)})"
     return percent(record["success"]) + bounds
+
+
+def _of_all(record: dict[str, Any]) -> str:
+    """Return success over all episodes, which is that over the scored ones where none failed."""
+    over_all = number(record.get(OF_ALL))
+    return percent(record["success"] if over_all is None else over_all)
 
 
 def _is_records(value: object) -> bool:

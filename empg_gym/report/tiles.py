@@ -56,10 +56,11 @@ def _of_metrics(metrics: Sequence[Line]) -> Iterator[Tile]:
     for key in keys:
         lines = [line.values for line in metrics if key in line.values]
         split = key.removeprefix("eval/").removesuffix("/success")
-        errors = int(lines[-1].get(f"eval/{split}/errors", 0))
+        errors, over_all = int(lines[-1].get(f"eval/{split}/errors", 0)), lines[-1].get(f"{key}_errors_as_0")
         notes = [
             f"from {percent(lines[0][key])} at the first evaluation" if len(lines) > 1 else "",
             counted(errors, "error") if errors else "",
+            f"{percent(over_all)} over all episodes, errors as 0" if over_all is not None else "",
         ]
         yield Tile(f"Success, {split}", percent(lines[-1][key]), "; ".join(filter(None, notes)))
     trained = [line.values["train/success"] for line in metrics if "train/success" in line.values]

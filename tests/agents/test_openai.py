@@ -58,13 +58,28 @@ def test_plays_to_success_with_bounded_entropies_usage_and_rows(tmp_path):
 TRANSIENT = ("429", "429-date", "429-bare", "500", "503", "slow", "cut", "malformed", "html", "list", "no-choices", "no-message")
 
 
-@pytest.mark.parametrize("fault", [*TRANSIENT, "filter", "wrong-ids", "text-ids", "bad-logprobs"])
+@pytest.mark.parametrize("fault", [*TRANSIENT, "wrong-ids", "text-ids", "bad-logprobs"])
 def test_a_transient_fault_is_invisible(fault):
     with serving(ChatServer(faults=first(fault, fault))) as server:
         summary = play(server, episodes=1, token_ids=True, timeout=1.0 if fault == "slow" else 5.0)
     found = entry(summary)
     assert (found["success_rate"], found["errors"], found["retried"]) == (1.0, 0, 0)
     assert len(server.requests) == 3 + 2
+
+
+@pytest.mark.parametrize("format", ["chat", "tools"])
+def test_what_a_content_filter_withholds_is_a_malformed_step(format, tmp_path):
+    """The model wrote it: it is not retried until it is gone, and the episode stays in the score."""
+    with serving(ChatServer(faults=first("filter"))) as server:
+        summary = play(server, tmp_path / "run", episodes=1, format=format)
+    assert (entry(summary)["success_rate"], entry(summary)["errors"], len(server.requests)) == (1.0, 0, 1 + 3)
+    (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
+    filtered, *rest = trajectory.steps
+    assert filtered.malformed and filtered.action == "" and filtered.finish_reason == "content_filter"
+    assert not any(step.malformed for step in rest) and "withheld" in rest[0].observation
+    with serving(ChatServer(faults=always("filter"))) as server:
+        found = entry(play(server, tmp_path / "all", episodes=2, format=format))
+    assert (found["errors"], found["scored"], found["success_rate"]) == (0, 2, 0.0)
 
 
 @pytest.mark.parametrize("fault", TRANSIENT)

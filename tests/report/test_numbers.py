@@ -147,6 +147,15 @@ def test_errors_are_shown_beside_the_success_rate():
     assert row[3] == row[5] == "–", "earlier releases did not count them separately"
 
 
+def test_the_rate_over_all_episodes_is_shown_where_some_failed():
+    lines = [Line("rl", 0, None, {"eval/test/success": 0.5, "eval/test/errors": 2.0, "eval/test/success_errors_as_0": 0.375})]
+    assert tiles({}, lines, [])[0].note == "2 errors; 37.5 % over all episodes, errors as 0"
+    result = {"split": "test", "tasks": 8, "success": 0.5, "errors": 0}
+    table = comparison({"before": [result], "after": [{**result, "errors": 2, "success_errors_as_0": 0.375}]})
+    assert table.columns.count("Errors as 0") == 2
+    assert table.rows == [["test", "8", "50.0 %", "0", "50.0 %", "50.0 %", "2", "37.5 %", "+0.0"]]
+
+
 def test_values_of_tables():
     assert text(0.25, "success_rate") == "25.0 %" and text([0.1, 0.3], "success_interval") == "10.0 % to 30.0 %"
     assert (

@@ -2,7 +2,7 @@
 
 Rules:
     - `empg_gym.rollout.plan` selects the episodes and `empg_gym.scoring` computes the numbers. Failed episodes are excluded from every
-      rate; `errors` counts them.
+      rate; `errors` counts them. Where there are some, success and score over all episodes, errors as 0, are reported too.
     - If a split has fewer tasks than requested, all of them are run.
     - With task panels (`eval.panel`), the tasks and seeds are the panel's. Results of a whole panel name it; the evaluations in between may
       draw `eval.curve_tasks` of its tasks.
@@ -24,14 +24,14 @@ from empg_gym.rollout.plan import draw_indices, episode_specs
 from empg_gym.runs.folder import OUTCOMES
 from empg_gym.scoring.actions import count_actions
 from empg_gym.scoring.estimates import Estimate, estimate_mean
-from empg_gym.scoring.headline import headline_of, headlines_by
+from empg_gym.scoring.headline import Headline, headline_of, headlines_by
 from empg_gym.scoring.record import record_of
 from empg_gym.trainers.collect.environments import evaluation_environments
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import require_episodes
 from empg_gym.trajectory import StopReason, Trajectory
 
-METRICS = ("success", "score", "valid_action", "steps", "errors")
+METRICS = ("success", "success_errors_as_0", "score", "score_errors_as_0", "valid_action", "steps", "errors")
 """Numbers of a result that are also metrics: `eval/<split>/<name>`."""
 
 
@@ -49,17 +49,21 @@ class EvaluationResult:
     success_low: float | None
     """Lower end of its 95 % interval."""
     success_high: float | None
+    success_errors_as_0: float | None = None
+    """Share of successes among all episodes, errors as failures; None where no episode failed."""
     score: float | None
     """Mean score, 0..1."""
     score_low: float | None = None
     """Lower end of its 95 % interval."""
     score_high: float | None = None
+    score_errors_as_0: float | None = None
+    """Mean score of all episodes, errors as 0; None where no episode failed."""
     valid_action: float | None
     """Share of steps with a valid action."""
     steps: float | None = None
     """Mean number of steps."""
     by_type: dict[str, dict[str, float | None]] = field(default_factory=dict)
-    """{"tasks", "errors", "success"} of each task type."""
+    """{"tasks", "errors", "success"} of each task type, plus "success_errors_as_0" where there are errors."""
     panel: dict[str, str] | None = None
     """{"name", "fingerprint"} of the task panel, if all its tasks were run."""
 
@@ -93,17 +97,21 @@ def result_of(split: str, trajectories: Sequence[Trajectory], panel: PanelTasks 
         success=success,
         success_low=success_low,
         success_high=success_high,
+        success_errors_as_0=_flat(headline.success_of_all)[0] if headline.errors else None,
         score=score,
         score_low=score_low,
         score_high=score_high,
+        score_errors_as_0=_flat(headline.score_of_all)[0] if headline.errors else None,
         valid_action=count_actions(records).valid_rate,
         steps=None if steps is None else steps.mean,
-        by_type={
-            name: {"tasks": one.episodes, "errors": one.errors, "success": _flat(one.success)[0]}
-            for name, one in headlines_by(records, lambda record: record.task_type).items()
-        },
+        by_type={name: _of_type(one) for name, one in headlines_by(records, lambda record: record.task_type).items()},
         panel=None if panel is None else panel.describe(),
     )
+
+
+def _of_type(headline: Headline) -> dict[str, float | None]:
+    of_all = {"success_errors_as_0": _flat(headline.success_of_all)[0]} if headline.errors else {}
+    return {"tasks": headline.episodes, "errors": headline.errors, "success": _flat(headline.success)[0], **of_all}
 
 
 def append_outcomes(folder: Path, trajectories: Sequence[Trajectory], split: str, phase: str, step: int) -> None:

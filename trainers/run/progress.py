@@ -102,17 +102,25 @@ class ProgressView:
 
 def before_and_after(before: Sequence[EvaluationResult], after: Sequence[EvaluationResult]) -> Table:
     """Return the table of a run: success on each split before and after reinforcement."""
+    has_errors = any(result.errors for result in (*before, *after))
     table = Table(title="Success on held-out tasks (95 % interval, errors excluded)")
-    for heading in ("split", "tasks", "after the warm start", "errors", "after reinforcement", "errors", "change"):
+    errors = ("errors", "errors as 0") if has_errors else ("errors",)
+    for heading in ("split", "tasks", "after the warm start", *errors, "after reinforcement", *errors, "change"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
     for first, last in zip(before, after, strict=True):
         change = MISSING if first.success is None or last.success is None else f"{100 * (last.success - first.success):+.1f} points"
-        table.add_row(first.split, str(first.tasks), _share(first), str(first.errors), _share(last), str(last.errors), change)
+        cells = [cell for result in (first, last) for cell in (_share(result), str(result.errors), _of_all(result))[: 1 + len(errors)]]
+        table.add_row(first.split, str(first.tasks), *cells, change)
     return table
 
 
 def _errors(result: EvaluationResult) -> str:
-    return f" ({counted(result.errors, 'error')})" if result.errors else ""
+    return f" ({counted(result.errors, 'error')}; {percent(result.success_errors_as_0)} with errors as 0)" if result.errors else ""
+
+
+def _of_all(result: EvaluationResult) -> str:
+    """Return success over all episodes, which is that over the scored ones where none failed."""
+    return percent(result.success_errors_as_0 if result.errors else result.success)
 
 
 def _share(result: EvaluationResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -34,6 +35,7 @@ if "EMPGTest/Fragile-v0" not in gym.registry:
 
 def shared(result):
     """Return the numbers that training evaluation and `evaluate` both have."""
+    of_all = {"success_rate_errors_as_0": result.success_errors_as_0, "score_mean_errors_as_0": result.score_errors_as_0}
     return {
         "episodes": result.tasks,
         "errors": result.errors,
@@ -41,6 +43,7 @@ def shared(result):
         "success_interval": [result.success_low, result.success_high],
         "score_mean": result.score,
         "score_interval": [result.score_low, result.score_high],
+        **(of_all if result.errors else {}),
     }
 
 
@@ -90,14 +93,20 @@ def test_errors_are_excluded_from_scores_and_shown_beside_them(tmp_path):
     assert (result.success_low, result.success_high) == wilson(1.0, 12)
     assert result.metrics() == {
         "eval/test/success": 1.0, "eval/test/score": 1.0, "eval/test/valid_action": 1.0, "eval/test/steps": 2.0, "eval/test/errors": 4.0,
+        "eval/test/success_errors_as_0": 0.75, "eval/test/score_errors_as_0": 0.75,
     }  # fmt: skip
     shown = io.StringIO()
     view = ProgressView(Console(file=shown, width=160))
     view.evaluation("Before", [result])
     view.table(before_and_after([result], [result]))
-    assert "Before: success test 100.0 % of 12 tasks (4 errors)" in shown.getvalue()
+    assert "Before: success test 100.0 % of 12 tasks (4 errors; 75.0 % with errors as 0)" in shown.getvalue()
     cells = shown.getvalue().splitlines()[-2].strip("│").split("│")
-    assert [cell.strip() for cell in cells] == ["test", "16", "100.0% (76%-100%)", "4", "100.0% (76%-100%)", "4", "+0.0 points"]
+    half = ["100.0% (76%-100%)", "4", "75.0 %"]
+    assert [cell.strip() for cell in cells] == ["test", "16", *half, *half, "+0.0 points"]
+    sound = dataclasses.replace(result, errors=0, success_errors_as_0=None, score_errors_as_0=None)
+    assert [column.header for column in before_and_after([sound], [sound]).columns].count("errors as 0") == 0
+    assert [column.header for column in before_and_after([sound], [result]).columns].count("errors as 0") == 2
+    assert not [name for name in sound.metrics() if "as_0" in name]
 
 
 def test_task_types_have_their_own_errors():
@@ -107,7 +116,7 @@ def test_task_types_have_their_own_errors():
     for item in trajectories:
         item.task_type = item.task.partition("-")[0]
     result = result_of("test", trajectories)
-    assert result.by_type["amber"] == {"tasks": 4, "errors": 4, "success": None}
+    assert result.by_type["amber"] == {"tasks": 4, "errors": 4, "success": None, "success_errors_as_0": 0.0}
     assert result.by_type["coral"] == {"tasks": 4, "errors": 0, "success": 1.0}
     assert EvaluationResult.from_json(json.loads(json.dumps(result.to_json()))) == result
 
