@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import signal
 
 from hypothesis import settings
@@ -12,6 +14,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same for the end of the terminal, under nohup.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# As in empg_gym.cli: imports create many objects, which Python would search for cycles again and again.
+gc.set_threshold(50_000, 20, 50)
+atexit.register(gc.freeze)
 
 # Examples run beside other tests on few cores: how long one takes says nothing.
 settings.register_profile("empg-gym", deadline=None)

@@ -74,7 +74,10 @@ def train_tokenizer(
 
     parts = _outside(texts, whole)
     words = splitter(find_phrases(parts, phrases), names=names)
-    counts = Counter(word for part in parts for word, _ in words.pre_tokenize_str(part))
+    counts: Counter[str] = Counter()
+    for part, times in Counter(parts).items():
+        for word, _ in words.pre_tokenize_str(part):
+            counts[word] += times
     if not counts:
         raise ConfigError("a tokenizer can't be trained without text: pass prompts, observations and responses of the environment")
     merges = _merges(parts, pieces)

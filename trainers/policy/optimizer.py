@@ -17,7 +17,8 @@ from empg_gym.trainers.config.sections import OptimizerConfig
 from empg_gym.trainers.data.rows import MicroBatch
 from empg_gym.trainers.policy.head import Entropy
 from empg_gym.trainers.policy.optimizers import build_optimizers
-from empg_gym.trainers.policy.policy import Policy, TokenScores
+from empg_gym.trainers.policy.policy import Policy
+from empg_gym.trainers.policy.scores import TokenScores
 
 
 class Optimizer:

@@ -5,32 +5,19 @@ Entropies are computed where a pass asks for them, and have a gradient only if a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from empg_gym.trainers.data.rows import MicroBatch, TokenRow, micro_batches
 from empg_gym.trainers.policy.head import Entropy
 from empg_gym.trainers.policy.scorer import Scorer
+from empg_gym.trainers.policy.scores import TokenScores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True, slots=True)
-class TokenScores:
-    """Log-probabilities and entropies of the generated tokens of a micro-batch, or of a whole batch."""
-
-    logprobs: Tensor
-    """[n] float32, with gradient if gradients are enabled."""
-    entropies: Tensor
-    """[n] float32, in nats; with gradient only if requested, NaN if not requested at all."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """What the scorer of a batch reports."""
 
 
 class Policy:

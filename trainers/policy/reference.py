@@ -10,7 +10,8 @@ from torch import Tensor
 from empg_gym.trainers.data.rows import TokenRow
 from empg_gym.trainers.policy.head import Entropy
 from empg_gym.trainers.policy.lora import adapter_weights
-from empg_gym.trainers.policy.policy import Policy, TokenScores
+from empg_gym.trainers.policy.policy import Policy
+from empg_gym.trainers.policy.scores import TokenScores
 
 
 class Reference(Protocol):

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from empg_gym.trainers.data.batch import RolloutBatch
-from empg_gym.trainers.policy.policy import Policy, TokenScores
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.registry import Registry
+
+if TYPE_CHECKING:
+    from empg_gym.trainers.policy.policy import Policy
 
 
 def _scores(result: object, policy: Policy, batch: RolloutBatch) -> str | None:

@@ -35,7 +35,7 @@ from empg_gym.trainers.data.batch import RolloutBatch
 from empg_gym.trainers.data.rows import MicroBatch
 from empg_gym.trainers.policy.gap import importance_weights, k3
 from empg_gym.trainers.policy.head import Entropy
-from empg_gym.trainers.policy.policy import TokenScores
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.policy.updaters import NONFINITE, UpdaterParts
 
 

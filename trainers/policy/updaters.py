@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -15,10 +15,12 @@ from empg_gym.errors import ConfigError
 from empg_gym.trainers.algorithms import Advantages, PolicyLoss, PolicyTokens
 from empg_gym.trainers.config.sections import RLConfig
 from empg_gym.trainers.data.batch import RolloutBatch
-from empg_gym.trainers.policy.optimizer import Optimizer
-from empg_gym.trainers.policy.policy import TokenScores
-from empg_gym.trainers.policy.reference import Reference
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.registry import Registry
+
+if TYPE_CHECKING:
+    from empg_gym.trainers.policy.optimizer import Optimizer
+    from empg_gym.trainers.policy.reference import Reference
 
 NONFINITE = "loss/nonfinite_updates"
 """Metric of an updater: discarded updates of a step; absent without any. The batch is then written to `nonfinite/`."""

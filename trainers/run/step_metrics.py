@@ -21,7 +21,7 @@ from empg_gym.trainers.algorithms import Advantages, RolloutSteps
 from empg_gym.trainers.algorithms.groups import GroupKind, group_kinds
 from empg_gym.trainers.collect.plans import Collection
 from empg_gym.trainers.data.batch import RolloutBatch, usable
-from empg_gym.trainers.policy.policy import TokenScores
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trajectory import Trajectory
 
 ROWS_PER_EPISODE = "rollout/rows_per_episode"

@@ -1,5 +1,6 @@
 """`empg-gym train`: a dry run, wrong use, and a whole run with its report."""
 
+import gc
 import json
 import re
 import subprocess
@@ -46,6 +47,30 @@ def test_a_dry_run_prints_a_usable_configuration(tmp_path, empg_gym):
     again.write_text(result.stdout)
     assert empg_gym("train", again, "--dry-run").stdout == result.stdout
     assert not (tmp_path / "run").exists()
+
+
+def test_an_explanation_needs_no_transformers():
+    code = (
+        "import sys; sys.argv = ['empg-gym', 'train', {!r}, '--explain']\n"
+        "sys.modules.update(transformers=None)\n"
+        "from empg_gym.cli import main\n"
+        "main()"
+    )
+    result = subprocess.run([sys.executable, "-c", code.format(str(TINY))], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "empg" in result.stdout
+
+
+def test_the_command_line_restores_the_garbage_collector(monkeypatch):
+    before = gc.get_threshold()
+    monkeypatch.setattr(sys, "argv", ["empg-gym", "--version"])
+    gc.set_threshold(711, 12, 13)
+    try:
+        with pytest.raises(SystemExit):
+            main()
+        assert gc.get_threshold() == (711, 12, 13)
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_a_dry_run_needs_no_torch():

@@ -11,7 +11,8 @@ from empg_gym.envs.alfworld.index import split_folder
 from empg_gym.errors import ConfigError, DataError, MissingSplitError, TrainingError
 from empg_gym.trainers.generate.lean import LeanDecoder
 from empg_gym.trainers.policy.optimizer import Optimizer
-from empg_gym.trainers.policy.policy import Policy, TokenScores
+from empg_gym.trainers.policy.policy import Policy
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.trainer import Trainer
 from tests.trainers.corridor import Corridor, corridor_config

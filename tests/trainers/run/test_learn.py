@@ -11,7 +11,7 @@ from rich.console import Console
 
 from empg_gym.errors import TrainingError
 from empg_gym.trainers.collect.plans import Collection
-from empg_gym.trainers.policy.policy import TokenScores
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.trainer import Trainer
 from empg_gym.trajectory import StopReason
