@@ -26,8 +26,8 @@ from empg_gym.trainers.data.batch import RolloutBatch, has_outcome, make_batch, 
 from empg_gym.trainers.policy.gap import gap_metrics
 from empg_gym.trainers.policy.gold import GoldScorer
 from empg_gym.trainers.policy.optimizer import Optimizer
-from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.policy.reference import Reference
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.policy.updaters import NONFINITE, UpdaterParts, build_updater
 from empg_gym.trainers.run.stages import Stages
 from empg_gym.trainers.run.step_metrics import advantage_metrics, collection_metrics, score_metrics

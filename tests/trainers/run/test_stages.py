@@ -8,8 +8,8 @@ import torch
 from rich.console import Console
 
 from empg_gym.errors import ConfigError
-from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.policy.scorers import recompute
+from empg_gym.trainers.policy.scores import TokenScores
 from empg_gym.trainers.policy.update import MinibatchUpdater
 from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.stages import build_stages
