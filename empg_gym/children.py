@@ -15,8 +15,10 @@ import contextlib
 import itertools
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
@@ -50,10 +52,10 @@ class _Guardian:
         )
         atexit.register(self.close)
 
-    def add(self, group: int, folder: str) -> None:
+    def add(self, group: int) -> None:
         with self._lock:
             self._groups.add(group)
-            self._write(f"+ {group} {folder}\n")
+            self._write(f"+ {group}\n")
             refused = self._ending
         if refused:
             kill_group(group)
@@ -63,6 +65,14 @@ class _Guardian:
         with self._lock:
             self._groups.discard(group)
             self._write(f"- {group}\n")
+
+    def add_folder(self, folder: str) -> None:
+        with self._lock:
+            self._write(f"+ {folder}\n")
+
+    def remove_folder(self, folder: str) -> None:
+        with self._lock:
+            self._write(f"- {folder}\n")
 
     def end_all(self) -> None:
         with self._lock:
@@ -96,17 +106,36 @@ def child_environment(base: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**(os.environ if base is None else base), VARIABLE: f"{found.family}:{next(found.numbers)};"}
 
 
-def guard(group: int, folder: str = "") -> None:
+def guard(group: int) -> None:
     """Register a process group that was just started.
 
     Args:
         group: id of the group, which is the id of its first process.
-        folder: temporary folder to remove if this process does not live to do it; "" for none.
 
     Raises:
         EnvironmentFailure: `end_children` was called; the group has been killed.
     """
-    _guardian_of(os.getpid()).add(group, folder)
+    _guardian_of(os.getpid()).add(group)
+
+
+def make_folder(prefix: str) -> str:
+    """Make a temporary folder that the guardian removes if this process does not live to call `remove_folder`.
+
+    Args:
+        prefix: beginning of the folder's name.
+
+    Returns:
+        The absolute path of the folder.
+    """
+    folder = os.path.realpath(tempfile.mkdtemp(prefix=prefix))
+    _guardian_of(os.getpid()).add_folder(folder)
+    return folder
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a folder of `make_folder`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _guardian_of(os.getpid()).remove_folder(folder)
 
 
 def kill_strays(environment: Mapping[str, str]) -> None:

@@ -1,7 +1,7 @@
 """Ends the processes of a process that is gone. Run as a program by `empg_gym.children`; imports nothing but the standard library.
 
-Standard input holds one line per event: `+ GROUP FOLDER` (a process group was started; FOLDER is its temporary folder or empty), `- GROUP`
-(it has ended). The end of the input means that the process is gone, however it ended. Then
+Standard input holds one line per event: `+ GROUP` (a process group was started), `- GROUP` (it has ended), and the same with the path of a
+temporary folder. The end of the input means that the process is gone, however it ended. Then
     - every group that is left gets SIGTERM, after `GRACE` seconds SIGKILL;
     - on Linux, every process whose environment names this family is killed: it has left its group;
     - the temporary folders are removed.
@@ -22,7 +22,7 @@ VARIABLE = "EMPG_GYM_FAMILY"
 GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL."""
 _ROUNDS = 5
-"""Searches for processes outside their group; one that is killed may have started another."""
+"""Searches for processes outside their group, as one that is killed may have started another; also attempts to remove a folder."""
 
 
 def kill_group(group: int, number: int = signal.SIGKILL) -> bool:
@@ -38,18 +38,18 @@ def main(family: str) -> None:
     """Read events until the input ends, then end what is left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    groups: dict[int, str] = {}
+    guarded: set[str] = set()
     for line in sys.stdin:
-        sign, _, rest = line.rstrip("\n").partition(" ")
-        group, _, folder = rest.partition(" ")
+        sign, _, name = line.rstrip("\n").partition(" ")
         if sign == "+":
-            groups[int(group)] = folder
+            guarded.add(name)
         else:
-            groups.pop(int(group), None)
-    _end(groups, family)
+            guarded.discard(name)
+    folders = {name for name in guarded if not name.isdecimal()}
+    _end([int(group) for group in guarded - folders], folders, family)
 
 
-def _end(groups: dict[int, str], family: str) -> None:
+def _end(groups: list[int], folders: set[str], family: str) -> None:
     left = [group for group in groups if kill_group(group, signal.SIGTERM)]
     deadline = time.monotonic() + GRACE
     while left and time.monotonic() < deadline:
@@ -58,11 +58,16 @@ def _end(groups: dict[int, str], family: str) -> None:
     for group in left:
         kill_group(group)
     kill_members(f"{family}:")
-    if any(groups.values()):
+    if folders:
         import shutil
 
-        for folder in filter(None, groups.values()):
-            shutil.rmtree(folder, ignore_errors=True)
+        for _ in range(_ROUNDS):  # a process that was just killed may still have written
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
+            folders = set(filter(os.path.exists, folders))
+            if not folders:
+                break
+            time.sleep(0.2)
 
 
 def kill_members(name: str) -> None:

@@ -13,6 +13,7 @@ import gc
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated
 
 import typer
@@ -48,6 +49,7 @@ def _options(
     """Options before the command."""
 
 
+@cache
 def _mount() -> None:
     from empg_gym.cli import compare, data, doctor, envs, eval, export, play, serve, study, train, view
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import tempfile
 import weakref
 from typing import Any
 
-from empg_gym.children import child_environment, guard, release
+from empg_gym.children import child_environment, guard, make_folder, release, remove_folder
 from empg_gym.errors import MissingDependencyError, require
 from empg_gym.guardian import kill_group
 
@@ -66,7 +65,7 @@ class Chromium:
         from selenium.webdriver import Chrome, ChromeOptions
         from selenium.webdriver.chrome.service import Service
 
-        profile = tempfile.mkdtemp(prefix="empg-gym-chromium-")
+        profile = make_folder("empg-gym-chromium-")
         options = ChromeOptions()
         options.binary_location = browser
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
@@ -76,7 +75,7 @@ class Chromium:
         self._finish = weakref.finalize(self, _end, held, service, profile)
         try:
             self.driver: Any = Chrome(options=options, service=service)
-            guard(self.process_group, profile)
+            guard(self.process_group)
         except BaseException:
             self.close()
             raise
@@ -104,6 +103,6 @@ def _end(drivers: list[Any], service: Any, profile: str) -> None:
     if process is not None:
         kill_group(process.pid)
         process.wait(timeout=QUIT_SECONDS)
-    shutil.rmtree(profile, ignore_errors=True)
+    remove_folder(profile)
     if process is not None:
         release(process.pid)

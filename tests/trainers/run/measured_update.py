@@ -1,12 +1,13 @@
 """Run one update of a configuration's model in this process, and print the memory that it added at its peak, in bytes.
 
 Usage: python measured_update.py CONFIG.json
+
+Only anonymous memory counts: the kernel may drop the pages of a library at any time, and reads them again later.
 """
 
 import json
-import os
-import resource
 import sys
+import threading
 from pathlib import Path
 
 import torch
@@ -20,8 +21,28 @@ from empg_gym.trainers.policy.policy import Policy
 from empg_gym.trainers.run.memory_estimate import describe_model
 
 
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def anonymous():
+    """Return the anonymous resident memory of this process, in bytes."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+
+class Peak(threading.Thread):
+    """Samples the memory of this process until it is stopped."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.ended = threading.Event()
+        self.bytes = anonymous()
+
+    def run(self):
+        while not self.ended.wait(0.001):
+            self.bytes = max(self.bytes, anonymous())
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+        return self.bytes
 
 
 def run(config, model, compute, rows):
@@ -59,9 +80,10 @@ def main():
 
     shape = described.num_hidden_layers, described.hidden_size
     run(config, build(1, 64), compute, make_rows(64, 32))  # libraries load their code at the first use
-    before = resident()
+    before, peak = anonymous(), Peak()
+    peak.start()
     run(config, build(*shape), compute, make_rows(config.rl.token_budget, config.rollout.max_row_tokens))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+    print(peak.stop() - before)
 
 
 if __name__ == "__main__":

@@ -89,7 +89,7 @@ def sizes(estimate):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the resident memory from /proc")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the resident memory from /proc")
 @pytest.mark.parametrize(
     ("model", "sections"),
     [
