@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, SupportsFloat
 
@@ -131,18 +131,14 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
     @property
     def messages(self) -> list[dict[str, str]]:
         """The conversation that the next response answers, as chat messages."""
-        steps = self.path
-        shown = steps if self.history is None else steps[max(0, len(steps) - self.history) :]
-        left_out = len(steps) - len(shown)
-        conversation = [{"role": "system", "content": self.system_prompt}] if self.system_prompt else []
-        for step in shown:
-            conversation.append({"role": "user", "content": step.observation})
-            conversation.append({"role": "assistant", "content": step.response})
-        conversation.append({"role": "user", "content": self._message})
-        if left_out:
-            first = next(message for message in conversation if message["role"] == "user")
-            first["content"] = self.dialogue.resumed(self.trajectory.instruction, left_out, first["content"])
-        return conversation
+        return conversation(
+            self.path,
+            self._message,
+            dialogue=self.dialogue,
+            system_prompt=self.system_prompt,
+            history=self.history,
+            instruction=self.trajectory.instruction,
+        )
 
     @property
     def path(self) -> list[Step]:
@@ -291,6 +287,32 @@ class LLMAgentEnv(gym.Wrapper[str, str, str, str], gym.utils.RecordConstructorAr
 
     def _listed(self, info: dict[str, Any]) -> list[str]:
         return list(info["admissible_actions"]) if self.show_admissible else []
+
+
+def conversation(
+    steps: Sequence[Step], message: str, *, dialogue: Dialogue, system_prompt: str, history: int | None, instruction: str
+) -> list[dict[str, str]]:
+    """Return the chat messages that the next response answers.
+
+    Args:
+        steps: all earlier steps of the episode.
+        message: the last message of the environment.
+        dialogue: the text format.
+        system_prompt: the first message; "" leaves it out.
+        history: number of earlier steps to show; None shows all.
+        instruction: of the task, repeated where steps are left out.
+    """
+    shown = steps if history is None else steps[max(0, len(steps) - history) :]
+    left_out = len(steps) - len(shown)
+    messages = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    for step in shown:
+        messages.append({"role": "user", "content": step.observation})
+        messages.append({"role": "assistant", "content": step.response})
+    messages.append({"role": "user", "content": message})
+    if left_out:
+        first = next(message for message in messages if message["role"] == "user")
+        first["content"] = dialogue.resumed(instruction, left_out, first["content"])
+    return messages
 
 
 def _arguments(given: object) -> dict[str, Any] | None:

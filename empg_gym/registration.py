@@ -26,6 +26,10 @@ ENVIRONMENTS: dict[str, str] = {
 """Id to entry point."""
 
 
+HELD_OUT = ("test", "valid_unseen", "valid", "validation", "dev", "eval")
+"""Splits to evaluate on where none is named, in this order."""
+
+
 def register_environments() -> None:
     """Register every id that is not registered yet."""
     for env_id, entry_point in ENVIRONMENTS.items():
@@ -80,6 +84,11 @@ def splits_of(env_id: str) -> tuple[str, ...]:
     if creator is not None and _is_foreign(creator):
         return SPLITS
     return tuple(getattr(creator, "splits", ()))
+
+
+def held_out_split(env_id: str) -> str | None:
+    """Return the split to evaluate on where none is named; None where the class behind the id lists no held-out one."""
+    return next((split for split in HELD_OUT if split in splits_of(env_id)), None)
 
 
 def make(env_id: str, /, **arguments: Any) -> gym.Env[Any, Any]:

@@ -55,6 +55,10 @@ class EvalCommand(TyperCommand):
 def _evaluate(
     fields: dict[str, Any],
     *,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ENV", help="An environment, as the argument ENV; may be repeated: --env my_module:My/Env-v0."),
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Model of the agent openai.")] = None,
     base_url: Annotated[str | None, typer.Option(help="Address of the agent openai's server, such as http://127.0.0.1:8000/v1.")] = None,
     set_: Annotated[
@@ -72,6 +76,8 @@ def _evaluate(
     ] = None,
 ) -> int:
     console = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE)
+    if env:
+        fields["envs"] = [*fields.get("envs", ()), *env]
     if rescore is not None:
         if {"envs", "agent", "panel"} & fields.keys():
             raise ConfigError("--rescore takes a finished run alone: leave out the environments, --panel and --agent")

@@ -20,11 +20,27 @@ if TYPE_CHECKING:
     from empg_gym.trainers.config.sections import TrainConfig
 
 
+OWN_ENVIRONMENT = "tiny"
+"""Preset of a run for which only an environment is named."""
+
+
 def train(
     config: Annotated[
-        list[Path],
-        typer.Argument(help="TOML files or names of presets (see --list); later ones override earlier ones.", show_default=False),
-    ],
+        list[Path] | None,
+        typer.Argument(
+            help="TOML files or names of presets (see --list); later ones override earlier ones. With --env alone: tiny.",
+            show_default=False,
+        ),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Train in this environment: an id, a short name, or module:id of one that a module of yours registers. The data, options, "
+            "splits and step limit of the configuration's environment are dropped; the held-out split is evaluated.",
+            show_default=False,
+        ),
+    ] = None,
     list_: Annotated[
         bool, typer.Option("--list", help="List the presets and exit.", is_eager=True, callback=lambda value: _list(value))
     ] = False,
@@ -71,7 +87,12 @@ def train(
 
     # A JSON string is also a TOML string.
     overrides = list(set_ or []) + ([f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else [])
-    resolved = load_config(config, overrides)
+    if not config and env is None:
+        raise ConfigError(
+            "name a configuration, such as: empg-gym train alfworld-tiny (--list shows all), or an environment of yours: "
+            "empg-gym train --env my_module:My/Env-v0"
+        )
+    resolved = load_config(config or [OWN_ENVIRONMENT], overrides, env=env)
     if as_json and replay is None:
         raise ConfigError("--json prints the result of --replay FILE; give both")
     if device_memory is not None and not dry_run:

@@ -8,10 +8,7 @@ from typing import Any
 
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.recipe import EnvRecipe
-from empg_gym.registration import find_id, splits_of
-
-HELD_OUT = ("test", "valid_unseen", "valid", "validation", "dev", "eval")
-"""Splits to evaluate on where none is named, in this order."""
+from empg_gym.registration import find_id, held_out_split
 
 
 def find_recipe(name: str, *, split: str | None = None, kwargs: Mapping[str, Any] | None = None, chat: ChatSettings) -> EnvRecipe:
@@ -25,5 +22,5 @@ def find_recipe(name: str, *, split: str | None = None, kwargs: Mapping[str, Any
     recipe = EnvRecipe(base, dict(kwargs or {}), chat=chat)
     recipe = dataclasses.replace(recipe, env_id=find_id(base))
     if split is None and "split" not in recipe.kwargs:
-        split = next((split for split in HELD_OUT if split in splits_of(recipe.env_id)), None)
+        split = held_out_split(recipe.env_id)
     return recipe if split is None else dataclasses.replace(recipe, kwargs={"split": split, **recipe.kwargs})

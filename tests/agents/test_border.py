@@ -80,11 +80,11 @@ def test_impossible_token_ids_are_unknown(ids):
 
 def test_content_parts_and_token_texts_cross_the_border():
     found = checked(
-        Completion(text=[{"type": "text", "text": "go"}, {"type": "text", "text": " on"}], logprobs=[-0.1, -0.2], token_texts=["go", " on"])
+        Completion(text=[{"type": "text", "text": "go"}, {"type": "text", "text": " up"}], logprobs=[-0.1, -0.2], token_texts=["go", " up"])
     )
-    assert (found.text, found.token_texts) == ("go on", ("go", " on")) and checked(found) is found
-    assert checked(Completion(text="go on", logprobs=[-0.1, -0.2], token_texts=("go on",))).token_texts is None, "one for each token"
-    assert checked(Completion(text="go on", token_texts=("go on",))).token_texts is None
+    assert (found.text, found.token_texts) == ("go up", ("go", " up")) and checked(found) is found
+    assert checked(Completion(text="go up", logprobs=[-0.1, -0.2], token_texts=("go up",))).token_texts is None, "one for each token"
+    assert checked(Completion(text="go up", token_texts=("go up",))).token_texts is None
 
 
 def test_surrogates_are_replaced_everywhere():

@@ -43,6 +43,8 @@ CHANGES = [
         "--set rollout.max_response_tokens=4",
         "a local model in place of a download of 3 GB, a few games, one step",
     ),
+    Change("own_environment", "--out runs/trained", f"--out runs/trained {_SHORT} {_FEW}", "two steps"),
+    Change("own_environment", "--out runs/taught", f"--out runs/taught {_SHORT} {_FEW}", "two steps"),
     Change("index", "pip install", f"{_PIP} --dry-run", "no network; installed for README"),
     Change("data", "get alfworld-2.1.1", "get alfworld-2.1.1 --yes", "nobody is at the terminal to accept the licence"),
     Change("data", "get wiki-18 --from /media/disk/", "get wiki-18 --yes --from disk/", "nobody is at the terminal; no such disk"),

@@ -65,12 +65,18 @@ def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config:
         DataError: no episode is left.
     """
     codec = ChatCodec(tokenizer)
-    found = False
+    found = acted = False
     for index in range(config.episodes):
         trajectory = demonstrate(env, index, seed=seed, detours=config.detours, tokenizer=codec)
+        acted = acted or bool(trajectory.steps)
         if trajectory.steps and (trajectory.success or not config.only_solved):
             found = True
             yield trajectory
+    if not acted:
+        raise DataError(
+            f"{env.text_env.benchmark} has no expert to learn from: give recorded episodes (warmstart.trajectories), or skip the warm "
+            "start (warmstart.steps=0) and begin with a model that can act (model.name)"
+        )
     if not found:
         raise DataError(
             f"the expert solved none of {config.episodes} episodes of {env.text_env.benchmark}; raise env.max_steps, or check env.data"

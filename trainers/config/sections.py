@@ -264,23 +264,26 @@ class OptimizerConfig(Section):
 
 
 class WarmStartConfig(Section):
-    """Supervised learning on expert episodes."""
+    """Supervised learning on episodes of the environment's expert, or on recorded ones."""
 
     steps: NonNegativeInt = 0
     """Number of updates; 0 skips the phase."""
     episodes: PositiveInt = 2000
-    """Number of different expert episodes."""
+    """Number of different episodes; the largest number of recorded ones."""
+    trajectories: Names = ()
+    """Recorded episodes to learn from in place of the expert's: folders of evaluations or training runs, their trajectories.jsonl, or files
+    that `empg-gym export` wrote (`empg_gym.trainers.collect.recordings`). Example: "runs/teacher"."""
     episodes_per_step: PositiveInt = 32
-    """Expert episodes per update."""
+    """Episodes per update."""
     detours: Share = 0.0
     """Share of steps in which a random action replaces the expert's: one that is admissible, or was earlier in the episode. The model sees
-    how the expert recovers; the detour itself is not learned. Example: with 0.1, about one step in ten opens a drawer that the task does
-    not need, and the loss covers the expert's next action."""
+    how the expert recovers; the detour itself is not learned. Recorded episodes have none. Example: with 0.1, about one step in ten opens a
+    drawer that the task does not need, and the loss covers the expert's next action."""
     observation_weight: NonNegativeFloat = 0.0
     """Loss weight of the tokens that the model reads, relative to 1 for those it generates. Observations repeat names, so that predicting
     them teaches a model from scratch to copy. Example: with 0.1, ten tokens of an observation count as much as one of an action."""
     only_solved: bool = True
-    """Exclude episodes that the expert did not solve."""
+    """Exclude episodes that were not solved."""
     token_budget: PositiveInt = 16384
     """Tokens of a forward pass, padding included for models that need it."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, warmup_steps=20, schedule="cosine")

@@ -22,6 +22,7 @@ import torch
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.collect.demonstrations import tokenizer_texts
+from empg_gym.trainers.collect.recordings import read_recordings, recorded_texts
 from empg_gym.trainers.config.sections import LoraConfig, TrainConfig
 from empg_gym.trainers.generate.backends import build_generator
 from empg_gym.trainers.generate.base import GenerationSettings, Generator
@@ -80,7 +81,10 @@ class PolicyBundle:
             trust = wanted.trust_remote_code
             return load_model(name, chat_template=kept, device=self.device, dtype=torch.float32, trust_remote_code=trust)
         env = self.config.env.recipe().make()
-        texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=self.config.warmstart.detours)
+        if self.config.warmstart.trajectories:
+            texts = recorded_texts(read_recordings(self.config, env), env)
+        else:
+            texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=self.config.warmstart.detours)
         model, tokenizer = load_model(
             from_scratch=wanted.from_scratch,
             tokenizer_texts=texts,

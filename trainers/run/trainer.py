@@ -27,6 +27,7 @@ from empg_gym.runs.json_file import write_json
 from empg_gym.runs.redaction import Redactor
 from empg_gym.trainers.collect.demonstrations import demonstrations
 from empg_gym.trainers.collect.journal import Journal
+from empg_gym.trainers.collect.recordings import encoded, read_recordings
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
 from empg_gym.trainers.policy.gold import build_gold_scorer
 from empg_gym.trainers.policy.optimizer import Optimizer
@@ -125,7 +126,12 @@ class Trainer:
             return
         self.view.phase("warmstart", config.steps, self.state.step)
         with contextlib.closing(self.config.env.recipe().make()) as env:
-            episodes = list(demonstrations(env, models.tokenizer, config, self.config.run.seed))
+            if config.trajectories:
+                recorded = encoded(read_recordings(self.config, env), env, models.tokenizer, self.config)
+                self.view.message(f"Warm start on {recorded.summary}")
+                episodes = recorded.episodes
+            else:
+                episodes = list(demonstrations(env, models.tokenizer, config, self.config.run.seed))
         optimizer = self._optimizer(config.optimizer, config.steps)
         learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
         self._steps(config.steps, optimizer, learner.step)

@@ -61,7 +61,10 @@ def test_observations_can_be_learned_too(env, codec):
 
 
 def test_a_warm_start_without_solved_episodes_is_an_error(env, codec, monkeypatch):
-    monkeypatch.setattr(Corridor, "expert", lambda self: None)
-    solved_only = CONFIG.warmstart.model_copy(update={"only_solved": True, "episodes": 3})
+    solved_only = CONFIG.warmstart.model_copy(update={"only_solved": True, "episodes": 3, "detours": 0.0})
+    monkeypatch.setattr(Corridor, "expert", lambda self: None if self._opened else f"use {self._signs[0]} key")
     with pytest.raises(DataError, match="solved none of 3 episodes of Corridor"):
+        list(demonstrations(env, codec.tokenizer, solved_only, seed=0))
+    monkeypatch.setattr(Corridor, "expert", lambda self: None)
+    with pytest.raises(DataError, match=r"Corridor has no expert to learn from: give recorded episodes \(warmstart.trajectories\)"):
         list(demonstrations(env, codec.tokenizer, solved_only, seed=0))
