@@ -21,7 +21,7 @@ from rich.table import Table
 from empg_gym.errors import ConfigError
 from empg_gym.evaluation.folder import read_config
 from empg_gym.evaluation.summary import entry_key
-from empg_gym.runs.folder import TRAJECTORIES
+from empg_gym.runs.folder import TRAJECTORIES, distinct_names
 from empg_gym.scoring.estimates import Value, values_by_task
 from empg_gym.scoring.format import with_interval
 from empg_gym.scoring.headline import headline_of
@@ -109,7 +109,7 @@ def compare(folders: Sequence[str | Path]) -> Comparison:
     """
     if len(folders) < 2:
         raise ConfigError("compare expects at least two run folders; the others are compared with the first")
-    runs = [_load(Path(folder), name) for folder, name in zip(folders, _names(folders), strict=True)]
+    runs = [_load(Path(folder), name) for folder, name in zip(folders, distinct_names(folders), strict=True)]
     shared = [key for key in runs[0].records if all(key in run.records for run in runs)]
     if not shared:
         raise ConfigError("the runs share no environment: " + "; ".join(f"{run.name} has {', '.join(run.records)}" for run in runs))
@@ -134,17 +134,6 @@ def _panel(run: _Run, key: str) -> str | None:
 
 def _list(panels: dict[str, str]) -> str:
     return ", ".join(f"{name} has {panel}" for name, panel in panels.items())
-
-
-def _names(folders: Sequence[str | Path]) -> list[str]:
-    """Return the shortest path endings that distinguish the folders."""
-    parts = [Path(folder).resolve().parts for folder in folders]
-    longest = max(len(part) for part in parts)
-    for length in range(1, longest + 1):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    raise ConfigError(f"the same folder is named twice: {folders[0]}")
 
 
 def _load(folder: Path, name: str) -> _Run:

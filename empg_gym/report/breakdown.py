@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from empg_gym.report.cells import short_env
+from empg_gym.report.phases import in_order
 from empg_gym.scoring.actions import count_actions, mean_entropy
 from empg_gym.scoring.estimates import estimate_mean, estimate_pass_at
 from empg_gym.scoring.headline import Headline, headline_of
@@ -27,6 +28,8 @@ class Group:
     name: str
     level: int
     """0 a whole group, 1 a task type of the group above it."""
+    updates: tuple[int, int] | None
+    """First and last training step, of episodes that a training run recorded."""
     records: tuple[EpisodeRecord, ...]
 
     @cached_property
@@ -63,29 +66,31 @@ class Group:
         return mean_entropy(self.records, success=success)
 
 
-def break_down(rows: Sequence[dict[str, Any]], records: Sequence[EpisodeRecord]) -> list[Group]:
+def break_down(rows: Sequence[dict[str, Any]], records: Sequence[EpisodeRecord], *, by_type: bool = True) -> list[Group]:
     """Return the groups in order, each followed by its task types where it has several.
 
     Args:
         rows: index row of each episode; only its labels are read.
         records: record of each episode.
+        by_type: list the task types too.
     """
     named = [name for name in _LABELS if len({row[name] for row in rows}) > 1]
     groups = _group(rows, range(len(rows)), lambda row: tuple(row[name] for name in named))
     listed: list[Group] = []
-    for key in sorted(groups):
+    for key in sorted(groups, key=lambda key: [in_order(part) for part in key]):
         positions = groups[key]
         first = rows[positions[0]]
         name = " · ".join(short_env(part) for part in key if part)
-        listed.append(_made(name or " · ".join(filter(None, (short_env(first["env"]), first["split"]))), 0, positions, records))
+        listed.append(_made(name or " · ".join(filter(None, (short_env(first["env"]), first["split"]))), 0, rows, positions, records))
         kinds = _group(rows, [position for position in positions if rows[position]["type"]], lambda row: str(row["type"]))
-        if len(kinds) > 1:
-            listed.extend(_made(kind, 1, kinds[kind], records) for kind in sorted(kinds))
+        if len(kinds) > 1 and by_type:
+            listed.extend(_made(kind, 1, rows, kinds[kind], records) for kind in sorted(kinds))
     return listed
 
 
-def _made(name: str, level: int, positions: Sequence[int], records: Sequence[EpisodeRecord]) -> Group:
-    return Group(name, level, tuple(records[position] for position in positions))
+def _made(name: str, level: int, rows: Sequence[dict[str, Any]], positions: Sequence[int], records: Sequence[EpisodeRecord]) -> Group:
+    updates = [rows[position]["update"] for position in positions if rows[position]["update"] is not None]
+    return Group(name, level, (min(updates), max(updates)) if updates else None, tuple(records[position] for position in positions))
 
 
 def _group(rows: Sequence[dict[str, Any]], positions: Sequence[int], name: Callable[[dict[str, Any]], Any]) -> dict[Any, list[int]]:

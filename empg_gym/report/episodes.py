@@ -13,11 +13,12 @@ import base64
 import json
 import math
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from empg_gym.report.detail import detail, rounded
+from empg_gym.report.phases import TRAINING, phase_of
 from empg_gym.scoring.record import EpisodeRecord, Outcome, record_of
 from empg_gym.trajectory import Trajectory
 
@@ -29,7 +30,18 @@ OUTCOMES = tuple(Outcome)
 """Outcomes in the order of their codes in the index."""
 _SAMPLE = 200_000
 """Most entropies that are kept for the scales and the histogram."""
-_LABELS = ("env", "split", "type", "phase", "stop", "agent")
+_LABELS = ("run", "env", "split", "type", "phase", "stop", "agent")
+
+
+class StepEntropy(NamedTuple):
+    """The entropy of a recorded step."""
+
+    entropy: float
+    """Mean over the step's tokens, in nats."""
+    outcome: Outcome
+    """Of its episode."""
+    phase: str
+    """Of a training run; "" elsewhere."""
 
 
 class EpisodeStore:
@@ -39,7 +51,7 @@ class EpisodeStore:
         rows: one dictionary per episode, with the values of the table.
         records: one record per episode, for the scores.
         token_ids: every generated token id, for the vocabulary.
-        step_entropies: a bounded sample of (entropy of a step in nats, outcome of its episode).
+        step_entropies: a bounded sample of entropies of steps.
         token_entropies: a bounded sample of token entropies in nats, for the range of the colour scale.
     """
 
@@ -47,26 +59,33 @@ class EpisodeStore:
         self.rows: list[dict[str, Any]] = []
         self.records: list[EpisodeRecord] = []
         self.token_ids: set[int] = set()
-        self.step_entropies: list[tuple[float, Outcome]] = []
+        self.step_entropies: list[StepEntropy] = []
         self.token_entropies: list[float] = []
         self._packed: list[str] = []
         self._open: list[dict[str, Any]] = []
 
-    def add(self, trajectory: Trajectory) -> None:
-        """Add one episode."""
+    def add(self, trajectory: Trajectory, *, run: str = "", last_step: int | None = None) -> None:
+        """Add one episode.
+
+        Args:
+            trajectory: the episode.
+            run: name of its run, where a page shows several.
+            last_step: reinforcement steps that its training run was planned for; None if unknown.
+        """
         if len(self._open) == CHUNK:
             self._packed.append(pack(self._open))
             self._open = []
         record = record_of(trajectory)
         self.records.append(record)
-        self.rows.append(index_row(trajectory, record))
+        row = {"run": run, **index_row(trajectory, record, last_step)}
+        self.rows.append(row)
         self._open.append(detail(trajectory))
         outcome = record.outcome
         for step in trajectory.steps:
             if step.response_token_ids is not None:
                 self.token_ids.update(np.unique(step.response_token_ids).tolist())
             if step.entropy is not None and math.isfinite(step.entropy) and len(self.step_entropies) < _SAMPLE:
-                self.step_entropies.append((step.entropy, outcome))
+                self.step_entropies.append(StepEntropy(step.entropy, outcome, row["phase"]))
             if step.entropies is not None and len(self.token_entropies) < _SAMPLE:
                 self.token_entropies.extend(step.entropies[np.isfinite(step.entropies)].tolist())
 
@@ -104,12 +123,12 @@ class EpisodeStore:
 
     def step_entropy_top(self) -> float:
         """Upper end of the bars of step entropies in nats: their 99th percentile."""
-        values = [value for value, _ in self.step_entropies]
+        values = [step.entropy for step in self.step_entropies]
         return max(1e-3, float(np.quantile(values, 0.99))) if values else 1.0
 
     def entropy_top(self) -> float:
         """Upper end of the colour scale in nats: the 99th percentile of the token (or step) entropies, rounded up to a tenth."""
-        values = self.token_entropies or [value for value, _ in self.step_entropies]
+        values = self.token_entropies or [step.entropy for step in self.step_entropies]
         return max(0.1, math.ceil(float(np.quantile(values, 0.99)) * 10) / 10) if values else 1.0
 
 
@@ -120,15 +139,15 @@ def pack(value: Any) -> str:
     return base64.b64encode(zlib.compress(text.encode("utf-8", "replace"), 6)).decode("ascii")
 
 
-def index_row(trajectory: Trajectory, record: EpisodeRecord) -> dict[str, Any]:
-    """Return the table's values for an episode."""
+def index_row(trajectory: Trajectory, record: EpisodeRecord, last_step: int | None = None) -> dict[str, Any]:
+    """Return the table's values for an episode; of a training run, `last_step` is its planned number of steps."""
     update = trajectory.info.get("step") if "phase" in trajectory.info else trajectory.policy_version
     return {
         "outcome": OUTCOMES.index(record.outcome),
         "env": trajectory.env_id,
         "split": trajectory.split,
         "type": record.task_type,
-        "phase": " ".join(str(trajectory.info[name]) for name in ("phase", "kind") if trajectory.info.get(name)),
+        "phase": (phase := phase_of(trajectory.info, last_step)),
         "stop": record.stop_reason,
         "agent": trajectory.agent,
         "update": update if isinstance(update, int) else None,
@@ -143,7 +162,16 @@ def index_row(trajectory: Trajectory, record: EpisodeRecord) -> dict[str, Any]:
         "entropy": rounded(record.entropy),
         "bound": int(record.entropy_is_bound),
         "seconds": rounded(record.model_seconds + record.env_seconds),
-        "group": trajectory.group,
+        "group": trajectory.group if phase == TRAINING else None,
+        "trained": rounded(trajectory.info.get("training_reward")),
+        "advantage": _mean_diagnostic(trajectory, "advantage"),
+        "modulated": _mean_diagnostic(trajectory, "advantage_modulated"),
         "repeat": record.repeat,
         "attempts": record.attempts,
     }
+
+
+def _mean_diagnostic(trajectory: Trajectory, name: str) -> float | None:
+    """Return the mean of a number over the steps that have it."""
+    values = [value for step in trajectory.steps if (value := rounded(step.diagnostics.get(name))) is not None]
+    return rounded(math.fsum(values) / len(values)) if values else None

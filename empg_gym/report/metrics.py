@@ -191,19 +191,20 @@ def _chart(
     for key, name in matches:
         x, y = thin(*curve(key))
         series.append({"name": spec.title if alone else name, "x": x, "y": list(map(_short, y))})
-    shaded = None
+    bands = []
     if band is not None:
         low, high = (dict(zip(*curve(edge), strict=True)) for edge in band)
         x = sorted(low.keys() & high.keys())
         x = x[:: max(1, math.ceil(len(x) / MAX_POINTS))]
-        shaded = {"name": spec.band_name, "x": x, "low": [_short(low[step]) for step in x], "high": [_short(high[step]) for step in x]}
+        edges = {"low": [_short(low[step]) for step in x], "high": [_short(high[step]) for step in x]}
+        bands.append({"name": spec.band_name, "line": 0, "x": x, **edges})
     marks = [{"x": starts[phase], "phase": phase} for phase in starts if len(phases) > 1 and phase in phases and starts[phase] > 0]
     return {
         "title": spec.title,
         "unit": spec.unit,
         "about": spec.about,
         "series": series,
-        "band": shaded,
+        "bands": bands,
         "marks": marks,
         "main": spec in CHARTS,
     }

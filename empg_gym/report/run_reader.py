@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.errors import DataError
+from empg_gym.report.cells import number
 from empg_gym.report.episodes import EpisodeStore
 from empg_gym.report.metrics import Line, read_metrics
-from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES
+from empg_gym.report.outcomes import SplitOutcomes, read_outcomes
+from empg_gym.runs.folder import CONFIG, OUTCOMES, SUMMARY, TRAJECTORIES
 from empg_gym.runs.json_file import read_json
 from empg_gym.runs.redaction import Redactor
 from empg_gym.trajectory import Trajectory
 
-_FILES = (CONFIG, "metrics.jsonl", TRAJECTORIES, SUMMARY)
+METRICS = "metrics.jsonl"
+_FILES = (CONFIG, METRICS, TRAJECTORIES, SUMMARY, OUTCOMES)
 
 
 class RunReader:
@@ -31,13 +34,16 @@ class RunReader:
 
     Args:
         path: a run folder, or a JSON-lines file of trajectories.
+        name: name of the run on a page that shows several.
+        episodes: where its episodes go; None collects them separately.
 
     Raises:
         DataError: the path does not exist, or lacks the files of a run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, name: str = "", episodes: EpisodeStore | None = None) -> None:
         self.path = path
+        self.name = name
         self.folder = path if path.is_dir() else path.parent
         self._trajectories = path / TRAJECTORIES if path.is_dir() else path
         if not path.exists():
@@ -48,7 +54,8 @@ class RunReader:
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
         self.metrics: list[Line] = []
-        self.episodes = EpisodeStore()
+        self.outcomes: list[SplitOutcomes] = []
+        self.episodes = EpisodeStore() if episodes is None else episodes
         self._read_to = 0
         self._number = 0
         self._inode: int | None = None
@@ -57,21 +64,32 @@ class RunReader:
     @property
     def is_training(self) -> bool:
         """Whether this is a training run."""
-        return self.path.is_dir() and (self.path / "metrics.jsonl").is_file()
+        return self.path.is_dir() and (self.path / METRICS).is_file()
 
     def refresh(self) -> bool:
         """Read changed files; return whether there were any."""
         signature = tuple(_stamp(self.path / name) for name in _FILES) if self.path.is_dir() else (_stamp(self.path),)
         if signature == self._signature:
             return False
+        self.read_numbers()
+        self._read_trajectories()
+        self._signature = signature
+        return True
+
+    def read_numbers(self) -> None:
+        """Read configuration, summary, metrics and outcomes, but no episodes."""
         if self.path.is_dir():
             # Earlier versions wrote more than this one does, and a report is made to be passed on.
             self.config = self._redactor.tree(_read_object(self.path / CONFIG))
             self.summary = self._redactor.tree(_read_object(self.path / SUMMARY))
-            self.metrics = read_metrics(self.path / "metrics.jsonl")
-        self._read_trajectories()
-        self._signature = signature
-        return True
+            self.metrics = read_metrics(self.path / METRICS)
+            self.outcomes = read_outcomes(self.path / OUTCOMES)
+
+    def _last_step(self) -> int | None:
+        """Return the number of reinforcement steps that a training run was planned for."""
+        section = self.config.get("rl")
+        steps = number(section.get("steps")) if isinstance(section, dict) else None
+        return None if steps is None else int(steps)
 
     def _read_trajectories(self) -> None:
         if not self._trajectories.is_file():
@@ -81,6 +99,7 @@ class RunReader:
             if status.st_size < self._read_to or (self._inode is not None and status.st_ino != self._inode):
                 self.episodes, self._read_to, self._number = EpisodeStore(), 0, 0
             self._inode = status.st_ino
+            last_step = self._last_step()
             lines.seek(self._read_to)
             for line in lines:
                 if not line.endswith(b"\n"):
@@ -88,9 +107,10 @@ class RunReader:
                 self._read_to += len(line)
                 self._number += 1
                 try:
-                    self.episodes.add(Trajectory.from_json(self._redactor.line(line.decode(errors="replace"))))
+                    trajectory = Trajectory.from_json(self._redactor.line(line.decode(errors="replace")))
                 except DataError as error:
                     raise DataError(f"{self._trajectories}, line {self._number}: {error}") from None
+                self.episodes.add(trajectory, run=self.name, last_step=last_step)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

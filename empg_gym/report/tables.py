@@ -1,4 +1,4 @@
-"""The tables of a run: `summary.json` and the configuration as they are, and evaluations before and after reinforcement.
+"""The tables of a run: `summary.json` and the configuration as they are.
 
 Whatever an evaluator or a trainer writes into `summary.json` becomes tables.
 """
@@ -8,11 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from empg_gym.report.cells import label, number, short_env, text
-from empg_gym.scoring.format import percent
-
-OF_ALL = "success_errors_as_0"
-"""Success of a training evaluation over all episodes; only where some failed."""
+from empg_gym.report.cells import label, short_env, text
 
 
 @dataclass(slots=True)
@@ -52,26 +48,6 @@ def tables(value: dict[str, Any], title: str = "Summary") -> list[Table]:
     return found
 
 
-def comparison(summary: dict[str, Any]) -> Table | None:
-    """Return success before and after training by split; None if the summary lacks these records."""
-    before, after = ({record["split"]: record for record in _evaluations(summary.get(name))} for name in ("before", "after"))
-    splits = [split for split in before if split in after]
-    if not splits:
-        return None
-    of_all = any(number(record.get(OF_ALL)) is not None for split in splits for record in (before[split], after[split]))
-    errors = ["Errors", "Errors as 0"] if of_all else ["Errors"]
-    columns = ["Split", "Tasks", "Before, 95 % interval", *errors, "After, 95 % interval", *errors, "Change, points"]
-    table = Table("Before and after reinforcement", columns)
-    for split in splits:
-        old, new = before[split], after[split]
-        change = f"{100 * (new['success'] - old['success']):+.1f}".replace("-", "−")
-        cells = [cell for record in (old, new) for cell in (_with_bounds(record), text(record.get("errors")), _of_all(record))]
-        if not of_all:
-            del cells[2::3]
-        table.rows.append([split, text(new.get("tasks")), *cells, change])
-    return table
-
-
 def flatten(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Return a configuration as dotted names and values, in its own order."""
     found: list[tuple[str, str]] = []
@@ -81,26 +57,6 @@ def flatten(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             found.append((prefix + key, text(value)))
     return found
-
-
-def _evaluations(value: object) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        return []
-    return [
-        item for item in value if isinstance(item, dict) and isinstance(item.get("split"), str) and number(item.get("success")) is not None
-    ]
-
-
-def _with_bounds(record: dict[str, Any]) -> str:
-    low, high = number(record.get("success_low")), number(record.get("success_high"))
-    bounds = "" if low is None or high is None else f" ({percent(low)} to {percent(high)})"
-    return percent(record["success"]) + bounds
-
-
-def _of_all(record: dict[str, Any]) -> str:
-    """Return success over all episodes, which is that over the scored ones where none failed."""
-    over_all = number(record.get(OF_ALL))
-    return percent(record["success"] if over_all is None else over_all)
 
 
 def _is_records(value: object) -> bool:

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from empg_gym.errors import ConfigError, OutputExistsError
@@ -21,6 +21,21 @@ _LEFTOVER = re.compile(r"\.(?:.+\.\d+(?:\.\d+)?|.+\.building-\w+|DS_Store|nfs\w+
 """Names of unfinished files (`atomic_write`) and folders (`new_folder`), and of a file system's own."""
 OUTCOMES = "outcomes.jsonl"
 """File of a training run: success and score of every task of every evaluation."""
+
+
+def distinct_names(folders: Sequence[str | Path]) -> list[str]:
+    """Return the shortest path endings that distinguish the folders.
+
+    Raises:
+        ConfigError: a folder is named twice.
+    """
+    parts = [Path(folder).resolve().parts for folder in folders]
+    longest = max(map(len, parts), default=0)
+    for length in range(1, longest + 1):
+        names = ["/".join(part[-length:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    raise ConfigError(f"the same folder is named twice: {folders[0]}")
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,6 @@ def trajectory(rng: np.random.Generator, number: int, *, training: bool = False,
         score=float(success),
         success=success,
         stop_reason=StopReason.TERMINATED if success else StopReason.STEP_LIMIT,
-        info={"phase": "train" if number % 2 else "eval", "step": number // 4 * 10} if training else {},
     )
 
 
@@ -138,20 +138,52 @@ def metrics_lines(steps: int = 60, seed: int = 0) -> list[str]:
     return [json.dumps({key: float(value) if isinstance(value, np.floating) else value for key, value in line.items()}) for line in lines]
 
 
+GROUP = 4
+"""Episodes per group of a sampled training batch."""
+
+
+def training_samples(count: int, seed: int = 1) -> Iterator[Trajectory]:
+    """Yield the samples of a training run: an evaluation, then groups and evaluations by turns."""
+    rng = np.random.default_rng(seed)
+    for number in range(count):
+        block, place = divmod(number, GROUP)
+        made = trajectory(rng, block if block % 2 else place, training=block % 2 == 1)
+        made.info = {"phase": "rl", "step": 10 * (block // 2) + block % 2, "kind": "training" if block % 2 else "evaluation"}
+        if block % 2:
+            made.split, made.group, made.repeat = "train", 0, place
+            made.info["training_reward"] = made.score
+        yield made
+
+
 def training_run(folder: Path, episodes: int = 24) -> Path:
-    """Write the files of a training run."""
+    """Write the files of a training run: by default three evaluations of four samples and three whole groups."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(1)
     (folder / "metrics.jsonl").write_text("\n".join(metrics_lines()) + "\n", encoding="utf-8")
-    config = {"env": {"id": "EMPG/ALFWorld-v0"}, "algorithm": {"advantage": "empg", "k": 1.0}, "seed": 0}
+    config = {
+        "env": {"id": "EMPG/ALFWorld-v0"},
+        "algorithm": {"advantage": "empg", "k": 1.0},
+        "rl": {"steps": 60, "repeats": GROUP},
+        "run": {"seed": 0},
+    }
     (folder / "config.json").write_text(json.dumps(config))
-    record = {"tasks": 128, "success_low": 0.2, "success_high": 0.5, "by_type": {KINDS[0]: {"tasks": 9, "success": 0.5}}}
+    types = {kind: {"tasks": 32, "errors": 0, "success": 0.5} for kind in KINDS}
+    record = {"tasks": 96, "errors": 0, "success_low": 0.2, "success_high": 0.5, "by_type": types}
     before = [{"split": split, "success": 0.349, **record} for split in ("valid_unseen", "valid_seen")]
     after = [{"split": split, "success": 0.651, **record} for split in ("valid_unseen", "valid_seen")]
     summary = {"algorithm": {"advantage": "empg"}, "parameters": 407424, "device": "cpu", "before": before, "after": after}
     (folder / "summary.json").write_text(json.dumps(summary))
-    write_trajectories(folder / "trajectories.jsonl", (trajectory(rng, i, training=True) for i in range(episodes)))
+    (folder / "outcomes.jsonl").write_text("".join(outcome_lines()), encoding="utf-8")
+    write_trajectories(folder / "trajectories.jsonl", training_samples(episodes))
     return folder
+
+
+def outcome_lines() -> Iterator[str]:
+    """Yield the outcomes of the evaluations before and after training: a third of the tasks is solved before, two thirds are after."""
+    for step, solved in ((0, 1), (60, 2)):
+        for split in ("valid_unseen", "valid_seen"):
+            success = [int(number % 3 < solved) for number in range(96)]
+            names = {"tasks": [f"{split}/{n}" for n in range(96)], "types": [KINDS[n // 32] for n in range(96)]}
+            yield json.dumps({"phase": "rl", "step": step, "split": split, **names, "success": success, "score": success}) + "\n"
 
 
 def evaluation_run(folder: Path, episodes: int = 120, **shape: int) -> Path:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from empg_gym.report.before_after import changes
 from empg_gym.report.breakdown import break_down
 from empg_gym.report.cells import text
-from empg_gym.report.episodes import EpisodeStore
+from empg_gym.report.episodes import EpisodeStore, StepEntropy
 from empg_gym.report.histogram import histogram
 from empg_gym.report.metrics import MAX_POINTS, Line, layout, read_metrics, thin
-from empg_gym.report.tables import comparison, tables
+from empg_gym.report.tables import tables
 from empg_gym.report.tiles import tiles
 from empg_gym.scoring.intervals import wilson
 from empg_gym.scoring.prices import Prices
@@ -76,17 +77,20 @@ def test_groups_have_invalid_actions_tokens_cost_and_pass_at_k():
 
 
 def test_step_entropies_by_outcome_are_shares():
-    drawn = histogram([(0.1, Outcome.SUCCESS), (0.2, Outcome.SUCCESS), (3.0, Outcome.FAILURE), (9.0, Outcome.ERROR)])
+    entropies = [(0.1, Outcome.SUCCESS, "a"), (0.2, Outcome.SUCCESS, "b"), (3.0, Outcome.FAILURE, "b"), (9.0, Outcome.ERROR, "b")]
+    steps = [StepEntropy(*one) for one in entropies]
+    drawn = histogram(steps)
     assert [line["name"] for line in drawn["series"]] == ["successful episodes", "failed episodes"]
     assert all(sum(line["shares"]) == pytest.approx(1, abs=1e-3) for line in drawn["series"])
     assert [line["steps"] for line in drawn["series"]] == [2, 1], "an error is not a failure"
-    assert histogram([]) is None and histogram([(1.0, Outcome.ERROR)]) is None
+    assert [(line["name"], line["steps"]) for line in histogram(steps, by_phase=True)["series"]] == [("a", 1), ("b", 2)]
+    assert histogram([]) is None and histogram(steps[-1:]) is None and histogram(steps[-1:], by_phase=True) is None
 
 
 def test_every_metric_is_drawn_once():
     charts = layout(read(metrics_lines()))
     keys = {key for line in map(json.loads, metrics_lines()) for key in line} - {"phase", "step", "seconds"}
-    curves = sum(len(chart["series"]) + (2 if chart["band"] else 0) for chart in charts)
+    curves = sum(len(chart["series"]) + 2 * len(chart["bands"]) for chart in charts)
     assert curves == len(keys)
     assert [chart["title"] for chart in charts if not chart["main"]] == ["custom/unheard_of"]
     loss = next(chart for chart in charts if chart["title"] == "Policy loss")
@@ -134,26 +138,28 @@ def test_any_summary_becomes_tables(summary):
         assert all(len(row) == len(table.columns) for row in table.rows)
         assert all(isinstance(cell, str) for row in table.rows for cell in row)
     tiles(summary, [], [])
-    comparison(summary)
+    changes(summary, [])
 
 
 def test_errors_are_shown_beside_the_success_rate():
     lines = [Line("rl", step, None, {"eval/test/success": 0.5, "eval/test/errors": errors}) for step, errors in ((0, 0.0), (5, 2.0))]
     assert tiles({}, lines, [])[0].note == "from 50.0 % at the first evaluation; 2 errors"
     result = {"split": "test", "tasks": 8, "success": 0.5, "success_low": 0.2, "success_high": 0.8}
-    [row] = comparison({"before": [{**result, "errors": 0}], "after": [{**result, "errors": 2}]}).rows
-    assert row == ["test", "8", "50.0 % (20.0 % to 80.0 %)", "0", "50.0 % (20.0 % to 80.0 %)", "2", "+0.0"]
-    [row] = comparison({"before": [result], "after": [result]}).rows
-    assert row[3] == row[5] == "–", "earlier releases did not count them separately"
+    [row] = changes({"before": [{**result, "errors": 0}], "after": [{**result, "errors": 2}]}, [])
+    assert (row.name, row.tasks, row.before, row.before_errors) == ("test", "8", "50.0 % (20.0 % to 80.0 %)", "0")
+    assert (row.after, row.after_errors, row.change) == ("50.0 % (20.0 % to 80.0 %)", "2", "+0.0")
+    [row] = changes({"before": [result], "after": [result]}, [])
+    assert row.before_errors == row.after_errors == "–", "earlier releases did not count them separately"
 
 
 def test_the_rate_over_all_episodes_is_shown_where_some_failed():
     lines = [Line("rl", 0, None, {"eval/test/success": 0.5, "eval/test/errors": 2.0, "eval/test/success_errors_as_0": 0.375})]
     assert tiles({}, lines, [])[0].note == "2 errors; 37.5 % over all episodes, errors as 0"
     result = {"split": "test", "tasks": 8, "success": 0.5, "errors": 0}
-    table = comparison({"before": [result], "after": [{**result, "errors": 2, "success_errors_as_0": 0.375}]})
-    assert table.columns.count("Errors as 0") == 2
-    assert table.rows == [["test", "8", "50.0 %", "0", "50.0 %", "50.0 %", "2", "37.5 %", "+0.0"]]
+    [row] = changes({"before": [result], "after": [{**result, "errors": 2, "success_errors_as_0": 0.375}]}, [])
+    assert (row.before_of_all, row.after_of_all, row.after_errors) == ("50.0 %", "37.5 %", "2")
+    [row] = changes({"before": [result], "after": [result]}, [])
+    assert row.before_of_all == row.after_of_all == ""
 
 
 def test_values_of_tables():

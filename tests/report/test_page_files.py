@@ -15,7 +15,7 @@ import pytest
 
 from empg_gym.errors import DataError
 from empg_gym.report import write_report
-from tests.report.samples import HOSTILE, evaluation_run, hostile_run, training_run, trajectory
+from tests.report.samples import GROUP, HOSTILE, evaluation_run, hostile_run, training_run, trajectory
 
 
 class Outline(HTMLParser):
@@ -125,7 +125,7 @@ def test_an_entropy_of_0_is_shown_and_a_missing_one_is_not(tmp_path):
 
 
 def test_advantages_before_and_after_modulation_reach_the_page(tmp_path):
-    episode = blocks(write_report(training_run(tmp_path / "run")))["data-chunk-0"][0]
+    episode = blocks(write_report(training_run(tmp_path / "run")))["data-chunk-0"][GROUP]
     assert all({"advantage", "advantage_modulated"} <= step["diagnostics"].keys() for step in episode["steps"])
 
 

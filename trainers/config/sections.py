@@ -84,7 +84,7 @@ class RunConfig(Section):
     sample_every: PositiveInt = 10
     """Reinforcement steps between samples of episodes in trajectories.jsonl."""
     samples: NonNegativeInt = 4
-    """Number of episodes in a sample."""
+    """Number of episodes in a sample; training samples are whole groups, so that the last one may exceed it."""
     keep_rollouts: bool = False
     """Keep the journal of all rollouts (rollouts/), not only of the steps since the last checkpoint."""
 

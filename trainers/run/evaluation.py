@@ -115,13 +115,14 @@ def _of_type(headline: Headline) -> dict[str, float | None]:
 
 
 def append_outcomes(folder: Path, trajectories: Sequence[Trajectory], split: str, phase: str, step: int) -> None:
-    """Append one line to `outcomes.jsonl`: the scored tasks of a split with their success and score, to pair runs by task."""
+    """Append one line to `outcomes.jsonl`: the scored tasks of a split with their types, success and score, to pair runs by task."""
     scored = [item for item in trajectories if item.stop_reason != StopReason.ERROR]
     line = {
         "phase": phase,
         "step": step,
         "split": split,
         "tasks": [item.task for item in scored],
+        "types": [item.task_type for item in scored],
         "success": [int(item.success) for item in scored],
         "score": [round(item.score, 6) for item in scored],
     }

@@ -197,6 +197,8 @@ def _annotate(batch: RolloutBatch, old: TokenScores, advantages: Advantages) -> 
     steps = (step for trajectory in batch.trajectories for step in trajectory.steps)
     entropies = batch.step_entropies(old.entropies).tolist()
     tokens = old.entropies.float().split(torch.bincount(batch.step_of_token, minlength=len(entropies)).tolist())
+    for trajectory, reward in zip(batch.trajectories, batch.rewards.tolist(), strict=True):
+        trajectory.info["training_reward"] = reward
     for step, base, value, entropy, of_tokens in zip(
         steps, advantages.base.tolist(), advantages.values.tolist(), entropies, tokens, strict=True
     ):

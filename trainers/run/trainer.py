@@ -43,6 +43,7 @@ from empg_gym.trainers.run.iteration import NONFINITE_BATCHES, Iteration, num_up
 from empg_gym.trainers.run.memory import memory_errors
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView, before_and_after
+from empg_gym.trainers.run.samples import Kind, sample
 from empg_gym.trainers.run.stages import build_stages
 from empg_gym.trainers.run.step_metrics import ROWS_PER_EPISODE
 from empg_gym.trainers.run.warmstart import WarmStart
@@ -226,11 +227,9 @@ class Trainer:
         self.view.evaluation(title, results)
         return [result.to_json() for result in results]
 
-    def _sample(self, trajectories: Sequence[Trajectory], step: int, kind: str) -> None:
-        """Write some episodes for the report: of a training batch one of each group first, so that tasks differ."""
-        shown = sorted(trajectories, key=lambda item: (item.repeat, item.group))[: self.config.run.samples]
-        for trajectory in shown:
-            trajectory.info |= {"phase": self.state.phase, "step": step, "kind": kind}
+    def _sample(self, trajectories: Sequence[Trajectory], step: int, kind: Kind) -> None:
+        """Write some episodes for the report."""
+        shown = sample(trajectories, self.config.run.samples, kind=kind, phase=self.state.phase, step=step)
         write_trajectories(self.folder / TRAJECTORIES, shown, edit=Redactor().line)
 
     def _write_summary(self, *, complete: bool) -> dict[str, Any]:

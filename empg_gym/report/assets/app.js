@@ -1,7 +1,9 @@
-// Views by address: #/ the overview, #/episodes?… the list, #/episode/N one episode. Also start-up, keys and the live page.
+// Views by address: #/ the overview, #/groups and #/group/KEY the groups of training batches, #/episodes?… the list, #/episode/N one
+// episode. Also start-up, keys and the live page.
 
 const state = { vocabulary: {}, entropyTop: 1, stepTop: 1, position: null, listHash: "#/episodes" };
-const VIEWS = ["overview", "episodes", "episode"];
+const VIEWS = ["overview", "groups", "group", "episodes", "episode"];
+const PARENTS = { episode: "episodes", group: "groups" };
 
 function parts() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
@@ -19,7 +21,7 @@ function go(changes) {
 function reveal(name) {
   for (const view of VIEWS) byId("view-" + view).hidden = view !== name;
   for (const link of document.querySelectorAll("nav [data-view]")) {
-    const current = link.dataset.view === name || (name === "episode" && link.dataset.view === "episodes");
+    const current = link.dataset.view === name || link.dataset.view === PARENTS[name];
     if (current) link.setAttribute("aria-current", link.dataset.view === name ? "page" : "true"); else link.removeAttribute("aria-current");
   }
 }
@@ -32,12 +34,14 @@ function trouble(error) {
 
 async function route(moveFocus = true) {
   const { path, query } = parts();
-  const episode = path.match(/^\/episode\/(\d+)$/);
-  const name = episode ? "episode" : path === "/episodes" ? "episodes" : "overview";
-  state.position = episode ? Number(episode[1]) - 1 : null;
+  const [, head, rest] = path.match(/^\/(\w*)\/?(.*)$/) || [];
+  const name = VIEWS.includes(head) ? head : "overview";
+  state.position = name === "episode" ? Number(rest) - 1 : null;
   try {
     if (name === "episodes") showEpisodes(query);
     if (name === "episode") await showEpisode(state.position);
+    if (name === "groups") showGroups(query);
+    if (name === "group") showGroup(rest);
     trouble(null);
   } catch (error) { trouble(error); }
   reveal(name);
@@ -50,11 +54,13 @@ async function route(moveFocus = true) {
   document.documentElement.dataset.ready = location.hash || "#/";
 }
 
+// From the step whose title has the focus, unless the reader scrolled away from it: the last steps can't reach the top of the window.
 function step(direction) {
   const titles = [...document.querySelectorAll(".step h3")];
   if (!titles.length) return;
-  const line = scrollY + 80;
-  const at = titles.findLastIndex((title) => title.getBoundingClientRect().top + scrollY <= line);
+  const focused = titles.indexOf(document.activeElement);
+  const seen = focused >= 0 && titles[focused].getBoundingClientRect();
+  const at = seen && seen.top >= 0 && seen.bottom <= innerHeight ? focused : titles.findLastIndex((title) => title.getBoundingClientRect().top <= 120);
   goStep(Math.max(0, Math.min(titles.length - 1, at + direction)));
 }
 
@@ -65,9 +71,8 @@ document.addEventListener("keydown", (event) => {
     if (!location.hash.startsWith("#/episodes")) location.hash = state.listHash;
     setTimeout(() => byId("search")?.focus(), 50);
   }
-  if (state.position === null) return;
-  if (event.key === "j" || event.key === "k") step(event.key === "j" ? 1 : -1);
-  if (event.key === "n" || event.key === "p") document.querySelector(`.neighbours a[rel=${event.key === "n" ? "next" : "prev"}]`)?.click();
+  if (state.position !== null && (event.key === "j" || event.key === "k")) step(event.key === "j" ? 1 : -1);
+  if (event.key === "n" || event.key === "p") document.querySelector(`.view:not([hidden]) .neighbours a[rel=${event.key === "n" ? "next" : "prev"}]`)?.click();
 });
 
 async function load() {
@@ -77,6 +82,7 @@ async function load() {
   chunks.clear();
   drawOverview(overview);
   byId("nav-count").textContent = grouped.format(index.count);
+  setGroups();
 }
 
 async function version() {
@@ -115,6 +121,7 @@ async function start() {
   state.title = document.title;
   addEventListener("hashchange", () => route(true));
   const seen = isLive ? (await version()).version : null;
+  smoothingControl();
   await load();
   await route(location.hash.length > 2);
   if (isLive) follow(seen);

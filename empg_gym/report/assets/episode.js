@@ -34,10 +34,16 @@ async function showEpisode(position) {
 
 function neighbours(position) {
   const place = table.order.indexOf(position);
-  const link = (to, name, sign, rel) => to === undefined ? h("span", { class: "off" }, name) : h("a", { href: "#/episode/" + (to + 1), rel }, sign === "‹" ? "‹ " : "", name, sign === "›" ? " ›" : "");
-  return h("nav", { class: "neighbours", "aria-label": "Episodes of the list" }, h("a", { href: state.listHash }, "All episodes"),
+  const address = (i) => (i === undefined ? null : "#/episode/" + (i + 1));
+  const group = groupOf(position);
+  return h("nav", { class: "neighbours", "aria-label": "Episodes of the list" }, h("a", { href: state.listHash }, "All episodes"), group ? h("a", { href: "#/group/" + group.key }, "Its group") : null,
     h("span", { class: "where" }, place < 0 ? `Episode ${grouped.format(position + 1)}` : `${grouped.format(place + 1)} of ${grouped.format(table.order.length)}`),
-    link(place > 0 ? table.order[place - 1] : undefined, "Previous", "‹", "prev"), link(place >= 0 ? table.order[place + 1] : undefined, "Next", "›", "next"));
+    previousAndNext(address(place > 0 ? table.order[place - 1] : undefined), address(place >= 0 ? table.order[place + 1] : undefined)));
+}
+
+function previousAndNext(previous, next) {
+  const link = (href, name, rel) => (href ? h("a", { href, rel }, name) : h("span", { class: "off" }, name));
+  return [link(previous, "‹ Previous", "prev"), link(next, "Next ›", "next")];
 }
 
 function facts(position, episode) {
@@ -50,11 +56,12 @@ function facts(position, episode) {
     value("entropy") !== null ? ["Mean step entropy", (value("bound") ? "≥ " : "") + number(value("entropy")) + " nats"] : null,
     value("seconds") ? ["Time", seconds(value("seconds"))] : null,
     ["Ended by", labelOf("stop", position).replaceAll("_", " ")],
+    value("trained") !== null ? ["Training reward", number(value("trained"))] : null,
   ];
   const names = [
     ["Environment", labelOf("env", position)], ["Split", labelOf("split", position)], ["Task", value("task")], ["Task type", labelOf("type", position)], ["Agent", labelOf("agent", position)],
     ["Phase", labelOf("phase", position)], ["Update", value("update")], ["Seed", episode.seed], ["Group", value("group")], ["Repeat", value("repeat")], ["Attempts", value("attempts") > 1 ? value("attempts") : null], ["Dialogue", episode.dialogue],
-    ["Environment version", episode.version], ["Data", episode.fingerprint], ...Object.entries(episode.info).filter(([name]) => !["phase", "step", "traceback"].includes(name)).map(([name, item]) => [name, typeof item === "object" ? JSON.stringify(item) : String(item)]),
+    ["Environment version", episode.version], ["Data", episode.fingerprint], ...Object.entries(episode.info).filter(([name]) => !["phase", "step", "kind", "training_reward", "traceback"].includes(name)).map(([name, item]) => [name, typeof item === "object" ? JSON.stringify(item) : String(item)]),
   ].filter(([, item]) => item !== null && item !== undefined && item !== "");
   const pair = ([name, item]) => h("div", {}, h("dt", {}, name), h("dd", {}, String(item)));
   return h("div", { class: "episode-facts" }, h("p", { class: "outcome" }, outcomeBadge(value("outcome"))), h("dl", { class: "facts-row" }, pairs.filter(Boolean).map(pair)), h("details", {}, h("summary", {}, "Task, data and seed"), h("dl", { class: "facts-list" }, names.map(pair))));
@@ -95,7 +102,7 @@ function profile(episode) {
     steps.forEach((step, i) => drawing.append(s("rect", { class: "hit", x: left + gap * i, width: gap, y: 0, height: high + low, onclick: () => goStep(i) }, s("title", {}, `Step ${i + 1}: ${step.action || step.response || ""}`.slice(0, 120)))));
     plot.replaceChildren(drawing);
   };
-  new ResizeObserver(() => { if (plot.clientWidth > 60) draw(plot.clientWidth); }).observe(plot);
+  onResize(plot, draw);
   const legend = h("ul", { class: "legend" },
     hasEntropy ? h("li", {}, h("span", { class: "key-entropy", "aria-hidden": "true" }), "step entropy, nats") : null,
     advantages.length ? h("li", {}, h("span", { class: "key-before", "aria-hidden": "true" }), "advantage before modulation") : null,

@@ -1,0 +1,87 @@
+"""The numbers and tables of a run's overview, which are rendered into the page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from empg_gym.data_name import data_name, with_data
+from empg_gym.errors import ConfigError
+from empg_gym.report.before_after import changes
+from empg_gym.report.breakdown import break_down
+from empg_gym.report.cells import short_env
+from empg_gym.report.run_reader import RunReader
+from empg_gym.report.tables import flatten, tables
+from empg_gym.report.tiles import tiles
+from empg_gym.scoring.failures import error_messages
+from empg_gym.scoring.format import duration
+from empg_gym.scoring.notices import notices
+from empg_gym.scoring.prices import Prices
+
+_ERRORS = 5
+"""Error messages that the overview shows."""
+
+
+def overview(run: RunReader) -> dict[str, Any]:
+    """Return the values of the templates `headline.jinja` and `tables.jinja`."""
+    rows, records = run.episodes.rows, run.episodes.records
+    errors = error_messages(records)
+    data = _data(run)
+    groups = break_down(rows, records, by_type=not run.is_training)
+    last = run.metrics[-1] if run.metrics else None
+    return {
+        "title": run.path.resolve().name,
+        "kind": "Training run" if run.is_training else "Evaluation",
+        "environments": [with_data(short_env(env), data.get(env)) for env in sorted({row["env"] for row in rows})],
+        "method": _method(run.summary),
+        "changes": changes(run.summary, run.outcomes),
+        "repeats": 1 if run.is_training else max((record.repeat + 1 for record in records), default=1),
+        "with_tokens": any(group.tokens.total for group in groups),
+        "prices": _prices(run),
+        "with_entropy": any(group.entropy(success) is not None for group in groups for success in (True, False)),
+        "agents": sorted({row["agent"] for row in rows if row["agent"]}),
+        "episodes": len(rows),
+        "failed": errors.total(),
+        "errors": errors.most_common(_ERRORS),
+        "more_errors": max(0, len(errors) - _ERRORS),
+        "notices": notices(records),
+        "is_training": run.is_training,
+        "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
+        # A training run's episodes are samples of several policies: their rates are no result.
+        "tiles": tiles(run.summary, run.metrics, () if run.is_training else groups),
+        "groups": groups,
+        "tables": tables(run.summary),
+        "config": flatten(run.config),
+    }
+
+
+def _data(run: RunReader) -> dict[str, str]:
+    """Return the data that each environment used, as far as the configuration states it."""
+    if run.is_training:
+        env = run.config.get("env")
+        if not isinstance(env, dict) or "data" not in env or not str(env.get("id")).startswith("EMPG/"):
+            return {}
+        return {str(env["id"]): data_name(env["data"])}
+    found = run.config.get("environments")
+    entries = found.values() if isinstance(found, dict) else ()
+    return {str(entry.get("env_id")): str(entry["data"]) for entry in entries if isinstance(entry, dict) and entry.get("data")}
+
+
+def _prices(run: RunReader) -> Prices | None:
+    prices = run.config.get("prices")
+    try:
+        return Prices(**prices) if isinstance(prices, dict) else None
+    except (TypeError, ConfigError):
+        return None
+
+
+def _method(summary: dict[str, Any]) -> str:
+    """Return what was trained in words, as far as the summary states it."""
+    algorithm = summary.get("algorithm")
+    name = algorithm.get("advantage") if isinstance(algorithm, dict) else None
+    parameters, device = summary.get("parameters"), summary.get("device")
+    parts = [
+        f"Method {name}" if name else "",
+        f"{parameters:,} parameters" if isinstance(parameters, int) else "",
+        f"on {device}" if device else "",
+    ]
+    return ", ".join(filter(None, parts))
