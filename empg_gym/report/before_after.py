@@ -16,7 +16,6 @@ from empg_gym.report.outcomes import SplitOutcomes, TaskOutcome
 from empg_gym.scoring.format import MISSING, percent
 from empg_gym.scoring.intervals import difference_interval, mean, wilson
 
-
 _OF_ALL = "success_errors_as_0"
 """Success over all episodes; only where some failed."""
 
