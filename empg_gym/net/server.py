@@ -8,7 +8,8 @@ kept, and this module adds what is missing:
     - A request must arrive within `head_seconds` (headers) and `body_seconds` (body), and is handed to the application only as a whole.
     - A client must take each piece of a reply within `send_seconds`; a large reply is sent in pieces.
     - Bodies and replies hold at most `max_bytes` in all. Where room is short, clients that have stalled are cut off, the longest first;
-      if there is none, the newcomer is answered 503 with Retry-After. What fits into 64 KiB needs no room.
+      if there is none, the newcomer is answered 503 with Retry-After. What fits into 64 KiB needs no room. The send buffer of a
+      connection has a fixed size.
     - At most `max_connections` are open; one more closes the oldest whose client the server waits for.
     - Foreign hosts and pages of other sites are refused (`empg_gym.net.origin`).
 
@@ -39,6 +40,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
+HELD = "empg_gym.held"
+"""Member of a reply's first message: bytes that the application holds until the reply is sent. They count like those of the reply."""
 _ABORT = "empg_gym.abort"
 """Extension of a request's scope: closes its connection at once."""
 _PIECE = 1 << 16
@@ -46,6 +49,8 @@ _MAX_HEAD = 16 << 10
 """Bytes of the request line and the headers."""
 _MAX_DIGITS = 18
 """Of a body's length."""
+_SEND_BUFFER = 256 << 10
+"""Bytes of a reply that the system keeps for a client; left alone, it grows to several megabytes for each."""
 _START_SECONDS = 20.0
 
 
@@ -63,7 +68,7 @@ class ServerLimits:
     """Time without progress after which a client may be cut off where room is short."""
     max_body: int = 4 << 20
     """Size of a request's body, in bytes."""
-    max_bytes: int = 256 << 20
+    max_bytes: int = 64 << 20
     """Bytes of all unfinished bodies and replies."""
     max_connections: int = 512
     """Open connections; fewer where the system allows fewer open files."""
@@ -211,7 +216,13 @@ class LimitedApp:
                 start = message
                 return
             body, more = message.get("body", b""), message.get("more_body", False)
-            await self._ledger.take(client, len(body), 5 * self._limits.stall_seconds)
+            try:
+                held = start.pop(HELD, 0) if start is not None else 0
+                await self._ledger.take(client, len(body) + held, 5 * self._limits.stall_seconds)
+            except _Refused:
+                if start is None:  # too late for another answer
+                    raise _CutOff from None
+                raise
             if start is not None:
                 await send(start)
                 start = None
@@ -345,6 +356,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # connections inherit it
     try:
         listener.bind((host, port))
     except socket.gaierror as error:

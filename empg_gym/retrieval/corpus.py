@@ -96,9 +96,13 @@ class Corpus:
         ordinal = self.records.ordinal(name)
         return None if ordinal is None else self.passage(ordinal)
 
+    def ordinals_of(self, url: str) -> Iterator[int]:
+        """Yield the ordinals of the passages with the address `url`, in the order of the file."""
+        return self._urls.find_all(url.encode("utf-8", "surrogatepass")) if url else iter(())
+
     def page(self, url: str) -> Page | None:
         """Return all passages with the address `url` as one page, or None."""
-        parts = [self.passage(ordinal) for ordinal in self._urls.find_all(url.encode("utf-8", "surrogatepass"))] if url else []
+        parts = [self.passage(ordinal) for ordinal in self.ordinals_of(url)]
         if not parts:
             return None
         return Page(url=url, title=parts[0].title, text="\n\n".join(part.text for part in parts))

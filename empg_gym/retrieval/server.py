@@ -12,24 +12,29 @@ Rules:
     - Invalid requests are refused with `{"error": "…"}`: 400 (malformed, or the reply would be too large), 503 with Retry-After (too many
       requests waiting). Slow, large and foreign requests are refused by the server that runs the application (`empg_gym.net.server`),
       which also bounds what clients that don't read hold. A request takes a place only once it has arrived.
+    - A reply of more than 128 KiB is sent in pieces, without a Content-Length; the next piece is made when the client has taken the last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Message, Send
 
+from empg_gym.net.server import HELD
 from empg_gym.retrieval.backends import LocalRetriever, Retriever, SearchFailed
-from empg_gym.retrieval.corpus import Corpus, Passage, contents_of
+from empg_gym.retrieval.corpus import Corpus
+from empg_gym.retrieval.replies import Hits, Pages, Reply, pieces
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class Limits:
     """Queries or addresses per request."""
     max_characters: int = 20_000
     """Length of a query, in characters."""
-    max_reply: int = 64 << 20
-    """Size of a reply, in bytes."""
+    max_stored: int = 32 << 20
+    """Size of a reply's documents as the corpus stores them, in bytes; the reply has two to three times as many."""
     max_waiting: int = 256
     """Number of requests being processed or waiting."""
     threads: int = 4
@@ -52,11 +57,25 @@ class Limits:
 
 
 _AT_ONCE = 32
-"""Queries whose documents are in memory at once."""
+"""Queries whose documents the engine returns at once."""
 
 
 class _Refused(Exception):
     """The request is malformed; the text says why."""
+
+
+class _Streamed(StreamingResponse):
+    """A reply in pieces, with the memory that it takes until it is sent."""
+
+    def __init__(self, made: AsyncIterator[bytes], held: int) -> None:
+        super().__init__(made, media_type="application/json")
+        self._held = held
+
+    async def stream_response(self, send: Send) -> None:
+        async def noting(message: Message) -> None:
+            await send({**message, HELD: self._held} if message["type"] == "http.response.start" else message)
+
+        await super().stream_response(noting)
 
 
 class _Service:
@@ -84,37 +103,50 @@ class _Service:
             }
         )
 
-    async def _answer(self, request: Request, work: Any) -> Response:
+    async def _answer(self, request: Request, work: Callable[[dict[str, Any]], Reply]) -> Response:
         if self.waiting >= self.limits.max_waiting:
             return JSONResponse({"error": "the server is busy"}, 503, headers={"Retry-After": "1"})
         body = await request.body()
         self.waiting += 1
         try:
-            raw = await asyncio.get_running_loop().run_in_executor(self.pool, self._encoded, work, body)
+            first, rest, held = await self._run(self._begin, work, body)
         except _Refused as refused:
             return JSONResponse({"error": str(refused)}, 400)
         except SearchFailed as failure:
             return JSONResponse({"error": str(failure)}, 502)
         finally:
             self.waiting -= 1
-        return Response(raw, media_type="application/json")
+        return Response(first, media_type="application/json") if rest is None else _Streamed(self._streamed(first, rest), held)
 
-    def _encoded(self, work: Callable[[dict[str, Any]], Iterator[list[Any]]], body: bytes) -> bytes:
+    async def _run(self, call: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, call, *arguments)
+
+    def _begin(self, work: Callable[[dict[str, Any]], Reply], body: bytes) -> tuple[bytes, Iterator[bytes] | None, int]:
+        """Return the first piece of a reply, the others if there are any, and the memory that these take."""
         try:
             message = json.loads(body)
         except (ValueError, RecursionError):
             raise _Refused("the body is not JSON") from None
         if not isinstance(message, dict):
             raise _Refused("the body must be a JSON object")
-        reply, separator = bytearray(b'{"result": ['), b""
-        for entries in work(message):
-            reply += separator + json.dumps(entries)[1:-1].encode()
-            separator = b", "
-            if len(reply) > self.limits.max_reply:
-                raise _Refused(f"the reply would have more than {self.limits.max_reply} bytes: ask for fewer entries or a smaller topk")
-        return bytes(reply + b"]}")
+        reply = work(message)
+        self._check_size(reply)
+        made = pieces(reply.fragments())
+        first, second = next(made), next(made, None)
+        return first, None if second is None else chain([second], made), reply.held_bytes
 
-    def _retrieve(self, message: dict[str, Any]) -> Iterator[list[Any]]:
+    async def _streamed(self, first: bytes, rest: Iterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the pieces of a reply, each made when the one before it has been sent."""
+        piece: bytes | None = first
+        while piece is not None:
+            yield piece
+            piece = await self._run(next, rest, None)
+
+    def _check_size(self, reply: Reply) -> None:
+        if reply.stored_bytes > self.limits.max_stored:
+            raise _Refused(f"the reply would have more than {self.limits.max_stored} bytes of documents: ask for fewer or a smaller topk")
+
+    def _retrieve(self, message: dict[str, Any]) -> Hits:
         queries = self._texts(message, "queries")
         if any(len(query) > self.limits.max_characters for query in queries):
             raise _Refused(f"a query may have {self.limits.max_characters} characters")
@@ -124,27 +156,15 @@ class _Service:
         scored = message.get("return_scores") or False
         if not isinstance(scored, bool):
             raise _Refused("return_scores must be true or false")
+        hits = Hits(self.corpus, scored=scored)
         for place in range(0, len(queries), _AT_ONCE):
-            yield [self._found(passages, scored) for passages in self.engine.search(queries[place : place + _AT_ONCE], k)]
+            for passages in self.engine.search(queries[place : place + _AT_ONCE], k):
+                hits.add(passages)
+            self._check_size(hits)
+        return hits
 
-    def _found(self, passages: list[Passage], scored: bool) -> list[Any]:
-        documents = [self._document(passage.id) for passage in passages]
-        if not scored:
-            return documents
-        return [{"document": found, "score": p.score} for found, p in zip(documents, passages, strict=True)]
-
-    def _document(self, name: str) -> dict[str, Any]:
-        ordinal = self.corpus.records.ordinal(name)
-        if ordinal is None:
-            raise LookupError(name)
-        record = self.corpus.records[ordinal]
-        passage = self.corpus.passage(ordinal)
-        return {**record, "id": passage.id, "title": passage.title, "text": passage.text, "contents": contents_of(record)}
-
-    def _access(self, message: dict[str, Any]) -> Iterator[list[Any]]:
-        for url in self._texts(message, "urls"):
-            page = self.corpus.page(url)
-            yield [{"url": page.url, "title": page.title, "contents": f'"{page.title}"\n{page.text}'} if page else None]
+    def _access(self, message: dict[str, Any]) -> Pages:
+        return Pages(self.corpus, self._texts(message, "urls"))
 
     def _texts(self, message: dict[str, Any], name: str) -> list[str]:
         given = message.get(name)

@@ -12,11 +12,11 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from starlette.applications import Starlette
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from empg_gym.errors import ConfigError, EnvironmentFailure
-from empg_gym.net.server import BackgroundServer, ServerLimits, listen, make_server
+from empg_gym.net.server import HELD, BackgroundServer, ServerLimits, listen, make_server
 
 LARGE = 16 << 20
 HEAD = "POST /echo HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -184,6 +184,34 @@ def test_a_reply_is_refused_where_there_is_no_room_for_it():
     with serving(max_bytes=1 << 20, stall_seconds=0.1) as (port, _):
         reply = httpx.get(f"http://127.0.0.1:{port}/large", trust_env=False)
         assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
+
+
+def test_what_an_application_holds_for_a_reply_counts():
+    async def held(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [], HELD: int(scope["path"][1:])})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    with serving(held, max_bytes=1 << 20, stall_seconds=0.1) as (port, _):
+        assert [httpx.get(f"http://127.0.0.1:{port}/{count}", trust_env=False).status_code for count in (1000, 2 << 20)] == [200, 503]
+
+
+def test_a_reply_in_pieces_is_cut_where_there_is_no_room_for_the_next():
+    async def growing(request):
+        return StreamingResponse(iter([bytes(1 << 10), bytes(2 << 20)]))
+
+    with serving(Starlette(routes=[*APP.routes, Route("/growing", growing)]), max_bytes=1 << 20, stall_seconds=0.1) as (port, _):
+        with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
+            httpx.get(f"http://127.0.0.1:{port}/growing", trust_env=False)
+        assert answers(port)
+
+
+def test_the_send_buffer_of_a_connection_is_bounded():
+    with serving() as (port, server), connections(port, 1, b""):
+        deadline = time.monotonic() + 300
+        while not server.server_state.connections and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (one,) = server.server_state.connections
+        assert one.transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) <= 512 << 10
 
 
 def test_connections_are_reused_and_pipelined():

@@ -24,6 +24,7 @@ from empg_gym.net.server import BackgroundServer, ServerLimits, listen, make_ser
 from empg_gym.retrieval import open_corpus
 from empg_gym.retrieval.backends import LocalRetriever, SearchFailed
 from empg_gym.retrieval.remote import RemoteRetriever
+from empg_gym.retrieval.replies import PIECE
 from empg_gym.retrieval.server import Limits, create_app
 
 ROWS = [
@@ -151,6 +152,64 @@ def test_64_connections_get_their_own_answers(address):
     with ThreadPoolExecutor(64) as pool:
         assert list(pool.map(work, range(64))) == list(range(64))
     assert httpx.get(address + "/health", trust_env=False).json()["waiting"] == 0
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_long_reply_comes_in_pieces_and_whole(address, corpus, scored):
+    queries = [f"river r{number % 7} town {number % 60}" for number in range(400)]
+    reply = post(address, "/retrieve", {"queries": queries, "topk": 20, "return_scores": scored})
+    assert "content-length" not in reply.headers and len(reply.content) > 8 * PIECE
+    found = reply.json()["result"]
+    ids = [[(entry["document"] if scored else entry)["id"] for entry in entries] for entries in found]
+    assert ids == [[passage.id for passage in passages] for passages in LocalRetriever(corpus).search(queries, 20)]
+    for place in (0, 123, 399):
+        alone = post(address, "/retrieve", {"queries": queries[place], "topk": 20, "return_scores": scored})
+        assert "content-length" in alone.headers and alone.json()["result"] == [found[place]]
+    pages = post(address, "/access", {"urls": [f"https://c.local/{number % 30}" for number in range(500)] * 4})
+    assert pages.status_code == 400
+    pages = post(address, "/access", {"urls": ["https://c.local/3", "https://elsewhere/"] * 256})
+    assert pages.json()["result"] == [{**pages.json()["result"][0], "url": "https://c.local/3"}, None] * 256
+
+
+def test_a_reply_of_too_many_documents_is_refused_as_a_whole(corpus):
+    limits = Limits(max_stored=len(corpus.records.raw(0)) * 3)
+    with serving(create_app(corpus, limits=limits)) as address:
+        assert post(address, "/retrieve", {"queries": "town", "topk": 2}).status_code == 200
+        refused = post(address, "/retrieve", {"queries": ["town"] * 2, "topk": 2})
+        assert refused.status_code == 400 and "bytes of documents" in refused.json()["error"]
+        assert post(address, "/access", {"urls": ["https://c.local/3"]}).status_code == 200
+        assert post(address, "/access", {"urls": ["https://c.local/3"] * 2}).status_code == 400
+
+
+def test_clients_that_never_read_hold_a_piece_each(corpus):
+    """Their replies have 12 pieces each."""
+    body = json.dumps({"queries": ["town river"] * 512, "topk": 20}).encode()
+    request = f"POST /retrieve HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    server = make_server(create_app(corpus), limits=ServerLimits(send_seconds=300.0), log_level="error")
+    running, opened = BackgroundServer(server, listen("127.0.0.1", 0)), []
+    try:
+        for _ in range(4):
+            opened.append(socket.socket())
+            opened[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            opened[-1].settimeout(300)
+            opened[-1].connect(("127.0.0.1", running.port))
+            opened[-1].sendall(request)
+        most, stalled, deadline = 0, 0, time.monotonic() + 300
+        while stalled < 4 and time.monotonic() < deadline:
+            connections = list(server.server_state.connections)
+            most = max(most, server.config.app._ledger.held + sum(one.transport.get_write_buffer_size() for one in connections))
+            stalled = sum(one.flow.write_paused for one in connections)
+            time.sleep(0.01)
+        assert stalled == 4 and most <= 4 * (4 * PIECE)
+        assert post(f"http://127.0.0.1:{running.port}", "/retrieve", {"queries": "town"}).status_code == 200
+        received = b""
+        while not received.endswith(b"\r\n0\r\n\r\n"):
+            received += opened[0].recv(1 << 20)
+        assert len(received) > 10 * PIECE, "one that reads late gets the whole reply"
+    finally:
+        for one in opened:
+            one.close()
+        running.close()
 
 
 class Blocked(LocalRetriever):
