@@ -18,13 +18,14 @@ Rules:
 
 from __future__ import annotations
 
+import inspect
 import operator
 import pickle
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import gymnasium as gym
 
@@ -121,6 +122,15 @@ class TextEnv(gym.Env[str, str], ABC):
         from empg_gym.gymnasium_env import GymnasiumTextEnv
 
         return GymnasiumTextEnv(env, **options)
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        """Refuse unknown arguments with the name of the nearest known one, through `gymnasium.make` too."""
+        parameters = inspect.signature(cls.__init__).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            for name in named:
+                if name not in parameters:
+                    raise ConfigError(f"{cls.benchmark} takes no argument {name!r}; {nearest(name, [*parameters][1:])}")
+        return super().__new__(cls)
 
     def __init__(self, *, split: str = "train", max_steps: int = 50, render_mode: str | None = None) -> None:
         if not isinstance(split, str):

@@ -66,7 +66,9 @@ class LiveTable:
             yield f"{env}: {done} episodes, success {success} %, {tokens} tokens, {errors} errors, {rate} episodes/s, {left} left"
 
     def _table(self) -> Table:
-        table = Table("environment", "episodes", "success %", "score", "tokens", "errors", "episodes/s", "left", box=None, pad_edge=False)
+        table = Table(
+            "environment", "episodes", "success % [95 %]", "score", "tokens", "errors", "episodes/s", "left", box=None, pad_edge=False
+        )
         for env in self._totals:
             table.add_row(escape(env), *self._cells(env))
         return table

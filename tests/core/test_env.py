@@ -222,3 +222,14 @@ def test_vectors_in_processes_hold_texts_only_without_shared_memory(vector):
         assert all(envs.step(("open door 1", "nonsense"))[-1]["step"] == 1)
     finally:
         envs.close()
+
+
+@pytest.mark.parametrize("env_id", ["EMPG/ALFWorld-v0", "EMPG/WebShop-v0", "EMPG/DeepSearch-v0", TOY_ID])
+def test_an_unknown_argument_of_gym_make_names_the_nearest(env_id):
+    with pytest.raises(ConfigError, match=r"takes no argument 'splt'; did you mean 'split'\?"):
+        gym.make(env_id, splt="train")
+
+
+def test_gym_make_names_the_size_of_a_world():
+    with pytest.raises(ConfigError, match=r"ALFWorld takes no argument 'sise'; did you mean 'size'\?"):
+        gym.make("EMPG/ALFWorld-v0", sise="small")

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from empg_gym.runs.progress import LiveView
-from empg_gym.scoring.format import MISSING, clock, counted, percent
+from empg_gym.scoring.format import MISSING, clock, counted, percent, with_interval
 from empg_gym.trainers.run.evaluation import EvaluationResult
 
 SHOWN = {
@@ -103,7 +103,7 @@ class ProgressView:
 def before_and_after(before: Sequence[EvaluationResult], after: Sequence[EvaluationResult]) -> Table:
     """Return the table of a run: success on each split before and after reinforcement."""
     has_errors = any(result.errors for result in (*before, *after))
-    table = Table(title="Success on held-out tasks (95 % interval, errors excluded)")
+    table = Table(title="Success % on held-out tasks [95 % interval], errors excluded")
     errors = ("errors", "errors as 0") if has_errors else ("errors",)
     for heading in ("split", "tasks", "after the warm start", *errors, "after reinforcement", *errors, "change"):
         table.add_column(heading, justify="left" if heading == "split" else "right")
@@ -124,9 +124,9 @@ def _of_all(result: EvaluationResult) -> str:
 
 
 def _share(result: EvaluationResult) -> str:
-    if result.success is None or result.success_low is None or result.success_high is None:
-        return MISSING
-    return f"{result.success:.1%} ({result.success_low:.0%}-{result.success_high:.0%})"
+    if result.success_low is None or result.success_high is None:
+        return with_interval(result.success, None)
+    return with_interval(result.success, (result.success_low, result.success_high))
 
 
 def _number(value: float) -> str:

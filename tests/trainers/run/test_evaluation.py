@@ -101,7 +101,7 @@ def test_errors_are_excluded_from_scores_and_shown_beside_them(tmp_path):
     view.table(before_and_after([result], [result]))
     assert "Before: success test 100.0 % of 12 tasks (4 errors; 75.0 % with errors as 0)" in shown.getvalue()
     cells = shown.getvalue().splitlines()[-2].strip("│").split("│")
-    half = ["100.0% (76%-100%)", "4", "75.0 %"]
+    half = ["100.0 [75.8, 100.0]", "4", "75.0 %"]
     assert [cell.strip() for cell in cells] == ["test", "16", *half, *half, "+0.0 points"]
     sound = dataclasses.replace(result, errors=0, success_errors_as_0=None, score_errors_as_0=None)
     assert [column.header for column in before_and_after([sound], [sound]).columns].count("errors as 0") == 0
