@@ -56,8 +56,8 @@ def train(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print the resolved configuration, check its environments, splits and stages, estimate the tokens of a training step "
-            "and the memory, and exit.",
+            help="Print the resolved configuration, check its environments and splits, try its stages on a few episodes without the model, "
+            "estimate the tokens of a training step and the memory, list what was not checked, and exit.",
         ),
     ] = False,
     device_memory: Annotated[
@@ -99,9 +99,10 @@ def train(
         raise ConfigError("--device-memory is the device of an estimate; give --dry-run too")
     if dry_run:
         typer.echo(_toml(resolved), nl=False)
-        _check(resolved)
+        unchecked = _check(resolved)
         _print_cost(resolved)
         _print_memory(resolved, device_memory)
+        typer.echo(f"\n# Not checked: {'; '.join(unchecked)}.")
         return
     if explain:
         _explain(resolved)
@@ -145,18 +146,23 @@ def _replay(config: TrainConfig, path: Path, *, as_json: bool) -> None:
         Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDE).print(render(result))
 
 
-def _check(config: TrainConfig) -> None:
-    """Raise the errors that a run would raise for unknown environments and splits, and for stages if torch is installed."""
+def _check(config: TrainConfig) -> list[str]:
+    """Raise the errors that a run would raise, print what was tried, and return what was not checked."""
     from empg_gym.trainers.collect.environments import check_environments
 
     check_environments(config)
-    if importlib.util.find_spec("torch") is not None:
-        from empg_gym.trainers.policy.gold import make_gold_env
-        from empg_gym.trainers.run.stages import build_stages
+    if importlib.util.find_spec("torch") is None:
+        return ["stages, rewards, advantages and memory (torch is not installed: pip install 'empg-gym[train]')"]
+    from empg_gym.trainers.policy.gold import make_gold_env
+    from empg_gym.trainers.run.stages import build_stages
+    from empg_gym.trainers.run.trial import try_step
 
-        build_stages(config)
-        if (env := make_gold_env(config)) is not None:
-            env.close()
+    stages = build_stages(config)
+    if (env := make_gold_env(config)) is not None:
+        env.close()
+    trial = try_step(config, stages)
+    typer.echo("".join(f"\n# {line}\n" for line in trial.findings), nl=False)
+    return trial.unchecked
 
 
 def _print_cost(config: TrainConfig) -> None:

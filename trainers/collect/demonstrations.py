@@ -73,14 +73,19 @@ def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config:
             found = True
             yield trajectory
     if not acted:
-        raise DataError(
-            f"{env.text_env.benchmark} has no expert to learn from: give recorded episodes (warmstart.trajectories), or skip the warm "
-            "start (warmstart.steps=0) and begin with a model that can act (model.name)"
-        )
+        raise no_expert(env)
     if not found:
         raise DataError(
             f"the expert solved none of {config.episodes} episodes of {env.text_env.benchmark}; raise env.max_steps, or check env.data"
         )
+
+
+def no_expert(env: LLMAgentEnv) -> DataError:
+    """Return the error of a warm start in an environment whose expert never acts."""
+    return DataError(
+        f"{env.text_env.benchmark} has no expert to learn from: give recorded episodes (warmstart.trajectories), or skip the warm start "
+        "(warmstart.steps=0) and begin with a model that can act (model.name)"
+    )
 
 
 def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: float) -> Iterator[str]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from empg_gym.agents import AgentLike
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.trainers.collect.collector import Collector
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.config.sections import TrainConfig
-from empg_gym.trainers.generate.base import Generator
 from empg_gym.trainers.run.stages import Stages
 
 
-def build_collector(config: TrainConfig, stages: Stages, agent: Generator, journal: Journal | None) -> Collector:
-    """Return the collector of the training split.
+def build_collector(
+    config: TrainConfig, stages: Stages, agent: AgentLike, journal: Journal | None, *, limits: Limits | None = None
+) -> Collector:
+    """Return the collector of the training split; None limits rows as the configuration says.
 
     Raises:
         ConfigError: an unknown environment.
@@ -19,12 +21,11 @@ def build_collector(config: TrainConfig, stages: Stages, agent: Generator, journ
     """
     recipe = config.env.recipe()
     settings = config.rollout
-    limits = Limits(max_row_tokens=settings.max_row_tokens)
     return Collector(
         Rollout(
             recipe,
             agent,
-            limits=limits,
+            limits=limits or Limits(max_row_tokens=settings.max_row_tokens),
             concurrency=settings.concurrency,
             retries=settings.retries,
             backend=settings.environments(),

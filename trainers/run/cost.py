@@ -125,8 +125,8 @@ def estimate_cost(config: TrainConfig) -> CostEstimate | None:
     Raises:
         EMPGGymError: the environment cannot be made.
     """
-    tokenizer = _local_tokenizer(config.model)
-    counter: Any = tokenizer or _Characters()
+    tokenizer = local_tokenizer(config.model)
+    counter: Any = tokenizer or Characters()
     codec = ChatCodec(counter)
     scale = 1.0 if tokenizer else 1 / CHARACTERS_PER_TOKEN
     history = config.env.history
@@ -208,7 +208,7 @@ def _with_thought(env: LLMAgentEnv, codec: ChatCodec, text: str, thought: str) -
     return f"<think>\n{thought}\n</think>\n\n{text}" if reasons else text
 
 
-def _local_tokenizer(model: ModelConfig) -> Any:
+def local_tokenizer(model: ModelConfig) -> Any:
     """Return the tokenizer of a model on this machine, with its chat template; None where there is none, or no transformers.
 
     Raises:
@@ -227,7 +227,7 @@ def _local_tokenizer(model: ModelConfig) -> Any:
     return tokenizer if tokenizer.chat_template is not None else None
 
 
-class _Characters:
+class Characters:
     """What `ChatCodec` uses of a tokenizer, with a character for each token."""
 
     chat_template = CHAT_TEMPLATE

@@ -146,7 +146,7 @@ class Iteration:
         gold = None if self.gold is None else self.gold(batch)
         steps = batch.steps(old.entropies, state_key=self.config.algorithm.state_key, gold_logprobs=gold)
         advantages = self.stages.advantage(steps)
-        _check_finite(batch, advantages)
+        check_finite(batch, advantages)
         _annotate(batch, old, advantages)
         metrics = (
             score_metrics(batch, old)
@@ -185,7 +185,12 @@ def _name(batch: RolloutBatch, index: int) -> str:
     return f"step {int(batch.step[index])} of task {trajectory.task!r} (group {trajectory.group}, repeat {trajectory.repeat})"
 
 
-def _check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
+def check_finite(batch: RolloutBatch, advantages: Advantages) -> None:
+    """Check the advantages of a batch.
+
+    Raises:
+        TrainingError: one of them is not finite.
+    """
     wrong = (~advantages.values.isfinite()).nonzero()
     if len(wrong):
         index = int(wrong[0])
