@@ -1,4 +1,4 @@
-"""`empg-gym compare`: evaluation runs side by side, with paired differences."""
+"""`empg-gym compare`: evaluations or training runs side by side, with paired differences."""
 
 from __future__ import annotations
 
@@ -14,16 +14,24 @@ from empg_gym.runs.terminal import Console
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of evaluation runs; the others are compared with the first.", metavar="DIR...")
+        list[Path],
+        typer.Argument(help="Folders of evaluations, or of training runs; the first is the reference.", metavar="DIR..."),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Compare evaluation runs on their shared tasks: values and paired differences, with 95 % intervals."""
+    """Compare runs on their shared tasks: values and paired differences, with 95 % intervals.
+
+    Of training runs: success on held-out tasks after training, and the areas under the curves. Runs that differ only in the seed are one
+    configuration.
+    """
     import json
 
-    from empg_gym.evaluation import compare as compare_runs
+    from empg_gym.evaluation import Comparison
+    from empg_gym.evaluation import compare as compare_evaluations
+    from empg_gym.report.several import is_training
+    from empg_gym.report.training_comparison import TrainingComparison, compare_training
 
-    comparison = compare_runs(runs)
+    comparison: Comparison | TrainingComparison = compare_training(runs) if is_training(runs) else compare_evaluations(runs)
     if as_json:
         typer.echo(json.dumps(comparison.to_dict(), indent=2))
         return

@@ -1,4 +1,4 @@
-"""`empg-gym view`: the report of a run as one HTML page, or live during the run."""
+"""`empg-gym view`: the report of a run as one HTML page, or live during the run; several runs on one page; the list of all runs."""
 
 from __future__ import annotations
 
@@ -11,27 +11,59 @@ from empg_gym.runs.terminal import Console
 
 
 def view(
-    run: Annotated[Path, typer.Argument(help="Folder of a training or evaluation run, or a .jsonl file of episodes.", metavar="DIR")],
-    out: Annotated[Path | None, typer.Option(help="File to write; default: report.html in the run folder.")] = None,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folder of a training or evaluation run, or a .jsonl file of episodes. Several training runs are overlaid, several "
+            "evaluations are set side by side. A folder of runs is listed.",
+            metavar="DIR...",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write; default: report.html in the run folder, index.html in a folder of runs, comparison.html here for "
+            "several runs."
+        ),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Serve the page on this machine and keep its curves up to date.")] = False,
     port: Annotated[int, typer.Option(help="Port of --follow; 0 takes a free one.", min=0, max=65535)] = 0,
 ) -> None:
     """Write the report of a run: its curves, its episodes, and the entropy of every step and token."""
     from empg_gym.errors import ConfigError
+    from empg_gym.report import write_index, write_report
+    from empg_gym.report.index_page import is_collection
 
     console = Console(highlight=False, soft_wrap=True)
     if follow:
         if out is not None:
             raise ConfigError("--follow serves the page and writes no file: leave out --out or --follow")
-        _follow(run, port, open_page, console)
+        if len(runs) > 1:
+            raise ConfigError("--follow serves the page of one run: name one folder, or leave out --follow")
+        _follow(runs[0], port, open_page, console)
         return
-    from empg_gym.report import write_report
-
-    path = write_report(run, out)
+    if len(runs) > 1:
+        path = _compare(runs, Path("comparison.html") if out is None else out)
+    elif is_collection(runs[0]):
+        path = write_index(runs[0], out)
+    else:
+        path = write_report(runs[0], out)
     console.print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)", markup=False)
     if open_page:
         _open(path.resolve().as_uri(), console)
+
+
+def _compare(runs: list[Path], out: Path) -> Path:
+    from empg_gym.evaluation import compare
+    from empg_gym.report import write_comparison
+    from empg_gym.report.several import is_training
+    from empg_gym.report.tables import Table
+
+    if is_training(runs):
+        return write_comparison(runs, out)
+    compared = compare(runs)
+    return write_comparison(runs, out, table=Table("Success and score", compared.columns(), compared.rows()), warnings=compared.warnings)
 
 
 def _follow(run: Path, port: int, open_page: bool, console: Console) -> None:

@@ -68,28 +68,42 @@ class Comparison:
         """Return plain data."""
         return asdict(self)
 
+    def columns(self) -> list[str]:
+        """Return the names of the columns of `rows`."""
+        of_all = ["errors as 0 [95 %]"] if self._failed else []
+        return ["environment", "metric", "run", "episodes", "errors", "value [95 %]", *of_all, "difference [95 %]", "tasks"]
+
+    def rows(self) -> list[list[str]]:
+        """Return the cells as text; success in percent."""
+        return [self._row(cell) for cell in self.cells]
+
+    @property
+    def _failed(self) -> bool:
+        return any(cell.errors for cell in self.cells)
+
+    def _row(self, cell: Cell) -> list[str]:
+        percent = cell.metric == "success"
+        digits = 1 if percent else 3
+        difference = "" if cell.difference is None else with_interval(cell.difference, cell.difference_interval, digits, percent=percent)
+        return [
+            cell.environment,
+            "success %" if percent else cell.metric,
+            cell.run,
+            str(cell.episodes),
+            str(cell.errors),
+            with_interval(cell.value, cell.interval, digits, percent=percent),
+            *([_of_all(cell, digits, percent)] if self._failed else []),
+            difference,
+            str(cell.pairs) if cell.difference is not None else "",
+        ]
+
     def table(self) -> Table:
         """Return the comparison for a console."""
-        failed = any(cell.errors for cell in self.cells)
-        of_all = ("errors as 0 [95 %]",) if failed else ()
-        columns = ("environment", "metric", "run", "episodes", "errors", "value [95 %]", *of_all, "difference [95 %]", "tasks")
-        table = Table(*columns, box=None, pad_edge=False)
-        before: tuple[str, str] | None = None
-        for cell in self.cells:
-            here = (cell.environment, cell.metric)
-            percent = cell.metric == "success"
-            digits = 1 if percent else 3
-            table.add_row(
-                *((escape(cell.environment), "success %" if percent else cell.metric) if here != before else ("", "")),
-                escape(cell.run),
-                str(cell.episodes),
-                str(cell.errors),
-                with_interval(cell.value, cell.interval, digits, percent=percent),
-                *((_of_all(cell, digits, percent),) if failed else ()),
-                "" if cell.difference is None else with_interval(cell.difference, cell.difference_interval, digits, percent=percent),
-                str(cell.pairs) if cell.difference is not None else "",
-            )
-            before = here
+        table = Table(*self.columns(), box=None, pad_edge=False)
+        before: list[str] = []
+        for row in self.rows():
+            table.add_row(*(("", "") if row[:2] == before else map(escape, row[:2])), *map(escape, row[2:]))
+            before = row[:2]
         return table
 
 

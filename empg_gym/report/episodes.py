@@ -50,7 +50,7 @@ class EpisodeStore:
     Attributes:
         rows: one dictionary per episode, with the values of the table.
         records: one record per episode, for the scores.
-        token_ids: every generated token id, for the vocabulary.
+        token_ids: every generated token id of each run, for the vocabularies.
         step_entropies: a bounded sample of entropies of steps.
         token_entropies: a bounded sample of token entropies in nats, for the range of the colour scale.
     """
@@ -58,7 +58,7 @@ class EpisodeStore:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
         self.records: list[EpisodeRecord] = []
-        self.token_ids: set[int] = set()
+        self.token_ids: dict[str, set[int]] = {}
         self.step_entropies: list[StepEntropy] = []
         self.token_entropies: list[float] = []
         self._packed: list[str] = []
@@ -80,10 +80,10 @@ class EpisodeStore:
         row = {"run": run, **index_row(trajectory, record, last_step)}
         self.rows.append(row)
         self._open.append(detail(trajectory))
-        outcome = record.outcome
+        outcome, ids = record.outcome, self.token_ids.setdefault(run, set())
         for step in trajectory.steps:
             if step.response_token_ids is not None:
-                self.token_ids.update(np.unique(step.response_token_ids).tolist())
+                ids.update(np.unique(step.response_token_ids).tolist())
             if step.entropy is not None and math.isfinite(step.entropy) and len(self.step_entropies) < _SAMPLE:
                 self.step_entropies.append(StepEntropy(step.entropy, outcome, row["phase"]))
             if step.entropies is not None and len(self.token_entropies) < _SAMPLE:
@@ -114,7 +114,7 @@ class EpisodeStore:
         for name in self.rows[0] if self.rows else ():
             values = [row[name] for row in self.rows]
             if name in _LABELS:
-                known = sorted(set(values))
+                known = list(dict.fromkeys(values)) if name == "run" else sorted(set(values))
                 place = {value: number for number, value in enumerate(known)}
                 columns[name] = {"labels": known, "codes": [place[value] for value in values]}
             else:

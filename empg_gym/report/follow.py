@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from empg_gym.errors import ConfigError, EMPGGymError
 from empg_gym.net.origin import Gate
+from empg_gym.report.overview import RunReport
 from empg_gym.report.page import block, overview_html, page
 from empg_gym.report.run_reader import RunReader
 
@@ -32,6 +33,7 @@ class ReportServer:
 
     def __init__(self, folder: Path, port: int = 0) -> None:
         self.run = RunReader(folder)
+        self.report = RunReport(self.run)
         self.lock = threading.Lock()
         self.version = 0
         try:
@@ -108,15 +110,15 @@ def _handler(server: ReportServer) -> type[BaseHTTPRequestHandler]:
 def _respond(server: ReportServer, path: str) -> tuple[int, str, str]:
     if path == "/":
         server.refresh()
-        return 200, "text/html", "".join(page(server.run, live=True))
+        return 200, "text/html", "".join(page(server.report, live=True))
     if path == "/version":
         server.refresh()
         return 200, "application/json", f'{{"version": {server.version}}}'
     if path == "/overview":
-        return 200, "text/html", overview_html(server.run)
+        return 200, "text/html", overview_html(server.report)
     if path.startswith("/data/"):
         try:
-            return 200, "text/plain", block(server.run, path.removeprefix("/data/"))
+            return 200, "text/plain", block(server.report, path.removeprefix("/data/"))
         except KeyError:
             pass
     return 404, "text/plain", "no such part of the report"

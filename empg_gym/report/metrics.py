@@ -145,7 +145,7 @@ def layout(lines: Iterable[Line]) -> list[dict[str, Any]]:
     charts: list[dict[str, Any]] = []
     used: set[str] = set()
     for spec in CHARTS:
-        matches = [pair for pattern in spec.keys for pair in _matching(pattern, keys)]
+        matches = [pair for pattern in spec.keys for pair in matching(pattern, keys)]
         band = spec.band if spec.band and all(edge in keys for edge in spec.band) else None
         used.update(key for key, _ in matches)
         used.update(band or ())
@@ -165,7 +165,7 @@ def _starts(lines: list[Line]) -> dict[str, int]:
     return starts
 
 
-def _matching(pattern: str, keys: list[str]) -> list[tuple[str, str]]:
+def matching(pattern: str, keys: list[str]) -> list[tuple[str, str]]:
     """Return the keys that match a pattern, each with the name of its curve."""
     if "*" not in pattern:
         name = _NAMES.get(pattern, pattern.rsplit("/", 1)[-1].replace("_", " "))
@@ -190,13 +190,13 @@ def _chart(
     series = []
     for key, name in matches:
         x, y = thin(*curve(key))
-        series.append({"name": spec.title if alone else name, "x": x, "y": list(map(_short, y))})
+        series.append({"name": spec.title if alone else name, "x": x, "y": list(map(short, y))})
     bands = []
     if band is not None:
         low, high = (dict(zip(*curve(edge), strict=True)) for edge in band)
         x = sorted(low.keys() & high.keys())
         x = x[:: max(1, math.ceil(len(x) / MAX_POINTS))]
-        edges = {"low": [_short(low[step]) for step in x], "high": [_short(high[step]) for step in x]}
+        edges = {"low": [short(low[step]) for step in x], "high": [short(high[step]) for step in x]}
         bands.append({"name": spec.band_name, "line": 0, "x": x, **edges})
     marks = [{"x": starts[phase], "phase": phase} for phase in starts if len(phases) > 1 and phase in phases and starts[phase] > 0]
     return {
@@ -224,7 +224,7 @@ def thin(x: list[int], y: list[float]) -> tuple[list[int], list[float]]:
     return [x[i] for i in chosen], [y[i] for i in chosen]
 
 
-def _short(value: float) -> float:
+def short(value: float) -> float:
     """Return a value with five significant digits, more than a chart shows."""
     rounded = float(f"{value:.5g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 1e15 else rounded

@@ -1,4 +1,4 @@
-"""The numbers and tables of a run's overview, which are rendered into the page."""
+"""The page of one run: the numbers and tables of its overview, which are rendered into the page, and its curves."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from empg_gym.errors import ConfigError
 from empg_gym.report.before_after import changes
 from empg_gym.report.breakdown import break_down
 from empg_gym.report.cells import short_env
+from empg_gym.report.episodes import EpisodeStore
+from empg_gym.report.histogram import histogram
+from empg_gym.report.metrics import layout
 from empg_gym.report.run_reader import RunReader
 from empg_gym.report.tables import flatten, tables
 from empg_gym.report.tiles import tiles
+from empg_gym.report.tokens import token_texts
 from empg_gym.scoring.failures import error_messages
 from empg_gym.scoring.format import duration
 from empg_gym.scoring.notices import notices
@@ -21,8 +25,37 @@ _ERRORS = 5
 """Error messages that the overview shows."""
 
 
-def overview(run: RunReader) -> dict[str, Any]:
-    """Return the values of the templates `headline.jinja` and `tables.jinja`."""
+class RunReport:
+    """The page of one run."""
+
+    def __init__(self, run: RunReader) -> None:
+        self.run = run
+
+    @property
+    def episodes(self) -> EpisodeStore:
+        """The recorded episodes."""
+        return self.run.episodes
+
+    def values(self) -> dict[str, Any]:
+        """Return the values of the templates."""
+        return {"parts": {"head": "headline.jinja", "tables": "tables.jinja"}, **_values(self.run)}
+
+    def curves(self) -> dict[str, Any]:
+        """Return every metric as a curve, and the distribution of step entropies."""
+        entropies = histogram(self.run.episodes.step_entropies, by_phase=self.run.is_training)
+        return {"charts": layout(self.run.metrics), "histogram": entropies}
+
+    def vocabularies(self) -> dict[str, dict[str, str]]:
+        """Return the text of each generated token."""
+        return {self.run.name: vocabulary(self.run)}
+
+
+def vocabulary(run: RunReader) -> dict[str, str]:
+    """Return the text of each token id that a run's episodes have."""
+    return {str(token): text for token, text in token_texts(run.folder, run.episodes.token_ids.get(run.name, ())).items()}
+
+
+def _values(run: RunReader) -> dict[str, Any]:
     rows, records = run.episodes.rows, run.episodes.records
     errors = error_messages(records)
     data = _data(run)
@@ -46,7 +79,7 @@ def overview(run: RunReader) -> dict[str, Any]:
         "notices": notices(records),
         "is_training": run.is_training,
         "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
-        # A training run's episodes are samples of several policies: their rates are no result.
+        # A training run's episodes are samples of several policies: their rates are not results.
         "tiles": tiles(run.summary, run.metrics, () if run.is_training else groups),
         "groups": groups,
         "tables": tables(run.summary),

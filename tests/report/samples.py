@@ -186,10 +186,10 @@ def outcome_lines() -> Iterator[str]:
             yield json.dumps({"phase": "rl", "step": step, "split": split, **names, "success": success, "score": success}) + "\n"
 
 
-def evaluation_run(folder: Path, episodes: int = 120, **shape: int) -> Path:
+def evaluation_run(folder: Path, episodes: int = 120, *, seed: int = 2, **shape: int) -> Path:
     """Write the files of an evaluation run."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(seed)
     entry = {
         "episodes": episodes,
         "errors": 0,

@@ -134,15 +134,15 @@ def test_token_texts_come_from_the_runs_tokenizer_and_are_ids_without_one(tmp_pa
     from tests.report.samples import WORDS
 
     run = training_run(tmp_path / "run", 4)
-    assert blocks(write_report(run))["data-vocabulary"] == {}
+    assert blocks(write_report(run))["data-vocabulary"] == {"": {}}
     folder = run / "checkpoints" / "step-60"
     folder.mkdir(parents=True)
     words = {word: number for number, word in enumerate(WORDS)}
     tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token=WORDS[0])).save(str(folder / "tokenizer.json"))
-    vocabulary = blocks(write_report(run))["data-vocabulary"]
+    vocabulary = blocks(write_report(run))["data-vocabulary"][""]
     assert vocabulary and all(WORDS[int(number)] == text for number, text in vocabulary.items())
     (folder / "tokenizer.json").write_text("{}")
-    assert blocks(write_report(run))["data-vocabulary"] == {}
+    assert blocks(write_report(run))["data-vocabulary"] == {"": {}}
 
 
 def test_a_run_being_written_is_shown_up_to_its_last_complete_line(tmp_path):

@@ -10,6 +10,7 @@ from empg_gym.errors import DataError
 from empg_gym.report.before_after import changes
 from empg_gym.report.breakdown import break_down
 from empg_gym.report.outcomes import read_outcomes
+from empg_gym.report.overview import RunReport
 from empg_gym.report.page import overview_html
 from empg_gym.report.phases import phase_of
 from empg_gym.report.run_reader import RunReader
@@ -54,7 +55,7 @@ def test_samples_are_labelled_and_pooled_over_no_phase(run):
     names = [group.name.split(" · ")[0] for group in groups]
     assert sorted(set(names), key=names.index) == ["evaluation before", "training", "evaluation during"]
     assert groups[0].updates == (0, 0) and groups[-1].updates == (10, 20)
-    page = overview_html(run)
+    page = overview_html(RunReport(run))
     assert "Sampled episodes" in page and "24 sampled episodes recorded" in page and "Recorded episodes" not in page
     assert f"{groups[0].headline.successes} of {groups[0].headline.scored}" in page
 

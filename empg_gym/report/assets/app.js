@@ -1,8 +1,8 @@
-// Views by address: #/ the overview, #/groups and #/group/KEY the groups of training batches, #/episodes?… the list, #/episode/N one
-// episode. Also start-up, keys and the live page.
+// Views by address: #/ the overview, #/tasks?… the tasks of several evaluations, #/groups and #/group/KEY the groups of training batches,
+// #/episodes?… the list, #/episode/N one episode. Also start-up, keys and the live page.
 
-const state = { vocabulary: {}, entropyTop: 1, stepTop: 1, position: null, listHash: "#/episodes" };
-const VIEWS = ["overview", "groups", "group", "episodes", "episode"];
+const state = { vocabularies: {}, vocabulary: {}, entropyTop: 1, stepTop: 1, position: null, listHash: "#/episodes" };
+const VIEWS = ["overview", "tasks", "groups", "group", "episodes", "episode"];
 const PARENTS = { episode: "episodes", group: "groups" };
 
 function parts() {
@@ -10,11 +10,11 @@ function parts() {
   return { path: path || "/", query: new URLSearchParams(query || "") };
 }
 
-function go(changes) {
+function go(changes, view = "episodes") {
   const { query } = parts();
   for (const [name, value] of Object.entries(changes)) if (value) query.set(name, value); else query.delete(name);
   const text = query.toString();
-  history.replaceState(null, "", "#/episodes" + (text ? "?" + text : ""));
+  history.replaceState(null, "", `#/${view}` + (text ? "?" + text : ""));
   route(false);
 }
 
@@ -40,6 +40,7 @@ async function route(moveFocus = true) {
   try {
     if (name === "episodes") showEpisodes(query);
     if (name === "episode") await showEpisode(state.position);
+    if (name === "tasks") showTasks(query);
     if (name === "groups") showGroups(query);
     if (name === "group") showGroup(rest);
     trouble(null);
@@ -76,13 +77,14 @@ document.addEventListener("keydown", (event) => {
 });
 
 async function load() {
-  const [overview, index, vocabulary] = await Promise.all([block("overview"), block("index"), block("vocabulary")]);
-  Object.assign(state, { vocabulary, entropyTop: overview.entropyTop, stepTop: overview.stepTop });
+  const [overview, index, vocabularies] = await Promise.all([block("overview"), block("index"), block("vocabulary")]);
+  Object.assign(state, { vocabularies, entropyTop: overview.entropyTop, stepTop: overview.stepTop });
   setIndex(index);
   chunks.clear();
   drawOverview(overview);
   byId("nav-count").textContent = grouped.format(index.count);
   setGroups();
+  setTasks(overview);
 }
 
 async function version() {

@@ -21,7 +21,9 @@ function valueText(value, unit) {
   return unit === "%" ? percent(value) : number(value) + (unit ? " " + unit : "");
 }
 
-const swatch = (i) => s("svg", { class: "swatch", viewBox: "0 0 26 8", "aria-hidden": "true" }, s("line", { x1: 0, x2: 26, y1: 4, y2: 4, class: "curve c" + (i % 6), "stroke-dasharray": DASHES[i % 6] }));
+// After six curves the colours repeat, with another dash.
+const dash = (i) => DASHES[(i + Math.floor(i / DASHES.length)) % DASHES.length];
+const swatch = (i) => s("svg", { class: "swatch", viewBox: "0 0 26 8", "aria-hidden": "true" }, s("line", { x1: 0, x2: 26, y1: 4, y2: 4, class: "curve c" + (i % 6), "stroke-dasharray": dash(i) }));
 
 function onResize(plot, draw) {
   new ResizeObserver(() => { if (plot.clientWidth > 60) draw(plot.clientWidth); }).observe(plot);

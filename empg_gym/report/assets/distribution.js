@@ -17,7 +17,7 @@ function distribution(spec, id) {
     for (const x of ticks(0, last, Math.max(2, width / 110))) drawing.append(s("text", { class: "tick", x: scaleX(x), y: HEIGHT - 8, "text-anchor": "middle" }, number(x, 2)));
     spec.series.forEach((line, i) => {
       const d = line.shares.map((share, j) => `${j ? "L" : "M"}${scaleX(spec.edges[j]).toFixed(1)} ${scaleY(share).toFixed(1)}H${scaleX(spec.edges[j + 1]).toFixed(1)}`).join("");
-      drawing.append(s("path", { class: "curve c" + (i % 6), d, "stroke-dasharray": DASHES[i % 6] }));
+      drawing.append(s("path", { class: "curve c" + (i % 6), d, "stroke-dasharray": dash(i) }));
     });
     plot.replaceChildren(drawing);
   }

@@ -14,6 +14,7 @@ async function showEpisode(position) {
   if (state.position !== position) return;
   if (lazy) lazy.disconnect();
   repaints = [];
+  state.vocabulary = state.vocabularies[labelOf("run", position)] || {};
   lazy = new IntersectionObserver((entries) => {
     for (const entry of entries) if (entry.isIntersecting) { lazy.unobserve(entry.target); entry.target.build(); }
   }, { rootMargin: "800px" });
@@ -24,6 +25,7 @@ async function showEpisode(position) {
     neighbours(position),
     h("h1", { id: "episode-title", tabindex: "-1" }, episode.instruction || labelOf("env", position)),
     facts(position, episode),
+    sameTask(position),
     episode.error ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "Error: "), episode.error), episode.info.traceback ? h("pre", { class: "text", tabindex: "0", "aria-label": "Traceback" }, episode.info.traceback) : null) : null,
     profile(episode),
     hasTokens ? overlayControls(() => repaints.forEach((paint) => paint()), hasLogprobs) : null,
@@ -59,7 +61,7 @@ function facts(position, episode) {
     value("trained") !== null ? ["Training reward", number(value("trained"))] : null,
   ];
   const names = [
-    ["Environment", labelOf("env", position)], ["Split", labelOf("split", position)], ["Task", value("task")], ["Task type", labelOf("type", position)], ["Agent", labelOf("agent", position)],
+    ["Run", labelOf("run", position)], ["Environment", labelOf("env", position)], ["Split", labelOf("split", position)], ["Task", value("task")], ["Task type", labelOf("type", position)], ["Agent", labelOf("agent", position)],
     ["Phase", labelOf("phase", position)], ["Update", value("update")], ["Seed", episode.seed], ["Group", value("group")], ["Repeat", value("repeat")], ["Attempts", value("attempts") > 1 ? value("attempts") : null], ["Dialogue", episode.dialogue],
     ["Environment version", episode.version], ["Data", episode.fingerprint], ...Object.entries(episode.info).filter(([name]) => !["phase", "step", "kind", "training_reward", "traceback"].includes(name)).map(([name, item]) => [name, typeof item === "object" ? JSON.stringify(item) : String(item)]),
   ].filter(([, item]) => item !== null && item !== undefined && item !== "");

@@ -8,6 +8,7 @@ const COLUMNS = [
   { key: "position", name: "#", cell: (i) => String(i + 1), value: (i) => i },
   { key: "outcome", name: "Outcome", word: true, cell: (i) => outcomeBadge(table.index.outcome[i]) },
   { key: "instruction", name: "Task", wide: true, cell: (i) => taskCell(i) },
+  { key: "run", name: "Run", label: true },
   { key: "phase", name: "Phase", label: true },
   { key: "update", name: "Update", fresh: true },
   { key: "score", name: "Score" },
@@ -18,7 +19,7 @@ const COLUMNS = [
   { key: "seconds", name: "Time", cell: (i) => seconds(table.index.seconds[i]) },
   { key: "stop", name: "Ended by", label: true, cell: (i) => labelOf("stop", i).replaceAll("_", " ") },
 ];
-const FILTERS = [["env", "Environment"], ["agent", "Agent"], ["split", "Split"], ["phase", "Phase"], ["type", "Task type"], ["stop", "Ended by"]];
+const FILTERS = [["run", "Run"], ["env", "Environment"], ["agent", "Agent"], ["split", "Split"], ["phase", "Phase"], ["type", "Task type"], ["stop", "Ended by"]];
 
 const cellClass = (column) => (column.wide ? "wide" : column.label || column.word ? "word" : null);
 const labelOf = (key, i) => table.index[key].labels[table.index[key].codes[i]];
@@ -114,8 +115,7 @@ function buildEpisodes(view, query) {
 
 function fillTable(view, query) {
   const sort = query.get("sort") || "position";
-  const pages = Math.max(1, Math.ceil(table.order.length / PAGE));
-  const page = Math.min(pages, Math.max(1, Number(query.get("page")) || 1));
+  const positions = pager(view.querySelector(".pager"), table.order.length, query, "episodes");
   const columns = COLUMNS.filter(useful);
   const refocus = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.sort : null;
   view.querySelector("thead").replaceChildren(h("tr", {}, columns.map((column) => {
@@ -125,17 +125,25 @@ function fillTable(view, query) {
     return h("th", { scope: "col", class: cellClass(column), "aria-sort": active ? (down ? "descending" : "ascending") : null }, button);
   })));
   if (refocus) { const again = view.querySelector(`[data-sort="${refocus}"]`); if (again) again.focus(); }
-  const start = (page - 1) * PAGE;
-  const shown = table.order.slice(start, start + PAGE);
+  const shown = positions.map((at) => table.order[at]);
   view.querySelector("tbody").replaceChildren(...shown.map((i) => h("tr", { onclick: (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "#/episode/" + (i + 1); } },
     columns.map((column) => h("td", { class: cellClass(column) }, column.cell ? column.cell(i) : column.label ? labelOf(column.key, i) : number(table.index[column.key][i]))))));
   const total = table.index.count;
   const solved = table.order.filter((i) => table.index.outcome[i] === 0).length;
   const judged = table.order.filter((i) => table.index.outcome[i] < 2).length;
   byId("episodes-status").textContent = !table.order.length ? `None of ${plural(total, "episode")} fits these filters.`
-    : `${grouped.format(start + 1)} to ${grouped.format(start + shown.length)} of ${plural(table.order.length, "episode")}` + (table.order.length < total ? ` (filtered from ${grouped.format(total)})` : "") + (judged ? `; ${percent(solved / judged)} of these solved.` : ".");
-  const turn = (to, name, text) => h("button", { type: "button", class: "plain", "data-sort": "page-" + name, disabled: to < 1 || to > pages || to === page, "aria-label": name, onclick: () => { go({ page: to === 1 ? "" : String(to) }); view.scrollIntoView(); } }, text);
-  view.querySelector(".pager").replaceChildren(...(pages === 1 ? [] : [turn(1, "First page", "« First"), turn(page - 1, "Previous page", "‹ Previous"), h("span", {}, `Page ${page} of ${pages}`), turn(page + 1, "Next page", "Next ›"), turn(pages, "Last page", "Last »")]));
-  if (refocus && refocus.startsWith("page-")) { const again = view.querySelector(`[data-sort="${refocus}"]:not([disabled])`); if (again) again.focus(); }
+    : `${grouped.format(positions[0] + 1)} to ${grouped.format(positions[0] + shown.length)} of ${plural(table.order.length, "episode")}` + (table.order.length < total ? ` (filtered from ${grouped.format(total)})` : "") + (judged ? `; ${percent(solved / judged)} of these solved.` : ".");
   state.listHash = location.hash.startsWith("#/episodes") ? location.hash : state.listHash;
+}
+
+// Draw the buttons of a paged list and return the positions that its page shows.
+function pager(container, count, query, view) {
+  const pages = Math.max(1, Math.ceil(count / PAGE));
+  const page = Math.min(pages, Math.max(1, Number(query.get("page")) || 1));
+  const focused = container.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
+  const turn = (to, name, text) => h("button", { type: "button", class: "plain", disabled: to < 1 || to > pages || to === page, "aria-label": name, onclick: () => { go({ page: to === 1 ? "" : String(to) }, view); byId("view-" + view).scrollIntoView(); } }, text);
+  container.replaceChildren(...(pages === 1 ? [] : [turn(1, "First page", "« First"), turn(page - 1, "Previous page", "‹ Previous"), h("span", {}, `Page ${page} of ${pages}`), turn(page + 1, "Next page", "Next ›"), turn(pages, "Last page", "Last »")]));
+  if (focused) (container.querySelector(`[aria-label="${focused}"]:not([disabled])`) || container.querySelector("button:not([disabled])"))?.focus({ preventScroll: true });
+  const start = (page - 1) * PAGE;
+  return Array.from({ length: Math.max(0, Math.min(PAGE, count - start)) }, (_, i) => start + i);
 }

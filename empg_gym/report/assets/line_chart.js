@@ -45,7 +45,9 @@ function lineChart(spec, id) {
     legend.append(h("li", {}, swatch(i), h("span", {}, line.name), " ", value));
     return value;
   });
+  // A band without a name is read with its line.
   const bandReadings = spec.bands.map((band) => {
+    if (!band.name) return null;
     const value = h("span", { class: "legend-value" });
     legend.append(h("li", {}, h("span", { class: "swatch-band c" + (band.line % 6), "aria-hidden": "true" }), h("span", {}, band.name), " ", value));
     return value;
@@ -74,8 +76,10 @@ function lineChart(spec, id) {
     });
     spec.bands.forEach((band, i) => {
       const found = reading(band, x);
-      bandReadings[i].textContent = found === null ? "–" : `${valueText(band.low[found], spec.unit)} to ${valueText(band.high[found], spec.unit)}`;
-      spoken.push(`${band.name} ${bandReadings[i].textContent}`);
+      const text = found === null ? "–" : `${valueText(band.low[found], spec.unit)} to ${valueText(band.high[found], spec.unit)}`;
+      if (band.name) bandReadings[i].textContent = text;
+      else readings[band.line].textContent = `${readings[band.line].textContent.split(" ")[0]} (${text})`;
+      spoken.push(`${band.name || lines[band.line].name + ", lowest to highest"} ${text}`);
     });
     plot.setAttribute("aria-valuenow", x);
     plot.setAttribute("aria-valuetext", spoken.join(", "));
@@ -107,7 +111,7 @@ function lineChart(spec, id) {
     lines.forEach((line, i) => {
       const smooth = smoothing.weight > 0;
       if (smooth) drawing.append(s("path", { class: "curve raw c" + (i % 6), d: path(line.x, line.y) }));
-      drawing.append(s("path", { class: "curve c" + (i % 6), d: path(line.x, shown[i]), "stroke-dasharray": DASHES[i % 6] }));
+      drawing.append(s("path", { class: "curve c" + (i % 6), d: path(line.x, shown[i]), "stroke-dasharray": dash(i) }));
       if (line.x.length <= 30 && !smooth) line.x.forEach((x, j) => drawing.append(s("circle", { class: "dot c" + (i % 6), cx: scaleX(x), cy: scaleY(line.y[j]), r: 2.5 })));
     });
     cursor = s("line", { class: "cursor", y1: PAD.top, y2: bottom });
