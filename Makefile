@@ -6,7 +6,7 @@ WORKERS ?= 2
 # Additional arguments: make demo ARGS='--set rl.steps=10', make test ARGS='-k webshop'.
 ARGS ?=
 THREADS := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-PYTEST = $(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm
+PYTEST = $(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --ignore tests/vllm --ignore tests/openenv
 
 .PHONY: demo test test-slow test-vllm test-adapters lint docs setup clean
 
@@ -32,12 +32,15 @@ test-vllm: setup
 	$(THREADS) $(BIN)/python -m pytest tests/vllm -x -rs --ignore tests/vllm/test_engine.py
 	$(THREADS) .venv-vllm/bin/python -m pytest tests/vllm/test_engine.py -x -rs
 
-# The adapters with the real packages of their frameworks: two environments, as verl's pins exclude the others'.
+# The adapters and the environment server with the real packages of their frameworks: three environments, as verl's and OpenEnv's pins
+# exclude the others'.
 test-adapters: setup
 	$(call adapters,.venv-adapters,constraints-adapters.txt,trl$(,)verifiers$(,)inspect$(,)skyrl$(,)parquet)
 	$(THREADS) TRL_EXPERIMENTAL_SILENCE=1 HF_HUB_OFFLINE=1 .venv-adapters/bin/python -m pytest tests/adapters -x -rs $(ARGS)
 	$(call adapters,.venv-verl,constraints-verl.txt,verl)
 	$(THREADS) HF_HUB_OFFLINE=1 .venv-verl/bin/python -m pytest tests/adapters/test_verl.py -x -rs $(ARGS)
+	$(call adapters,.venv-openenv,constraints-openenv.txt,openenv) schemathesis
+	$(THREADS) .venv-openenv/bin/python -m pytest tests/openenv -x -rs $(ARGS)
 
 , := ,
 define adapters

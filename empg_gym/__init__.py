@@ -20,17 +20,22 @@ from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 
 if TYPE_CHECKING:
     from empg_gym.evaluation import evaluate
+    from empg_gym.serve.remote_env import connect
 
 __version__ = "0.1.0"
-__all__ = ["Completion", "LLMAgentEnv", "Outcome", "Step", "StopReason", "TextEnv", "Trajectory", "__version__", "evaluate"]
+__all__ = ["Completion", "LLMAgentEnv", "Outcome", "Step", "StopReason", "TextEnv", "Trajectory", "__version__", "connect", "evaluate"]
 
 register_environments()
 
 
 def __getattr__(name: str) -> Any:
-    """Import `evaluate` when it is first asked for: environments alone need no evaluator."""
+    """Import `evaluate` and `connect` when they are first asked for: environments alone need neither."""
     if name == "evaluate":
         from empg_gym.evaluation import evaluate
 
         return evaluate
+    if name == "connect":
+        from empg_gym.serve.remote_env import connect
+
+        return connect
     raise AttributeError(f"module 'empg_gym' has no attribute {name!r}")

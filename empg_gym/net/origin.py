@@ -23,7 +23,7 @@ class Gate:
     """The checks of one server.
 
     Args:
-        names: additional host names that the server answers for.
+        names: additional host names that the server answers for; "*" stands for every name, where a proxy in front checks it.
         forms: whether forms are posted to this server.
     """
 
@@ -58,7 +58,7 @@ class Gate:
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
         if name.startswith("[") and name.endswith("]"):
             name = name[1:-1]
-        return name.removesuffix(".") in self._names or _is_address(name)
+        return "*" in self._names or name.removesuffix(".") in self._names or _is_address(name)
 
 
 def _is_address(name: str) -> bool:

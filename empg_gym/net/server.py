@@ -12,6 +12,9 @@ kept, and this module adds what is missing:
       connection has a fixed size.
     - At most `max_connections` are open; one more closes the oldest whose client the server waits for.
     - Foreign hosts and pages of other sites are refused (`empg_gym.net.origin`).
+    - WebSockets pass the same checks and are read message by message: the next one is read when the last one has been taken. A client that
+      doesn't take a message within `send_seconds` is cut off, and so is one whose machine is gone. One that computes for long is not: it need
+      not answer pings. Messages are not compressed.
 
 Nothing that a client does keeps others from being answered.
 """
@@ -29,6 +32,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Mu
 from dataclasses import dataclass
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -72,6 +76,10 @@ class ServerLimits:
     """Bytes of all unfinished bodies and replies."""
     max_connections: int = 512
     """Open connections; fewer where the system allows fewer open files."""
+    max_message: int = 1 << 20
+    """Size of a WebSocket message, in bytes; a larger one closes the connection with the code 1009."""
+    ping_seconds: float = 20.0
+    """Time between two pings of a WebSocket, which keep proxies from closing it."""
 
 
 class _Refused(Exception):
@@ -161,21 +169,41 @@ class LimitedApp:
         self._ledger = _Ledger(limits)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            raise RuntimeError(f"only HTTP is served, not {scope['type']}")
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
         client = _Client(scope.get("extensions", {}).get(_ABORT, {}).get("now", lambda: None))
         try:
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-            if (refusal := self._gate.refusal(scope["method"], headers)) is not None:
+            if (refusal := self._gate.refusal(scope.get("method", "GET"), headers)) is not None:
                 raise _Refused(*refusal)
-            body = await self._body(client, headers, receive)
-            await self._app(scope, _received(body, receive), self._sender(client, send))
+            if scope["type"] == "websocket":
+                await self._app(scope, receive, self._message_sender(client, send))
+            else:
+                body = await self._body(client, headers, receive)
+                await self._app(scope, _received(body, receive), self._sender(client, send))
         except _Refused as refused:
-            await self._refuse(refused, send)
+            await refuse(scope, send, refused.status, str(refused))
         except _CutOff:
             client.abort()
         finally:
             self._ledger.drop(client)
+
+    def _message_sender(self, client: _Client, send: Send) -> Send:
+        """Return a `send` for a WebSocket: each message must be taken before the next one is sent."""
+
+        async def limited(message: Message) -> None:
+            await self._ledger.take(client, len(message.get("text") or message.get("bytes") or ""), 5 * self._limits.stall_seconds)
+            try:
+                with client.awaited():
+                    async with asyncio.timeout(self._limits.send_seconds):
+                        await send(message)
+            except TimeoutError:
+                raise _CutOff from None
+            finally:
+                self._ledger.drop(client)
+
+        return limited
 
     async def _body(self, client: _Client, headers: Mapping[str, str], receive: Receive) -> bytes:
         body, more = bytearray(), True
@@ -240,13 +268,16 @@ class LimitedApp:
 
         return limited
 
-    async def _refuse(self, refused: _Refused, send: Send) -> None:
-        body = json.dumps({"error": str(refused)}).encode()
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-        if refused.status == 503:
-            headers.append((b"retry-after", b"1"))
-        await send({"type": "http.response.start", "status": refused.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+async def refuse(scope: Message, send: Send, status: int, text: str) -> None:
+    """Answer a request, or the handshake of a WebSocket, with an error as JSON: `{"error": text}`."""
+    kind = "websocket.http.response" if scope["type"] == "websocket" else "http.response"
+    body = json.dumps({"error": text}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
+    if status == 503:
+        headers.append((b"retry-after", b"1"))
+    await send({"type": f"{kind}.start", "status": status, "headers": headers})
+    await send({"type": f"{kind}.body", "body": body})
 
 
 def _received(body: bytes, receive: Receive) -> Receive:
@@ -288,6 +319,10 @@ def _protocol(limits: ServerLimits) -> type[H11Protocol]:
                 self._met()
                 self.scope["extensions"] = {_ABORT: {"now": self.transport.abort}}
 
+        def handle_websocket_upgrade(self, event: h11.Request) -> None:
+            self._met()
+            super().handle_websocket_upgrade(event)
+
         def on_response_complete(self) -> None:
             self._expect()
             super().on_response_complete()
@@ -314,12 +349,39 @@ def _protocol(limits: ServerLimits) -> type[H11Protocol]:
     return Limited
 
 
+def _websocket_protocol() -> type[asyncio.Protocol]:
+    """Return uvicorn's protocol for WebSockets, which ends a connection whose client is gone."""
+    from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+    class Limited(WebSocketsSansIOProtocol):
+        def handle_connect(self, event: Any) -> None:
+            super().handle_connect(event)
+            if self.response.status_code == 101:
+                self.scope["extensions"][_ABORT] = {"now": self.transport.abort}
+                _probe(self.transport.get_extra_info("socket"))
+
+        async def run_asgi(self) -> None:
+            await super().run_asgi()
+            self.loop.call_later(self.close_timeout, self.transport.abort)
+
+    return Limited
+
+
+def _probe(connection: socket.socket) -> None:
+    """Let the kernel end a connection whose other machine is gone."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+        if hasattr(socket, name) and connection.family in (socket.AF_INET, socket.AF_INET6):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 def make_server(
     app: App,
     *,
     limits: ServerLimits | None = None,
     names: Iterable[str] = (),
     forms: bool = False,
+    websockets: bool = False,
     log_level: str = "warning",
     shutdown_seconds: int = 10,
 ) -> uvicorn.Server:
@@ -327,6 +389,7 @@ def make_server(
 
     Args:
         app: ASGI application, which gets every request as a whole.
+        websockets: whether the application accepts WebSockets, and has start-up and shutdown events.
         limits: see `ServerLimits`.
         names: host names that it answers for, in addition to addresses, localhost and this machine's name.
         forms: whether forms are posted to it; otherwise posts must not have the type of one.
@@ -337,8 +400,12 @@ def make_server(
     config = uvicorn.Config(
         LimitedApp(app, limits, Gate(names, forms=forms)),
         http=_protocol(limits),
-        ws="none",
-        lifespan="off",
+        ws=_websocket_protocol() if websockets else "none",
+        ws_max_size=limits.max_message,
+        ws_per_message_deflate=False,
+        ws_ping_interval=limits.ping_seconds,
+        ws_ping_timeout=None,
+        lifespan="on" if websockets else "off",
         log_level=log_level,
         access_log=False,
         h11_max_incomplete_event_size=_MAX_HEAD,

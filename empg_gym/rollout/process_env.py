@@ -17,9 +17,10 @@ import gymnasium as gym
 from gymnasium.envs.registration import EnvSpec
 
 from empg_gym.agent_env import LLMAgentEnv
-from empg_gym.env import GoldAnswer, KeyPart, Outcome, State, TextEnv
+from empg_gym.env import GoldAnswer, State, TextEnv
 from empg_gym.errors import EnvironmentFailure, TaskError
 from empg_gym.recipe import EnvRecipe
+from empg_gym.rollout.proxy_env import ProxyEnv
 from empg_gym.rollout.worker import Worker, WorkerLost
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def make_in_process(recipe: EnvRecipe, backend: EnvBackend) -> LLMAgentEnv:
     return recipe.wrap(ProcessEnv(recipe, step_seconds=backend.step_seconds, reset_seconds=backend.reset_seconds))
 
 
-class ProcessEnv(TextEnv):
+class ProcessEnv(ProxyEnv):
     """The environment of a recipe, in a process of its own.
 
     Args:
@@ -89,104 +90,12 @@ class ProcessEnv(TextEnv):
         answer: GoldAnswer | None = self._call("gold_answer")
         return answer
 
-    def state_key(self) -> str:
-        key: str = self._current("state_key")
-        return key
-
-    def close(self) -> None:
-        self._worker.end(_GRACE)
-
-    @property
-    def task(self) -> str:
-        return str(self._current("task"))
-
-    @property
-    def instruction(self) -> str:
-        return str(self._current("instruction"))
-
-    @property
-    def success(self) -> bool:
-        return bool(self._current("success"))
-
-    @property
-    def score(self) -> float:
-        return float(self._current("score"))
-
-    @property
-    def task_type(self) -> str:
-        return str(self._current("task_type"))
-
     @property
     def notice(self) -> str:
         return str(self._status.get("notice", ""))
 
-    # Constants
-
-    @property
-    def does_io(self) -> bool:
-        return True
-
-    @property
-    def num_tasks(self) -> int:
-        return int(self._constants["num_tasks"])
-
-    @property
-    def rules(self) -> str:
-        return str(self._constants["rules"])
-
-    @property
-    def fingerprint(self) -> str:
-        return str(self._constants["fingerprint"])
-
-    @property
-    def split_rule(self) -> str:
-        return str(self._constants["split_rule"])
-
-    @property
-    def native_protocol(self) -> bool:
-        return bool(self._constants["native_protocol"])
-
-    @property
-    def tools(self) -> list[dict[str, Any]]:
-        return list(self._constants["tools"])
-
-    @property
-    def _variant(self) -> str:
-        return str(self._constants["_variant"])
-
-    # Questions
-
-    def task_id(self, index: int) -> str:
-        return str(self._call("task_id", index))
-
-    def find_task(self, wanted: object) -> str:
-        return str(self._call("find_task", wanted))
-
-    def tool_action(self, name: str, arguments: dict[str, Any]) -> str:
-        return str(self._call("tool_action", name, arguments))
-
-    def _has_task(self, task: str) -> bool:
-        return bool(self._call("_has_task", task))
-
-    def _start(self, task: str) -> str:
-        return str(self._call("_start", task))
-
-    def _apply(self, action: str) -> Outcome:
-        outcome: Outcome = self._call("_apply", action)
-        return outcome
-
-    def _admissible(self) -> list[str]:
-        return list(self._call("_admissible"))
-
-    def _save(self) -> Any:
-        return self._call("_save")
-
-    def _load(self, payload: Any) -> None:
-        self._call("_load", payload)
-
-    def _state_key(self) -> KeyPart:
-        key: KeyPart = self._call("_state_key")
-        return key
+    def close(self) -> None:
+        self._worker.end(_GRACE)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         return self._ask("call", method, arguments)
