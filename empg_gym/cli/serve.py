@@ -30,7 +30,7 @@ Auth = Annotated[
     bool | None,
     typer.Option(
         "--auth/--no-auth",
-        help="Whether clients need a token: that of EMPG_GYM_TOKEN, or a new one that is printed. Default: unless only this machine can connect.",
+        help="Whether clients need a token: EMPG_GYM_TOKEN, or a new one that is printed. Default: unless only this machine can connect.",
     ),
 ]
 MaxSessions = Annotated[int, typer.Option(help="Open sessions, over all workers.", min=1)]

@@ -12,9 +12,9 @@ kept, and this module adds what is missing:
       connection has a fixed size.
     - At most `max_connections` are open; one more closes the oldest whose client the server waits for.
     - Foreign hosts and pages of other sites are refused (`empg_gym.net.origin`).
-    - WebSockets pass the same checks and are read message by message: the next one is read when the last one has been taken. A client that
-      doesn't take a message within `send_seconds` is cut off, and so is one whose machine is gone. One that computes for long is not: it need
-      not answer pings. Messages are not compressed.
+    - WebSockets pass the same checks and are read message by message: the next one is read when the last one has been taken. A client
+      that doesn't take a message within `send_seconds` is cut off, and so is one whose machine is gone. One that computes for long is not:
+      it need not answer pings. Messages are not compressed.
 
 Nothing that a client does keeps others from being answered.
 """

@@ -2,8 +2,8 @@
 
 Rules:
     - With a token, every request and every WebSocket must have it in the header `Authorization: Bearer TOKEN`, except GET /health.
-    - A WebSocket of the OpenEnv protocol is one session and takes a slot; where there is none, it is answered as OpenEnv's clients expect and
-      closed.
+    - A WebSocket of the OpenEnv protocol is one session and takes a slot; where there is none, it is answered as OpenEnv's clients expect
+      and closed.
     - A WebSocket without a message for `idle_seconds` is closed with the code 1001.
 """
 

@@ -5,11 +5,11 @@
             {"error": text}                                              the message was not understood; the connection stays open
 
 Rules:
-    - `session` is a number that the client chooses; `open` starts it, `close` ends it, and so does the end of the connection. The calls are
-      those of `empg_gym.serve.session`, plus `describe` and `open` with the name of a split or null as their argument.
-    - Calls of one message are carried out in order. Where an environment waits for something outside the process, the sessions of one message
-      wait at the same time, in threads; other environments step in the server's own thread, and other connections get their turn after
-      `_TURN` seconds of work.
+    - `session` is a number that the client chooses; `open` starts it, `close` ends it, and so does the end of the connection. The calls
+      are those of `empg_gym.serve.session`, plus `describe` and `open` with the name of a split or null as their argument.
+    - Calls of one session are carried out in order. Where an environment waits for something outside the process, the sessions of one
+      message wait at the same time, in threads; other environments step in the server's own thread, and other connections get their turn
+      after `_TURN` seconds of work.
     - `kind` is the name of a class of `empg_gym.errors`, so that a client can raise it.
     - Text passes unchanged, including lone surrogates, which JSON can write.
 """
@@ -59,7 +59,8 @@ class SessionsEndpoint:
         try:
             while (message := await receive())["type"] == "websocket.receive":
                 text = message.get("text")
-                await send({"type": "websocket.send", "text": await connection.reply(message.get("bytes") if text is None else text)})
+                reply = await connection.reply(message["bytes"] if text is None else text)
+                await send({"type": "websocket.send", "text": reply})
         finally:
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._threads, connection.close))
 

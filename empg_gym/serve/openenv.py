@@ -154,7 +154,7 @@ class ServedEnvironment(Environment[TextAction, TextObservation, TextState]):  #
     @property
     def state(self) -> TextState:
         """Where the episode is."""
-        if self._env is None or self._steps == 0 and _inner(self._env)._task is None:
+        if self._env is None or (self._steps == 0 and _inner(self._env)._task is None):
             return TextState(episode_id=self._episode_id, env_id=self._host.env_id, split=self._split or self._host.catalog().split)
         inner = _inner(self._env)
         return TextState(

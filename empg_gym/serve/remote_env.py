@@ -2,8 +2,8 @@
 
 Rules:
     - Observations, rewards, endings and info are those of the local environment, and so are its errors.
-    - When the server dies or restarts, the call raises `EnvironmentFailure`, and the next reset connects again. A server that comes back with
-      another environment or other data is refused: its episodes would be others.
+    - When the server dies or restarts, the call raises `EnvironmentFailure`, and the next reset connects again. A server that comes back
+      with another environment or other data is refused: its episodes would be others.
     - Without a seed, a reset after a lost connection draws from a new generator.
     - There is no expert, no gold answer and no snapshot over a network; see `empg_gym.serve.session`.
 """
@@ -80,7 +80,8 @@ class RemoteEnv(ProxyEnv):
         self._seen_info: dict[str, Any] = {}
         super().__init__(split=described["split"], max_steps=described["max_steps"], render_mode=render_mode)
         arguments = {"url": url, "split": split, "token": token, "seconds": seconds}
-        self.spec = EnvSpec(id=described["env_id"], entry_point=RemoteEnv, kwargs=arguments, disable_env_checker=True)
+        entry_point = f"{__name__}:{RemoteEnv.__name__}"
+        self.spec = EnvSpec(id=described["env_id"], entry_point=entry_point, kwargs=arguments, disable_env_checker=True)
 
     # Episodes
 

@@ -1,8 +1,8 @@
 """`Session`: one environment and the calls that a client may make.
 
 Rules:
-    - A call can play an episode and ask about tasks, tools and the current state. It can't ask for the expert's action or a gold answer, and
-      can't restore a state: a state is a pickled object, and those are not accepted from a network.
+    - A call can play an episode and ask about tasks, tools and the current state. It can't ask for the expert's action or a gold answer,
+      and can't restore a state: a state is a pickled object, and those are not accepted from a network.
     - What the environment raises on purpose (`EMPGGymError`) leaves the session as it was. Any other exception ends the session.
 """
 

@@ -1,7 +1,7 @@
 """`SessionSlots`: the number of open sessions of a server, over all its worker processes.
 
-Each worker counts its own sessions in shared memory and adds up all counts before it opens one. When a worker dies, the process that started
-it clears its count.
+Each worker counts its own sessions in shared memory and adds up all counts before it opens one. When a worker dies, the process that
+started it clears its count.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Several worker processes behind one port.
 
 Rules:
-    - The parent opens the port and starts the workers; all of them accept from the same socket, one connection at a time, so that an idle
-      one takes the next. The kernel keeps connections that nobody has accepted, whichever worker dies.
-    - A WebSocket stays with the worker that accepted it, and so do its sessions. A worker that dies takes its sessions with it and no others;
-      the parent frees their slots and starts another worker.
+    - The parent opens the port and starts the workers; all of them accept from the same socket, one connection at a time, so that an
+      idle one takes the next. The kernel keeps connections that nobody has accepted, whichever worker dies.
+    - A WebSocket stays with the worker that accepted it, and so do its sessions. A worker that dies takes its sessions with it and no
+      others; the parent frees their slots and starts another worker.
     - A worker ends when its parent is gone (`empg_gym.children`).
 """
 
@@ -97,8 +97,12 @@ def run_workers(settings: ServerSettings, listener: socket.socket, ready: Callab
                     slots.clear(worker.number)
                     early = early + 1 if time.monotonic() - worker.started < _EARLY_SECONDS else 0
                     if early > _MOST_EARLY:
-                        raise EnvironmentFailure("the workers of the server end as soon as they are started; serve with --workers 1 to see why")
-                    _LOG.warning("worker %d ended (exit code %d) with its sessions; starting another", worker.number, worker.process.returncode)
+                        raise EnvironmentFailure(
+                            "the workers of the server end as soon as they are started; serve with --workers 1 to see why"
+                        )
+                    _LOG.warning(
+                        "worker %d ended (exit code %d) with its sessions; starting another", worker.number, worker.process.returncode
+                    )
                     _forget(worker)
                     workers[place] = _start(worker.number, settings, listener, file.fileno())
                 time.sleep(_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""The protocol of OpenEnv, spoken with its real client: the same episodes as locally, and every wrong request is answered with a sentence."""
+"""The protocol of OpenEnv, spoken with its real client: the same episodes as locally, and a sentence for every wrong request."""
 
 from __future__ import annotations
 
@@ -156,7 +156,9 @@ def test_http_has_no_session(server):
     answer = httpx.post(f"{url}/step", json={"action": {"action": "look"}}, timeout=300)
     assert answer.status_code == 400 and "play over the WebSocket /ws" in answer.json()["detail"]
     assert httpx.get(f"{url}/state", timeout=300).json()["task"] is None
-    assert httpx.post(f"{url}/reset", content=b"x" * (2 << 20), headers={"content-type": "application/json"}, timeout=300).status_code == 413
+    assert (
+        httpx.post(f"{url}/reset", content=b"x" * (2 << 20), headers={"content-type": "application/json"}, timeout=300).status_code == 413
+    )
 
 
 def test_tasks(benchmark):

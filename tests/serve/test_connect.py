@@ -57,7 +57,18 @@ def test_equals_the_local_environment(addresses, name):
             assert {key: type(value) for key, value in given[-1].items()} == {key: type(value) for key, value in wanted[-1].items()}
             assert remote.unwrapped.state_key() == local.unwrapped.state_key()
             ended = wanted[2] or wanted[3]
-    for attribute in ("benchmark", "version", "fingerprint", "splits", "split", "rules", "tools", "num_tasks", "max_steps", "native_protocol"):
+    for attribute in (
+        "benchmark",
+        "version",
+        "fingerprint",
+        "splits",
+        "split",
+        "rules",
+        "tools",
+        "num_tasks",
+        "max_steps",
+        "native_protocol",
+    ):
         assert getattr(remote.unwrapped, attribute) == getattr(local.unwrapped, attribute)
     for attribute in ("task", "instruction", "success", "score", "task_type", "notice"):
         assert getattr(remote.unwrapped, attribute) == getattr(local.unwrapped, attribute)
@@ -158,13 +169,13 @@ def test_addresses_that_are_none(url):
 
 def test_no_server():
     listener = listen("127.0.0.1", 0)  # bound, not listening
-    with pytest.raises(EnvironmentFailure, match="no server answers at .* start one with: empg-gym serve env NAME"):
+    with pytest.raises(EnvironmentFailure, match=r"no server answers at .* start one with: empg-gym serve env NAME"):
         empg_gym.connect(f"http://127.0.0.1:{listener.getsockname()[1]}")
     listener.close()
 
 
 def test_an_address_without_its_environment(alfworld):
-    with pytest.raises(EnvironmentFailure, match="several environments: add the name of one to the address .*/env0, /env1"):
+    with pytest.raises(EnvironmentFailure, match=r"several environments: add the name of one to the address .*/env0, /env1"):
         empg_gym.connect(alfworld.removesuffix("/env0"))
 
 
@@ -203,9 +214,9 @@ def test_a_server_that_restarts_loses_the_episode_and_takes_the_next_reset():
         env = empg_gym.connect(url)
         expected = env.reset(seed=3)
     port = int(url.rpartition(":")[2])
-    with pytest.raises(EnvironmentFailure, match="was lost .* reset\\(\\) starts another"):
+    with pytest.raises(EnvironmentFailure, match=r"was lost .* reset\(\) starts another"):
         env.step("look")
-    with pytest.raises(EnvironmentFailure, match="reset\\(\\) connects again"):
+    with pytest.raises(EnvironmentFailure, match=r"reset\(\) connects again"):
         env.step("look")
     with pytest.raises(EnvironmentFailure, match="no server answers"):
         env.reset(seed=3)
@@ -250,7 +261,7 @@ def test_an_action_larger_than_a_message():
 
 def test_an_environment_that_breaks_ends_its_session_alone():
     recipe = EnvRecipe("tests.toy:Test/Doors-v0", {"fail_on": "kick"})
-    assert toy.TOY_ID == recipe.env_id
+    assert recipe.env_id == toy.TOY_ID
     with serving(recipe) as (url, slots):
         env, other = empg_gym.connect(url), empg_gym.connect(url)
         for one in (env, other):

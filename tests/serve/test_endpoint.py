@@ -19,8 +19,8 @@ from empg_gym.errors import ConfigError, EnvironmentFailure
 from empg_gym.net.server import _MAX_HEAD
 from empg_gym.recipe import EnvRecipe
 from empg_gym.serve.client import Sessions, unpack, websocket_url
-from empg_gym.serve.session import Session
 from empg_gym.serve.host import EnvHost
+from empg_gym.serve.session import Session
 from empg_gym.serve.settings import ServerSettings, SessionLimits
 from empg_gym.serve.slots import SessionSlots, shared_bytes
 from empg_gym.serve.token import token_for
@@ -65,7 +65,13 @@ def test_a_malformed_message_gets_a_sentence_and_the_connection_stays(server, me
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda part: st.lists(part, max_size=3), max_leaves=6)
 
 
-@given(st.lists(st.tuples(st.integers(-1, 2), st.sampled_from(["open", "reset", "step", "get", "task_id", "close", "x"]), st.lists(JSON, max_size=2))))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-1, 2), st.sampled_from(["open", "reset", "step", "get", "task_id", "close", "x"]), st.lists(JSON, max_size=2)
+        )
+    )
+)
 @settings(max_examples=100)
 def test_any_call_has_a_result_in_its_place(server, calls):
     sessions = Sessions(server[0])
