@@ -17,8 +17,6 @@ from examples import own_environment
 from examples.own_method import discounted
 from tests.agents.server import ChatServer, serving
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 TINY = tuple(
@@ -43,6 +41,7 @@ def test_an_example_is_short_and_listed(path):
     assert f"def test_{path.stem}(" in Path(__file__).read_text(), "every example has a test below"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "smaller"), [("own_agent", "--set env.max_steps=2 --out {out}"), ("own_method", "--dry-run")])
 def test_the_command_in_a_docstring(name, smaller, tmp_path):
     (printed,) = re.findall(r"^    empg-gym (.+)$", (ROOT / "examples" / f"{name}.py").read_text(), re.MULTILINE)
@@ -58,6 +57,7 @@ def test_own_agent():
     assert rates["explorer"] > rates["random"]
 
 
+@pytest.mark.slow
 def test_own_method(tmp_path):
     printed = run("own_method", "--gamma", "0.5", "--set", f"run.out={tmp_path / 'run'}", *TINY)
     weight = re.search(r"step 1: success in training \S+, weight (\S+)", printed)
@@ -71,6 +71,7 @@ def test_the_method_discounts_early_steps():
     assert advantages.values.tolist() == [0.25, 0.5, -0.5]
 
 
+@pytest.mark.slow
 def test_own_environment(tmp_path):
     run("own_environment", "--set", f"run.out={tmp_path / 'run'}", "--set", "rl.steps=2", "--set", "rl.tasks_per_step=4")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
@@ -105,6 +106,7 @@ def test_evaluate_api_model(tmp_path):
     assert (tmp_path / "run" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_train(tmp_path):
     arguments = ("--advantage", "grpo", "--out", str(tmp_path / "run"), "--set", "eval.tasks=1", *TINY)
     printed = run("train", *arguments)

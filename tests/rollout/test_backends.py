@@ -22,8 +22,6 @@ from empg_gym.trajectory import StopReason, read_trajectories
 from tests.rollout.trouble import EXITS_ID, TROUBLE_ID
 from tests.toy import TOY_ID
 
-pytestmark = pytest.mark.slow
-
 SPLIT_SECOND = 1.5
 PLAIN = ChatSettings(dialogue="plain")
 

@@ -23,8 +23,6 @@ from empg_gym.trainers.run.trainer import Trainer
 from empg_gym.trajectory import Step, StopReason, Trajectory, read_trajectories
 from tests.trainers.corridor import corridor_config
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[3]
 EPISODES = 16
 """Of a step."""
@@ -210,6 +208,7 @@ train(config(Path({folder!r})))
 """
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_by_the_system_resumes(whole, tmp_path):
     folder = tmp_path / "run"
     code = KILLED.format(count=3 * EPISODES, folder=str(folder))

@@ -32,7 +32,7 @@ def _combinations():
             words = shlex.split(command)
             cut = words.index("--set") if "--set" in words else len(words)
             suffix = "".join(f" + {Path(path).stem}" for path in extra)
-            yield pytest.param([*words[:cut], *extra, *words[cut:]], id=run + suffix, marks=[pytest.mark.slow] * bool(extra))
+            yield pytest.param([*words[:cut], *extra, *words[cut:]], id=run + suffix)
 
 
 def _load(arguments):

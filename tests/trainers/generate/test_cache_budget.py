@@ -19,8 +19,6 @@ from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.generate.memory import GB
 from tests.trainers.generate.worlds import assert_equals_forward, play, tiny_model, tokens_of
 
-pytestmark = pytest.mark.slow
-
 CONTINUE = Limits(end_on_cut_response=False)
 LONGEST = 7
 """Blocks of the longest row below."""
@@ -66,6 +64,7 @@ def watched(made: HFGenerator) -> list[int]:
     return used
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(blocks=st.integers(LONGEST, 40), concurrency=st.integers(1, 12), max_batch=st.integers(1, 12), read=st.sampled_from([1, 60, 16_384]))
 def test_a_budget_changes_no_response(tiny, unlimited, blocks, concurrency, max_batch, read):

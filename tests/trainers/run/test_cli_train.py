@@ -14,8 +14,6 @@ import pytest
 from empg_gym.cli import main
 from empg_gym.runs.lock import FolderLock
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[3]
 TINY = ROOT / "configs" / "alfworld-tiny.toml"
 SHORT = [

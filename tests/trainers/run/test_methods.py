@@ -15,8 +15,6 @@ from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.trainer import Trainer
 from tests.trainers.corridor import corridor_config
 
-pytestmark = pytest.mark.slow
-
 SHORT = {"warmstart": {"steps": 16}, "eval": {"splits": []}}
 STAGES = [
     *({"advantage": name} for name in ADVANTAGES if name != "igpo"),

@@ -22,8 +22,6 @@ from empg_gym.trainers.run.trainer import Trainer
 from empg_gym.trajectory import StopReason, read_trajectories, write_trajectories
 from tests.trainers.corridor import corridor_config
 
-pytestmark = pytest.mark.slow
-
 HERE = __name__
 KEPT = {"keep_rollouts": True, "checkpoint_every": 1, "keep_checkpoints": 9}
 RL = {"steps": 3, "tasks_per_step": 4, "repeats": 4, "minibatches": 2, "reward": "score", "optimizer": {"lr": 1e-3}}

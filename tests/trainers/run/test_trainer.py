@@ -15,8 +15,6 @@ from empg_gym.trainers.run.trainer import Trainer
 from empg_gym.trajectory import read_trajectories
 from tests.trainers.corridor import corridor_config
 
-pytestmark = pytest.mark.slow
-
 
 def train(config, *, resume=False, console=None):
     view = ProgressView(console or Console(file=io.StringIO()))
