@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from benchmarks.soak_memory import LineCount, growth
+from benchmarks.soak_memory import LineCount, growth, records_mb
 from benchmarks.soak_server import ChatServer
 
 OUT = Path(__file__).parent / "results" / "soak.json"
@@ -119,7 +119,7 @@ def soak(folder: Path) -> dict[str, Any]:
             state["faults"] = dict(Counter(state["faults"]) + Counter({name: count for name, count in server.faults.items() if name}))
             saved.write_text(json.dumps(state, indent=1))
         print(run.name, json.dumps({key: value for key, value in found.items() if key not in ("samples", "attempts")}), flush=True)
-    return results(state)
+    return results(state, folder)
 
 
 def next_attempt(folder: Path, run: Run, found: dict[str, Any], port: int) -> None:
@@ -166,6 +166,7 @@ def one_attempt(command: list[str], folder: Path, fault: str, rng: random.Random
         if fault == "full disk":
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
         signal.signal(signal.SIGINT, signal.SIG_IGN if in_background else signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would stay ignored
 
     errors = folder.with_suffix(".stderr")
     with errors.open("wb") as stderr:
@@ -231,7 +232,7 @@ def is_worker(pid: int) -> bool:
         return False
 
 
-def results(state: dict[str, Any]) -> dict[str, Any]:
+def results(state: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the totals of all runs."""
     found = state["runs"]
     attempts = [attempt for run in found.values() for attempt in run["attempts"]]
@@ -260,6 +261,7 @@ def results(state: dict[str, Any]) -> dict[str, Any]:
             name: {
                 "episodes": run[-1][0],
                 "mb_per_1000_episodes": growth(run, 1),
+                "records_mb_per_1000_episodes": round(records_mb(folder / name / "trajectories.jsonl"), 2),
                 "open_files_per_1000_episodes": growth(run, 2),
                 "open_files_most": max(sample[2] for sample in run),
                 "mb": [sample[1] for sample in run],

@@ -10,14 +10,19 @@ Rules:
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import math
 import os
 import resource
 import threading
 import time
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
+
+from empg_gym.scoring.record import EpisodeRecord, record_of
+from empg_gym.trajectory import read_trajectories
 
 EPISODES = 100
 WARM_UP = 0.25
@@ -97,6 +102,20 @@ def growth(samples: Sequence[Sequence[float]], column: int) -> dict[str, float]:
     rest = math.fsum((b - y - slope * (a - x)) ** 2 for a, b in zip(xs, ys, strict=True))
     half = _t(len(xs) - 2) * math.sqrt(rest / (len(xs) - 2) / spread)
     return {"slope": round(slope, 2), "low": round(slope - half, 2), "high": round(slope + half, 2), "samples": len(xs)}
+
+
+def records_mb(lines: Path, count: int = 1000) -> float:
+    """Return the memory of the records that a run keeps of its first `count` episodes until its summary is written."""
+    kept: dict[tuple[str, str, int], EpisodeRecord] = {}
+    tracemalloc.start()
+    try:
+        for trajectory in itertools.islice(read_trajectories(lines), count):
+            kept[lines.name, trajectory.task, trajectory.repeat] = record_of(trajectory, lines.name)
+        del trajectory
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] / 2**20
+    finally:
+        tracemalloc.stop()
 
 
 def _t(freedom: int) -> float:

@@ -30,10 +30,17 @@ from empg_gym.guardian import kill_group
 
 _LAST_LINES = 3
 """Lines of a traceback that are reported."""
-_BOOT = (
-    "import sys; from multiprocessing.connection import Connection; connection = Connection(int(sys.argv[1]));"
-    " sys.path[:] = connection.recv(); from empg_gym.rollout.worker import serve; serve(connection)"
-)
+_BOOT = """
+import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+try:
+    sys.path[:] = connection.recv()
+except (EOFError, OSError):
+    sys.exit()  # the parent was killed
+from empg_gym.rollout.worker import serve
+serve(connection)
+"""
 
 
 class WorkerLost(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
@@ -18,6 +19,7 @@ from empg_gym.errors import ConfigError, DataError, EnvironmentFailure, TaskErro
 from empg_gym.evaluation import evaluate
 from empg_gym.recipe import EnvRecipe
 from empg_gym.rollout import EnvBackend, EpisodeSpec, Rollout
+from empg_gym.rollout.worker import _BOOT
 from empg_gym.trajectory import StopReason, read_trajectories
 from tests.rollout.trouble import EXITS_ID, TROUBLE_ID
 from tests.toy import TOY_ID
@@ -235,6 +237,15 @@ def test_a_function_has_no_backend():
 def test_recipes_and_backends_are_picklable():
     for value in (recipe(length=4), processes(step_seconds=3)):
         assert pickle.loads(pickle.dumps(value)) == value
+
+
+def test_a_process_whose_parent_is_killed_while_it_starts_says_nothing():
+    ours, theirs = multiprocessing.Pipe()
+    number = theirs.fileno()
+    process = subprocess.Popen([sys.executable, "-c", _BOOT, str(number)], pass_fds=[number], stderr=subprocess.PIPE)
+    theirs.close()
+    ours.close()
+    assert (process.communicate(timeout=300)[1], process.returncode) == (b"", 0)
 
 
 def test_nothing_is_left_behind(tmp_path):

@@ -1,8 +1,4 @@
-"""Hostile clients, servers, pages and files against the parts that meet them; each case is tried and either held or not.
-
-A case holds if the attack is refused or survived as documented, within its limits of memory, and the part works afterwards. Traffic goes to
-loopback addresses only.
-"""
+"""Hostile servers, pages, archives and downloads."""
 
 from __future__ import annotations
 
@@ -13,22 +9,23 @@ import io
 import ipaddress
 import os
 import socket
-import subprocess
-import sys
 import tarfile
-import tempfile
 import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import httpx
 
-from benchmarks.soak import MAIN, ROOT
+from benchmarks.attacks.outcome import Case, Outcome, tally
 from benchmarks.soak_memory import resident_mb
+from empg_gym.data.download import fetch
+from empg_gym.data.registry import DataFile
 from empg_gym.data.unpack import unpack
+from empg_gym.envs.deepsearch.web import Fetcher, PageGuard
 from empg_gym.envs.deepsearch.web.extract import from_html
 from empg_gym.errors import AgentError, DataError
 from empg_gym.net.exchange import ExchangeError, exchange
@@ -36,131 +33,12 @@ from empg_gym.net.guard import AddressError, Guard
 from empg_gym.net.json_client import JSONClient
 from empg_gym.net.retry import RetryPolicy
 from empg_gym.net.special_networks import CLOUD_METADATA, IPV4_SPECIAL, IPV6_SPECIAL
+from empg_gym.retrieval.backends import VisitFailed
 
-Outcome = tuple[int, int, str]
-"""Tried, held, and a remark with what was measured."""
-POST = "POST /retrieve HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 ENDLESS = 512 << 20
 
 
-def attacks() -> list[dict[str, Any]]:
-    """Return the outcome of every case."""
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        cases: list[tuple[str, Callable[[], Outcome]]] = [
-            *((name, lambda case=case: server_case(Path(folder), case)) for name, case in SERVER_CASES.items()),  # type: ignore[misc]
-            ("addresses that are not public, in 12 spellings", addresses),
-            ("agent's server: endless and unpacking bodies", agent_bodies),
-            ("page: endless and unpacking bodies, junk after compressed data", page_bodies),
-            ("page: character references, unclosed and nested tags", pages),
-            ("archive: entries outside the folder, links, bombs, damage", lambda: archives(Path(folder))),
-        ]
-        for name, case in cases:
-            tried, held, remark = case()
-            rows.append({"attack": name, "tried": tried, "held": held, "remark": remark})
-            print(rows[-1], flush=True)
-    return rows
-
-
-# The retrieval server, as the command starts it
-
-
-class Served:
-    """A running `empg-gym serve retrieval`."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process, self.port = process, port
-
-    def memory(self) -> float:
-        """Resident memory in MB."""
-        return resident_mb(self.process.pid)
-
-    def healthy(self) -> bool:
-        """Whether the server answers /health within ten seconds."""
-        with contextlib.suppress(httpx.HTTPError):
-            return httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=10, trust_env=False).status_code == 200
-        return False
-
-    def searches(self) -> bool:
-        """Whether the server answers a search; those of the attackers, which are valid, may come first."""
-        with contextlib.suppress(httpx.HTTPError):
-            request = {"queries": "town", "topk": 1}
-            return httpx.post(f"http://127.0.0.1:{self.port}/retrieve", json=request, timeout=90, trust_env=False).status_code == 200
-        return False
-
-
-@contextlib.contextmanager
-def served(folder: Path) -> Iterator[Served]:
-    """Start the server on a small corpus of long documents, with few files to open."""
-    corpus = folder / "corpus.jsonl"
-    corpus.write_text("".join(f'{{"id": "{n}", "contents": "Town {n}\\n{"town " * 400}"}}\n' for n in range(100)))
-    command = ["serve", "retrieval", "--corpus", str(corpus), "--port", "0", "--cache", str(folder)]
-    process = subprocess.Popen(
-        ["sh", "-c", 'ulimit -n 512; exec "$@"', "sh", sys.executable, "-c", MAIN, *command],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        line = next(line for line in process.stderr if "serving" in line)
-        port = int(line.rpartition(":")[2].partition("/")[0])
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        running = Served(process, port)
-        while not running.healthy():
-            time.sleep(0.1)
-        yield running
-    finally:
-        process.terminate()
-        process.wait(90)
-
-
-def server_case(folder: Path, case: tuple[bytes, int, float]) -> Outcome:
-    """Open connections that send `data` and never read; ask three times for /health meanwhile, and then search."""
-    data, count, most = case
-    with served(folder) as server, contextlib.ExitStack() as held:
-        before, peak, answered = server.memory(), 0.0, 0
-        for _ in range(count):
-            connection = held.enter_context(socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
-            connection.settimeout(10)
-            with contextlib.suppress(OSError):
-                connection.connect(("127.0.0.1", server.port))
-                connection.sendall(data)
-            peak = max(peak, server.memory())
-        for _ in range(3):
-            answered += server.healthy()
-            peak = max(peak, server.memory())
-        searched = server.searches()
-        growth = max(peak, server.memory()) - before
-        fine = answered == 3 and searched and growth < most
-        said = "others' search answered" if searched else "others' search not answered"
-        return count, count if fine else 0, f"/health answered {answered} of 3 times, {said}; memory grew by {growth:.0f} MB"
-
-
-_LARGE = b'{"queries": ' + str(["town"] * 512).replace("'", '"').encode() + b', "topk": 100}'
-SERVER_CASES = {
-    "server: connections that send nothing": (b"", 600, 64.0),
-    "server: half-sent headers": (b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", 600, 64.0),
-    "server: unfinished bodies": (f"{POST}Content-Length: 100\r\n\r\n{{".encode(), 260, 64.0),
-    "server: unfinished large bodies": (f"{POST}Content-Length: {4 << 20}\r\n\r\n".encode() + bytes(2 << 20), 100, 128.0),
-    "server: replies of 100 MB are refused": (f"{POST}Content-Length: {len(_LARGE)}\r\n\r\n".encode() + _LARGE, 2, 128.0),
-    "server: clients that never read": (
-        f"{POST}Content-Length: {len(_LARGE) - 2}\r\n\r\n".encode() + _LARGE.replace(b"100}", b"8}"),
-        128,
-        128.0,
-    ),
-    "server: posts of other sites": (f"{POST}Origin: http://evil.example\r\nContent-Length: 2\r\n\r\n{{}}".encode(), 50, 64.0),
-    "server: foreign host names": (b"GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 50, 64.0),
-}
-"""Data of a connection, number of connections, and the growth in MB that is allowed."""
-
-
-# Addresses
-
-
-def addresses() -> Outcome:
+def addresses(folder: Path) -> Outcome:
     """Try the first, the middle and the last address of every special network, in several spellings."""
     guard = Guard(resolver=lambda host, port: ["127.0.0.1"])
     tried = held = 0
@@ -188,9 +66,6 @@ def spellings(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[st
         *(f"http://{parts[0]}.{number & 0xFFFFFF}/", f"http://[::ffff:{address}]/", f"http://{address}./", f"http://a@{address}/"),
         f"http://name-of-{number}.example/",
     ]
-
-
-# Foreign servers
 
 
 @contextlib.contextmanager
@@ -233,7 +108,7 @@ BODIES = {
 }
 
 
-def agent_bodies() -> Outcome:
+def agent_bodies(folder: Path) -> Outcome:
     async def ask(address: str) -> None:
         client = JSONClient(address, retry=RetryPolicy(retries=0), timeout=30)
         try:
@@ -244,7 +119,7 @@ def agent_bodies() -> Outcome:
     return _bodies(lambda address: asyncio.run(ask(address)), AgentError)
 
 
-def page_bodies() -> Outcome:
+def page_bodies(folder: Path) -> Outcome:
     return _bodies(lambda address: exchange(httpx.Request("GET", address), end=time.monotonic() + 30, max_bytes=2_000_000), ExchangeError)
 
 
@@ -261,10 +136,7 @@ def _bodies(read: Callable[[str], object], error: type[Exception]) -> Outcome:
     return len(BODIES), held, f"read at most {most / 2**20:.0f} MB of {ENDLESS >> 20}; memory grew by {grown:.0f} MB"
 
 
-# Pages and archives
-
-
-def pages() -> Outcome:
+def pages(folder: Path) -> Outcome:
     pieces = ["<a <a ", "<div>", "</p>", "<!--", "<p title='", "&#", "&#x", "<b><i>", "<title>", "\0<", "<li><td>", "&", "<script>"]
     texts = [piece * (200_000 // len(piece)) for piece in pieces]
     texts += [f"&#{sign}{digit * count}{end}" for sign in ("", "x") for digit in "09f" for count in (4300, 100_000) for end in ("", ";")]
@@ -290,16 +162,106 @@ def archives(folder: Path) -> Outcome:
                 entry.type, entry.linkname = kind, "/etc/passwd"
                 tar.addfile(entry)
             cases.append(("tar", target.getvalue()))
-    cases += [("gz", gzip.compress(b"1" * (64 << 20))), ("zip", b"PK\x03\x04junk"), ("tar", b"junk" * 200), ("xz", b"junk"), ("gz", b"")]
+    cases += [
+        ("zip", encrypted()),
+        ("gz", gzip.compress(b"1" * (64 << 20))),
+        ("zip", b"PK\x03\x04junk"),
+        ("tar", b"junk" * 200),
+        ("xz", b"junk"),
+        ("gz", b""),
+    ]
     held = 0
-    for number, (kind, content) in enumerate(cases):
+    for number, (form, given) in enumerate(cases):
         place = folder / f"archive-{number}"
         place.mkdir()
-        path = place / f"a.{kind}"
-        path.write_bytes(content)
-        with contextlib.suppress(DataError):
-            unpack(path, kind, place / "out", limit=1 << 20)
+        path = place / f"a.{form}"
+        path.write_bytes(given)
+        with contextlib.suppress(DataError):  # any other exception would be a traceback of the command
+            unpack(path, form, place / "out", limit=1 << 20)
         outside = {found.name for found in place.iterdir()} - {path.name, "out"}
         links = [found for found in (place / "out").rglob("*") if found.is_symlink()]
         held += not outside and not links and not (folder / "up").exists()
     return len(cases), held, "nothing outside the folder, no link, at most 1 MB"
+
+
+def encrypted() -> bytes:
+    """Return an archive that says that its entry is encrypted."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as packed:
+        packed.writestr("a.txt", "x")
+    content = bytearray(target.getvalue())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    return bytes(content)
+
+
+def redirects(folder: Path) -> Outcome:
+    """Visit a public page (for the guard; the server is on 127.0.0.2) that redirects to places that are not."""
+    targets = ["http://127.0.0.1/", "http://169.254.169.254/latest/meta-data/", "http://168.63.129.16/", "http://[::1]/", "//10.0.0.1/"]
+    targets += [
+        "http://2130706433/",
+        "http://inside.example/",
+        "file:///etc/passwd",
+        "http://u:p@start.example/",
+        "http://start.example:22/",
+    ]
+    asked: list[str] = []
+
+    def resolver(host: str, port: int) -> list[str]:
+        return ["127.0.0.2"] if host == "start.example" else ["10.0.0.1"]
+
+    def holds(target: str) -> bool:
+        with socket.create_server(("127.0.0.2", 0)) as listener:
+            port, asked[:] = listener.getsockname()[1], []
+
+            def serve() -> None:
+                with contextlib.suppress(OSError):
+                    while True:
+                        connection, _ = listener.accept()
+                        with connection:
+                            asked.append(connection.recv(1 << 16).decode().split("\r\n")[0])
+                            connection.sendall(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode())
+
+            thread = threading.Thread(target=serve, daemon=True)
+            thread.start()
+            guard = PageGuard(ports=frozenset({port, 80, 443}), networks=("127.0.0.2/32",), resolver=resolver)
+            refused = False
+            try:
+                Fetcher(guard, robots=False, tries=1).visit(f"http://start.example:{port}/")
+            except VisitFailed:
+                refused = True
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(10)
+            return refused and len(asked) == 1
+
+    return tally(targets, holds, "each is read and not followed")
+
+
+def downloads(folder: Path) -> Outcome:
+    """Serve more bytes than the registry knows, other bytes, and offer a set that the disk has no room for."""
+    tried, held, sent_most = 3, 0, 0
+    for first in (b"", b"y" * 500):
+        with endless(b"", first, _JUNK) as (address, sent):
+            file = DataFile(name="data.bin", urls=(address,), size=1000, sha256="0" * 64)
+            try:
+                fetch(file, folder, retry=RetryPolicy(retries=0), sleep=lambda seconds: None)
+            except DataError:
+                held += not (folder / "data.bin").exists() and sum(path.stat().st_size for path in folder.iterdir()) <= 1000
+        sent_most = max([sent_most, *sent])
+    with patch("shutil.disk_usage", lambda path: SimpleNamespace(free=1000)), endless(b"", b"", _JUNK) as (address, sent):
+        try:
+            fetch(DataFile(name="large.bin", urls=(address,), size=1 << 40), folder, retry=RetryPolicy(retries=0))
+        except DataError as error:
+            held += "free some space" in str(error)
+    return tried, held, f"read at most {sent_most / 2**20:.0f} MB of {ENDLESS >> 20}"
+
+
+CASES: dict[str, Case] = {
+    "addresses that are not public, in 12 spellings": addresses,
+    "page: redirects to places that are not public": redirects,
+    "agent's server: endless and unpacking bodies": agent_bodies,
+    "page: endless and unpacking bodies, junk after compressed data": page_bodies,
+    "page: character references, unclosed and nested tags": pages,
+    "archive: entries outside the folder, links, bombs, damage, encryption, long names": archives,
+    "download: more than the known size, other content, no room on the disk": downloads,
+}
