@@ -264,6 +264,7 @@ def results(state: dict[str, Any], folder: Path) -> dict[str, Any]:
                 "records_mb_per_1000_episodes": round(records_mb(folder / name / "trajectories.jsonl"), 2),
                 "open_files_per_1000_episodes": growth(run, 2),
                 "open_files_most": max(sample[2] for sample in run),
+                "open_sockets_most": max(sample[3] for sample in run),
                 "mb": [sample[1] for sample in run],
             }
             for name, run in long.items()

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import json
@@ -51,7 +52,7 @@ class LineCount:
 
 
 def watch(lines: Path, out: Path) -> None:
-    """Sample this process from now on, in a thread; append `[episodes, MB, open files]` to `out`."""
+    """Sample this process from now on, in a thread; append `[episodes, MB, open files, open sockets]` to `out`."""
 
     def sample() -> None:
         count, due = LineCount(lines), EPISODES
@@ -62,7 +63,7 @@ def watch(lines: Path, out: Path) -> None:
             due = done - done % EPISODES + EPISODES
             gc.collect()
             with out.open("a") as file:
-                file.write(json.dumps([done, round(allocated_mb(), 2), open_files(os.getpid())]) + "\n")
+                file.write(json.dumps([done, round(allocated_mb(), 2), *open_files()]) + "\n")
 
     threading.Thread(target=sample, daemon=True, name="samples").start()
 
@@ -73,9 +74,14 @@ def allocated_mb() -> float:
     return int(status.partition("RssAnon:")[2].split()[0]) / 1024
 
 
-def open_files(pid: int | str) -> int:
-    """Return the number of open descriptors of a process."""
-    return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+def open_files() -> tuple[int, int]:
+    """Return the number of open descriptors of this process, those of sockets apart."""
+    links = []
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            links.append(str(path.readlink()))
+    sockets = sum(link.startswith("socket:") for link in links)
+    return len(links) - sockets, sockets
 
 
 def resident_mb(pid: int) -> float:

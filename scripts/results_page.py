@@ -613,6 +613,7 @@ def soak() -> str:
             f"{run['records_mb_per_1000_episodes']:.2f}",
             f"{run['open_files_per_1000_episodes']['slope']:+.1f}",
             run["open_files_most"],
+            run["open_sockets_most"],
         ]
         for name, run in found["memory"].items()
     ]
@@ -631,7 +632,7 @@ def soak() -> str:
             "Memory of the commands that ran longest, in MB, after a garbage collection every 100 episodes: from the first sample to the "
             "last, and the growth per 1,000 episodes after the first quarter of them [95 %]. The records of the episodes, from which the "
             "summary is computed, are a part of it; the rest are caches of bounded size that fill.",
-            table(["run", "episodes", "MB", "growth", "of it records", "open files per 1,000", "at most"], long),
+            table(["run", "episodes", "MB", "growth", "of it records", "open files per 1,000", "at most", "sockets at most"], long),
             machine(record),
             "`python -m benchmarks.soak`",
         ]
