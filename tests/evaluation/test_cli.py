@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from empg_gym import __version__
+from empg_gym.cli import main
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.evaluation import evaluate
 from empg_gym.evaluation.live import LiveTable, results_table
@@ -28,36 +27,31 @@ from empg_gym.trajectory import read_trajectories
 from tests.agents.server import ChatServer, serving
 from tests.toy import TOY_ID
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
-WITHOUT_TORCH = """
-import sys
-for name in ("torch", "transformers", "tokenizers", "safetensors"):
-    sys.modules[name] = None
-import tests.toy
-from empg_gym.cli import main
-main()
-"""
+TRAINERS = ("torch", "transformers", "tokenizers", "safetensors")
 
 
-def start(*arguments, cwd=ROOT, **options):
-    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-    return subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+@pytest.fixture
+def empg_gym(monkeypatch, capsys):
+    """Run the command line in this process, in which none of the trainer's packages can be imported; return code, output and errors."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    for name in TRAINERS:
+        monkeypatch.setitem(sys.modules, name, None)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["empg-gym", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    handlers = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    yield run
+    for number, handler in handlers:
+        signal.signal(number, handler)
 
 
-def empg_gym(*arguments):
-    return run_in(ROOT, *arguments)
-
-
-def run_in(folder, *arguments):
-    process = start(*arguments, cwd=folder)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def test_the_three_benchmarks_in_one_command_and_compared(tmp_path):
+def test_the_three_benchmarks_in_one_command_and_compared(tmp_path, empg_gym):
     environments = ("alfworld@valid_seen", "webshop", "deepsearch")
     for agent in ("expert", "random"):
         code, out, err = empg_gym("eval", *environments, "--agent", agent, "-n", "2", "--out", tmp_path / agent)
@@ -81,7 +75,7 @@ def test_the_three_benchmarks_in_one_command_and_compared(tmp_path):
     assert (code, err) == (0, "") and "6 scored again; 0 scores changed" in out
 
 
-def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
+def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch, empg_gym):
     """A user with an API: key and address in the environment, one command, all three benchmarks."""
     with serving(ChatServer(key="sk-of-the-test")) as server:
         monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-test")
@@ -120,13 +114,13 @@ def test_a_key_and_no_gpu_give_a_table_and_a_page(tmp_path, monkeypatch):
         (["--prices", "1,2", "--tasks", "0:3,test-7", "--set", "limits.max_steps=1"], 0, "cost 0.0000"),
     ],
 )
-def test_exit_codes(tmp_path, arguments, code, expected):
+def test_exit_codes(tmp_path, arguments, code, expected, empg_gym):
     numbers = [] if "--tasks" in arguments else ["-n", "20"]
     found, out, err = empg_gym("eval", TOY_ID, "-a", "expert", *numbers, "--out", tmp_path / "run", "--no-report", *arguments)
     assert (found, err) == (code, "") and expected in out
 
 
-def test_the_options_of_eval_are_read_from_the_model_and_only_when_needed():
+def test_the_options_of_eval_are_read_from_the_model_and_only_when_needed(empg_gym):
     code, out, err = empg_gym("eval", "--help")
     assert (code, err) == (0, "") and all(flag in out for flag in ("--agent", "--episodes", "--show-admissible", "--backend", "--rescore"))
     loaded = "import sys\nfrom empg_gym.cli import _mount\n_mount()\nprint(*sys.modules)"
@@ -134,11 +128,11 @@ def test_the_options_of_eval_are_read_from_the_model_and_only_when_needed():
     assert "empg_gym.cli.eval" in modules and not {"pydantic", "empg_gym.evaluation"} & set(modules)
 
 
-def test_the_version():
+def test_the_version(empg_gym):
     assert empg_gym("--version") == (0, f"empg-gym {__version__}\n", "")
 
 
-def test_errors_say_why_and_how_to_resume(tmp_path):
+def test_errors_say_why_and_how_to_resume(tmp_path, empg_gym):
     """The printed command resumes in the same folder."""
     marker, folder = tmp_path / "marker", tmp_path / "run with a space"
     marker.touch()
@@ -151,20 +145,21 @@ def test_errors_say_why_and_how_to_resume(tmp_path):
     assert code == 0 and "resuming: 1 of 2 episodes are done" in out and "failed" not in out
 
 
-def test_only_errors_give_exit_code_1(tmp_path):
+def test_only_errors_give_exit_code_1(tmp_path, monkeypatch, empg_gym):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "broken.py").write_text("def act(messages):\n    raise KeyError(messages[0]['role'])\n")
-    code, out, err = run_in(tmp_path, "eval", "tests.toy:" + TOY_ID, "-a", "python:broken:act", "-n", "3", "--no-report")
+    code, out, err = empg_gym("eval", "tests.toy:" + TOY_ID, "-a", "python:broken:act", "-n", "3", "--no-report")
     assert (code, err) == (1, "") and "3 episodes failed:\n  3 × KeyError: 'system'" in out
     (again,) = re.findall(r"to run only what failed again: empg-gym (.*)", out)
     assert "--out runs/eval/python-" in again
-    code, out, _ = run_in(tmp_path, *shlex.split(again))
+    code, out, _ = empg_gym(*shlex.split(again))
     assert code == 1 and len(list((tmp_path / "runs" / "eval").iterdir())) == 1
     (episode, *_) = read_trajectories(next(tmp_path.glob("runs/eval/*/trajectories.jsonl")))
     trace = episode.info["traceback"].splitlines()
     assert trace[1].endswith('broken.py", line 2, in act') and trace[-1] == "KeyError: 'system'"
 
 
-def test_the_printed_command_masks_keys_and_keeps_the_rest(tmp_path):
+def test_the_printed_command_masks_keys_and_keeps_the_rest(tmp_path, empg_gym):
     secret = ["--set", "agent.api_key=sk-of-mine", "--set=agent.Token=sk-of-mine", "--set", "agent.env={A='sk-of-mine\n'}"]
     kept = ["--set", "agent.max_tokens=5", "--set=agent.max_row_tokens=9", "--set", "agent.api_key_env=MINE", "--set", "env.doors=2"]
     agent = ["-a", "python:tests.evaluation.agents:BrokenAgent", *secret, *kept]
@@ -189,7 +184,7 @@ def test_options_that_hold_no_secret(name):
 
 
 @pytest.mark.parametrize("given", ["", "Open doors."])
-def test_a_custom_system_prompt(tmp_path, given):
+def test_a_custom_system_prompt(tmp_path, given, empg_gym):
     code, _, err = empg_gym("eval", TOY_ID, "-a", "expert", "-n", "1", "--no-report", "--system-prompt", given, "--out", tmp_path / "run")
     (line,) = (tmp_path / "run" / "trajectories.jsonl").read_text().splitlines()
     assert (code, err, json.loads(line)["system_prompt"]) == (0, "", given)
@@ -206,37 +201,19 @@ def test_a_custom_system_prompt(tmp_path, given):
         (["eval", TOY_ID, "-a", "expert", "--set", "evn.x=1"], "did you mean 'env'"),
         (["eval", TOY_ID, "-a", "expert", "--rescore", "x"], "--rescore takes a finished run alone"),
         (["eval", "--rescore", "nowhere"], "config.json is missing"),
-        (["compare", "nowhere"], "at least two"),
+        (["compare", "nowhere"], "no run at nowhere"),
         (["eval", TOY_ID, "-a", "expert", "-n", "1", "--out", "{file}"], "can't be written to"),
         (["eval", TOY_ID, "-a", "expert", "-n", "1", "--out", "{file}/run"], "can't be written to"),
         (["eval", TOY_ID, "-a", "expert", "-n", "1", "--set", "limits.max_steps=abc"], "whole number of at least 1"),
         (["eval", TOY_ID, "-a", "openai:m", "--base-url", "http://x", "--set", "agent.timeout=abc"], "can't use the timeout"),
     ],
 )
-def test_mistakes_are_one_sentence(tmp_path, monkeypatch, arguments, expected):
+def test_mistakes_are_one_sentence(tmp_path, monkeypatch, arguments, expected, empg_gym):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "file").touch()
     code, out, err = empg_gym(*(argument.format(file=tmp_path / "file") for argument in arguments))
     assert code == 2 and expected in err and "Traceback" not in err + out and err.count("\n") == 1
-
-
-def test_an_interrupted_command_is_resumed(tmp_path):
-    agent = "python:tests.evaluation.agents:SlowAgent"
-    command = ["eval", TOY_ID, "-a", agent, "-n", "40", "-c", "2", "--set", "agent.seconds=0.05", "--out", tmp_path / "run", "--no-report"]
-    process = start(*command)
-    lines = tmp_path / "run" / "trajectories.jsonl"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (lines.exists() and lines.read_bytes().count(b"\n") >= 4):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert summary["complete"] is False and 4 <= summary["results"][TOY_ID]["episodes"] < 40
-    code, out, _ = empg_gym(*command)
-    assert code == 0 and "resuming: " in out
-    assert json.loads((tmp_path / "run" / "summary.json").read_text())["complete"] is True
 
 
 def watched(console):
