@@ -20,16 +20,29 @@ from empg_gym.trajectory import Completion, Step, StopReason, Trajectory
 
 if TYPE_CHECKING:
     from empg_gym.evaluation import evaluate
+    from empg_gym.serve.batch import connect_batch
     from empg_gym.serve.remote_env import connect
 
 __version__ = "0.1.0"
-__all__ = ["Completion", "LLMAgentEnv", "Outcome", "Step", "StopReason", "TextEnv", "Trajectory", "__version__", "connect", "evaluate"]
+__all__ = [
+    "Completion",
+    "LLMAgentEnv",
+    "Outcome",
+    "Step",
+    "StopReason",
+    "TextEnv",
+    "Trajectory",
+    "__version__",
+    "connect",
+    "connect_batch",
+    "evaluate",
+]
 
 register_environments()
 
 
 def __getattr__(name: str) -> Any:
-    """Import `evaluate` and `connect` when they are first asked for: environments alone need neither."""
+    """Import what environments alone do not need when it is first asked for."""
     if name == "evaluate":
         from empg_gym.evaluation import evaluate
 
@@ -38,4 +51,8 @@ def __getattr__(name: str) -> Any:
         from empg_gym.serve.remote_env import connect
 
         return connect
+    if name == "connect_batch":
+        from empg_gym.serve.batch import connect_batch
+
+        return connect_batch
     raise AttributeError(f"module 'empg_gym' has no attribute {name!r}")

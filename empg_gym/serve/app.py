@@ -26,12 +26,13 @@ _SPARE_CONNECTIONS = 512
 """Connections in addition to one for each session."""
 
 
-def make_app(settings: ServerSettings, slots: SessionSlots | None = None) -> App:
+def make_app(settings: ServerSettings, slots: SessionSlots | None = None, first_worker: str | None = None) -> App:
     """Return the ASGI application of a worker.
 
     Args:
         settings: what is served.
         slots: counts the sessions of all workers; None for one worker.
+        first_worker: Unix socket of the first worker; None for that one.
 
     Raises:
         EMPGGymError: an environment can't be made.
@@ -43,19 +44,24 @@ def make_app(settings: ServerSettings, slots: SessionSlots | None = None) -> App
     services: dict[str, Service] = {}
     for name, recipe in settings.recipes.items():
         host = EnvHost(name, recipe)
-        endpoint = SessionsEndpoint(host, slots, max_calls=limits.max_calls, workers=settings.workers)
+        endpoint = SessionsEndpoint(host, slots, limits, workers=settings.workers, worker=slots.worker)
         services[name] = Service(make_openenv_app(host, limits), endpoint)
-    return Door(Directory(services), slots, token=settings.token, idle_seconds=limits.idle_seconds)
+    door = Door(Directory(services), slots, token=settings.token, idle_seconds=limits.idle_seconds)
+    if first_worker is None:
+        return door
+    from empg_gym.serve.forward import Forward
+
+    return Forward(door, first_worker)
 
 
-def make_env_server(settings: ServerSettings, slots: SessionSlots | None = None) -> uvicorn.Server:
+def make_env_server(settings: ServerSettings, slots: SessionSlots | None = None, first_worker: str | None = None) -> uvicorn.Server:
     """Return the server of a worker, not yet running; raises what `make_app` raises."""
     limits = ServerLimits(
         max_body=settings.limits.max_message,
         max_message=settings.limits.max_message,
         max_connections=settings.limits.max_sessions + _SPARE_CONNECTIONS,
     )
-    return make_server(make_app(settings, slots), limits=limits, names=settings.names, websockets=True, log_level="error")
+    return make_server(make_app(settings, slots, first_worker), limits=limits, names=settings.names, websockets=True, log_level="error")
 
 
 class Service:

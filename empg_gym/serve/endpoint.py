@@ -28,6 +28,7 @@ from empg_gym.errors import ConfigError, EMPGGymError, EnvironmentFailure, TaskE
 from empg_gym.net.server import Message, Receive, Send
 from empg_gym.serve.host import EnvHost
 from empg_gym.serve.session import Session
+from empg_gym.serve.settings import SessionLimits
 from empg_gym.serve.slots import SessionSlots
 
 _TURN = 0.005
@@ -44,12 +45,14 @@ class SessionsEndpoint:
     Args:
         host: makes the environments.
         slots: counts the sessions.
-        max_calls: calls in one message.
+        limits: on messages.
         workers: worker processes of the server, for clients that spread their sessions.
+        worker: number of this one.
     """
 
-    def __init__(self, host: EnvHost, slots: SessionSlots, *, max_calls: int, workers: int = 1) -> None:
-        self._host, self._slots, self._max_calls, self._workers = host, slots, max_calls, workers
+    def __init__(self, host: EnvHost, slots: SessionSlots, limits: SessionLimits, *, workers: int = 1, worker: int = 0) -> None:
+        self._host, self._slots, self._limits = host, slots, limits
+        self._place = {"workers": workers, "worker": worker}
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="sessions")
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -66,7 +69,8 @@ class SessionsEndpoint:
 
     def describe(self, split: str | None) -> dict[str, Any]:
         """Return the description of the environment and of the server's limits."""
-        return {**self._host.describe(split), "workers": self._workers, "max_calls": self._max_calls}
+        limits = {"max_calls": self._limits.max_calls, "max_message": self._limits.max_message}
+        return {**self._host.describe(split), **self._place, **limits}
 
     def open(self, split: str | None) -> Session:
         """Return a new session.
@@ -108,8 +112,8 @@ class SessionsEndpoint:
         calls = message.get("calls") if isinstance(message, dict) else None
         if not isinstance(calls, list):
             raise ConfigError('a message must be an object such as {"calls": [[0, "step", ["look"]]]}')
-        if len(calls) > self._max_calls:
-            raise ConfigError(f"a message may have {self._max_calls} calls, not {len(calls)}")
+        if len(calls) > self._limits.max_calls:
+            raise ConfigError(f"a message may have {self._limits.max_calls} calls, not {len(calls)}")
         for call in calls:
             match call:
                 case [int(), str(), list()]:

@@ -27,7 +27,8 @@ class SessionSlots:
 
     def __init__(self, limit: int, *, workers: int = 1, worker: int = 0, file: int | None = None) -> None:
         self.limit = limit
-        self._workers, self._worker, self._file = workers, worker, file
+        self.worker = worker
+        self._workers, self._file = workers, file
         self._counts = mmap.mmap(-1 if file is None else file, workers * _WIDTH)
 
     @property
@@ -40,13 +41,13 @@ class SessionSlots:
         with self._locked():
             if self.open >= self.limit:
                 return False
-            self._set(self._worker, self._count(self._worker) + 1)
+            self._set(self.worker, self._count(self.worker) + 1)
             return True
 
     def release(self) -> None:
         """Count one session less."""
         with self._locked():
-            self._set(self._worker, self._count(self._worker) - 1)
+            self._set(self.worker, self._count(self.worker) - 1)
 
     def clear(self, worker: int) -> None:
         """Forget the sessions of a worker that has died."""

@@ -5,6 +5,7 @@ Rules:
       idle one takes the next. The kernel keeps connections that nobody has accepted, whichever worker dies.
     - A WebSocket stays with the worker that accepted it, and so do its sessions. A worker that dies takes its sessions with it and no
       others; the parent frees their slots and starts another worker.
+    - Sessions that are made by one HTTP request and used by others are the first worker's (`empg_gym.serve.forward`).
     - A worker ends when its parent is gone (`empg_gym.children`).
 """
 
@@ -56,6 +57,19 @@ class SharedListener(socket.socket):
         super().listen(_BACKLOG)
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What the workers share, as file descriptors."""
+
+    listener: int
+    file: int
+    """With the counts of sessions."""
+    first: int
+    """Unix socket on which the first worker listens, for the others."""
+    address: str
+    """Of this socket."""
+
+
 @dataclass
 class _Process:
     """One worker, as its parent sees it."""
@@ -80,18 +94,21 @@ def run_workers(settings: ServerSettings, listener: socket.socket, ready: Callab
         EnvironmentFailure: the workers end as soon as they have been started.
     """
     SharedListener(fileno=os.dup(listener.fileno())).listen()
-    with tempfile.TemporaryFile() as file:
+    with tempfile.TemporaryFile() as file, tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as first:
         file.write(shared_bytes(settings.workers))
         file.flush()
+        first.bind(f"{folder}/first")
+        first.listen(_BACKLOG)
+        place = _Place(listener.fileno(), file.fileno(), first.fileno(), f"{folder}/first")
         slots = SessionSlots(settings.limits.max_sessions, workers=settings.workers, file=file.fileno())
         workers: list[_Process] = []
         early = 0
         try:
-            workers.extend(_start(number, settings, listener, file.fileno()) for number in range(settings.workers))
+            workers.extend(_start(number, settings, place) for number in range(settings.workers))
             while True:
                 if any(_check_ready(worker) for worker in workers) and all(worker.ready for worker in workers):
                     ready([worker.process.pid for worker in workers])
-                for place, worker in enumerate(workers):
+                for worker in list(workers):
                     if worker.process.poll() is None:
                         continue
                     slots.clear(worker.number)
@@ -104,17 +121,18 @@ def run_workers(settings: ServerSettings, listener: socket.socket, ready: Callab
                         "worker %d ended (exit code %d) with its sessions; starting another", worker.number, worker.process.returncode
                     )
                     _forget(worker)
-                    workers[place] = _start(worker.number, settings, listener, file.fileno())
+                    workers[worker.number] = _start(worker.number, settings, place)
                 time.sleep(_POLL_SECONDS)
         finally:
             _end(workers)
 
 
-def _start(number: int, settings: ServerSettings, listener: socket.socket, file: int) -> _Process:
+def _start(number: int, settings: ServerSettings, place: _Place) -> _Process:
     ours, theirs = socket.socketpair()
+    shared = [place.listener, place.file, *([place.first] if number == 0 else [])]
     process = subprocess.Popen(
         [sys.executable, "-c", _BOOT, str(theirs.fileno())],
-        pass_fds=[theirs.fileno(), listener.fileno(), file],
+        pass_fds=[theirs.fileno(), *shared],
         stdin=subprocess.DEVNULL,
         env=child_environment(),
         start_new_session=True,
@@ -122,7 +140,7 @@ def _start(number: int, settings: ServerSettings, listener: socket.socket, file:
     theirs.close()
     guard(process.pid)
     with contextlib.suppress(OSError):
-        ours.sendall(pickle.dumps((sys.path, cloudpickle.dumps((settings, number, listener.fileno(), file)))))
+        ours.sendall(pickle.dumps((sys.path, cloudpickle.dumps((settings, number, place)))))
     ours.setblocking(False)
     return _Process(number, process, ours)
 
@@ -165,16 +183,17 @@ def _end(workers: list[_Process]) -> None:
 
 def main(control: socket.socket, pickled: bytes) -> None:
     """Serve as one worker; the process's main function."""
-    settings, number, listener, file = pickle.loads(pickled)
-    for descriptor in (control.fileno(), listener, file):
+    settings, number, place = pickle.loads(pickled)
+    descriptors = [place.listener, *([place.first] if number == 0 else [])]
+    for descriptor in (control.fileno(), place.file, *descriptors):
         os.set_inheritable(descriptor, False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     raise_open_files()
     try:
         from empg_gym.serve.app import make_env_server
 
-        slots = SessionSlots(settings.limits.max_sessions, workers=settings.workers, worker=number, file=file)
-        server = make_env_server(settings, slots)
+        slots = SessionSlots(settings.limits.max_sessions, workers=settings.workers, worker=number, file=place.file)
+        server = make_env_server(settings, slots, place.address if number else None)
     except EMPGGymError as error:
         control.sendall(json.dumps([type(error).__name__, str(error)]).encode())
         control.recv(1)  # until the parent has read it
@@ -182,7 +201,7 @@ def main(control: socket.socket, pickled: bytes) -> None:
     server.config.backlog = 1  # accept one connection, then let the others have a look
 
     async def serve() -> None:
-        serving = asyncio.create_task(server.serve(sockets=[SharedListener(fileno=listener)]))
+        serving = asyncio.create_task(server.serve(sockets=[SharedListener(fileno=descriptor) for descriptor in descriptors]))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         control.sendall(json.dumps(["", ""]).encode())

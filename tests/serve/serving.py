@@ -27,7 +27,7 @@ def serving(
     bounds = SessionLimits(**limits)
     slots = SessionSlots(bounds.max_sessions)
     hosts = [EnvHost(f"env{number}", recipe) for number, recipe in enumerate(recipes)]
-    services = {host.name: Service(None, SessionsEndpoint(host, slots, max_calls=bounds.max_calls)) for host in hosts}
+    services = {host.name: Service(None, SessionsEndpoint(host, slots, bounds)) for host in hosts}
     door = Door(Directory(services), slots, token=token, idle_seconds=bounds.idle_seconds)
     server_limits = ServerLimits(max_message=bounds.max_message, send_seconds=send_seconds)
     server = make_server(door, limits=server_limits, websockets=True, log_level="critical", shutdown_seconds=1)
