@@ -65,7 +65,7 @@ class Forward:
         options = {"compression": None, "max_size": None, "ping_interval": None}
         url = f"ws://localhost{_target(scope)}"
         try:
-            async with unix_connect(self._address, url, additional_headers=headers, **options) as there:  # type: ignore[arg-type]
+            async with unix_connect(self._address, url, additional_headers=headers, **options) as there:
                 await receive()
                 await send({"type": "websocket.accept"})
                 back = asyncio.create_task(_pass_back(there, send))
