@@ -28,6 +28,14 @@ def view(
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Serve the page on this machine and keep its curves up to date.")] = False,
+    redact: Annotated[
+        bool,
+        typer.Option(
+            "--redact",
+            help="Hide what you may not want to publish: absolute paths, the names of this machine and its user, home folders, internal "
+            "hosts, e-mail and IP addresses, user names and passwords in URLs, keys and tokens.",
+        ),
+    ] = False,
     port: Annotated[int, typer.Option(help="Port of --follow; 0 takes a free one.", min=0, max=65535)] = 0,
 ) -> None:
     """Write the report of a run: its curves, its episodes, and the entropy of every step and token."""
@@ -37,6 +45,8 @@ def view(
 
     console = Console(highlight=False, soft_wrap=True)
     if follow:
+        if redact:
+            raise ConfigError("--redact is for a page to publish, and --follow publishes none: leave one of them out")
         if out is not None:
             raise ConfigError("--follow serves the page and writes no file: leave out --out or --follow")
         if len(runs) > 1:
@@ -44,26 +54,27 @@ def view(
         _follow(runs[0], port, open_page, console)
         return
     if len(runs) > 1:
-        path = _compare(runs, Path("comparison.html") if out is None else out)
+        path = _compare(runs, Path("comparison.html") if out is None else out, redact)
     elif is_collection(runs[0]):
-        path = write_index(runs[0], out)
+        path = write_index(runs[0], out, redact=redact)
     else:
-        path = write_report(runs[0], out)
+        path = write_report(runs[0], out, redact=redact)
     console.print(f"report: {path} ({path.stat().st_size / 1e6:.1f} MB)", markup=False)
     if open_page:
         _open(path.resolve().as_uri(), console)
 
 
-def _compare(runs: list[Path], out: Path) -> Path:
+def _compare(runs: list[Path], out: Path, redact: bool) -> Path:
     from empg_gym.evaluation import compare
     from empg_gym.report import write_comparison
     from empg_gym.report.several import is_training
     from empg_gym.report.tables import Table
 
     if is_training(runs):
-        return write_comparison(runs, out)
+        return write_comparison(runs, out, redact=redact)
     compared = compare(runs)
-    return write_comparison(runs, out, table=Table("Success and score", compared.columns(), compared.rows()), warnings=compared.warnings)
+    table = Table("Success and score", compared.columns(), compared.rows())
+    return write_comparison(runs, out, table=table, warnings=compared.warnings, redact=redact)
 
 
 def _follow(run: Path, port: int, open_page: bool, console: Console) -> None:

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 __all__ = ["write_comparison", "write_index", "write_report"]
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: Path, out: Path | None = None, *, redact: bool = False) -> Path:
     """Write the report of a training or evaluation run as one self-contained HTML file.
 
     Args:
         folder: a run folder, or a JSON-lines file of trajectories.
         out: the file to write; None writes `report.html` into the folder, or `<name>.html` next to a file.
+        redact: hide what identifies a person or a machine (`empg_gym.report.publish`).
 
     Returns:
         the written file. It is written whole or not at all.
@@ -39,13 +40,15 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     from empg_gym.report.run_reader import RunReader
 
     folder = Path(folder)
-    run = RunReader(folder)
+    run = RunReader(folder, redact=redact)
     run.refresh()
     target = Path(out) if out is not None else folder / "report.html" if folder.is_dir() else folder.with_suffix(".html")
     return _write(target, page(RunReport(run)))
 
 
-def write_comparison(folders: Sequence[Path], out: Path, *, table: Table | None = None, warnings: Sequence[str] = ()) -> Path:
+def write_comparison(
+    folders: Sequence[Path], out: Path, *, table: Table | None = None, warnings: Sequence[str] = (), redact: bool = False
+) -> Path:
     """Write several runs of one kind as one self-contained HTML file: training runs overlaid, evaluations side by side.
 
     Args:
@@ -53,6 +56,7 @@ def write_comparison(folders: Sequence[Path], out: Path, *, table: Table | None 
         out: the file to write.
         table: of evaluations, their values and paired differences.
         warnings: of evaluations, conditions that make numbers incomparable.
+        redact: hide what identifies a person or a machine.
 
     Returns:
         the written file. It is written whole or not at all.
@@ -64,15 +68,16 @@ def write_comparison(folders: Sequence[Path], out: Path, *, table: Table | None 
     from empg_gym.report.page import page
     from empg_gym.report.several import SeveralRuns
 
-    return _write(Path(out), page(SeveralRuns([Path(folder) for folder in folders], table=table, warnings=warnings)))
+    return _write(Path(out), page(SeveralRuns([Path(folder) for folder in folders], table=table, warnings=warnings, redact=redact)))
 
 
-def write_index(folder: Path, out: Path | None = None) -> Path:
+def write_index(folder: Path, out: Path | None = None, *, redact: bool = False) -> Path:
     """Write the list of all runs below a folder as one HTML file, and the reports that it links to where they are missing or outdated.
 
     Args:
         folder: a folder with run folders, at any depth.
         out: the file to write; None writes `index.html` into the folder.
+        redact: hide what identifies a person or a machine, and write every report again so.
 
     Returns:
         the written file. A run that can't be read is listed with the reason and without a report.
@@ -91,10 +96,10 @@ def write_index(folder: Path, out: Path | None = None) -> Path:
     for run in runs:
         report, links[run] = run / "report.html", ""
         with contextlib.suppress(DataError):
-            if not report.is_file() or report.stat().st_mtime < written(run):
-                write_report(run)
+            if redact or not report.is_file() or report.stat().st_mtime < written(run):
+                write_report(run, redact=redact)
             links[run] = quote(Path(os.path.relpath(report.resolve(), target.resolve().parent)).as_posix())
-    return _write(target, index_page(folder.resolve().name, entries(folder, links)))
+    return _write(target, index_page(folder, entries(folder, links), redact=redact))
 
 
 def _write(target: Path, pieces: Iterable[str]) -> Path:

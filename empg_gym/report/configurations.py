@@ -1,7 +1,7 @@
 """Training runs by configuration: runs that differ only in the seed belong together.
 
 Rules:
-    - The run folder (`run.out`) is no part of a configuration.
+    - A configuration leaves out the run folder (`run.out`).
     - A configuration is named by the settings in which the configurations differ; where these are too many, by its folders.
 """
 

@@ -8,18 +8,25 @@ Rules:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from empg_gym.dialogue import DIALOGUES, Plain
 from empg_gym.trajectory import FloatArray, IntArray, Step, Trajectory
 
 _ENTROPY = "advantage_entropy"
 """Key of `Step.diagnostics`: the step entropy of the training pass, which the advantage was computed from."""
 
 
-def detail(trajectory: Trajectory) -> dict[str, Any]:
-    """Return everything that the page of an episode shows."""
+def detail(trajectory: Trajectory, history: int | None = None) -> dict[str, Any]:
+    """Return everything that the page of an episode shows.
+
+    Args:
+        trajectory: the episode.
+        history: earlier steps that a prompt showed; None if all.
+    """
     return {
         "instruction": trajectory.instruction,
         "system": trajectory.system_prompt,
@@ -30,8 +37,20 @@ def detail(trajectory: Trajectory) -> dict[str, Any]:
         "fingerprint": trajectory.data_fingerprint,
         "dialogue": trajectory.dialogue,
         "info": _plain(trajectory.info),
-        "steps": [_step(step) for step in trajectory.steps],
+        "branch": None if trajectory.parent is None else trajectory.branch_step,
+        "history": history,
+        "steps": [_step(step) | opening for step, opening in zip(trajectory.steps, _openings(trajectory, history), strict=True)],
     }
+
+
+def _openings(trajectory: Trajectory, history: int | None) -> Iterator[dict[str, str]]:
+    """Yield the first message of each step's prompt, where earlier steps were left out of it."""
+    dialogue = DIALOGUES.get(trajectory.dialogue, Plain)()
+    for index in range(len(trajectory.steps)):
+        first = index if history is None else max(0, index - history)
+        # A branch continues steps of another episode, which this record lacks.
+        left_out = 0 if history is None or trajectory.parent is not None else first
+        yield {"opening": dialogue.resumed(trajectory.instruction, left_out, trajectory.steps[first].observation)} if left_out else {}
 
 
 def _step(step: Step) -> dict[str, Any]:

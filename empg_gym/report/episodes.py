@@ -64,13 +64,14 @@ class EpisodeStore:
         self._packed: list[str] = []
         self._open: list[dict[str, Any]] = []
 
-    def add(self, trajectory: Trajectory, *, run: str = "", last_step: int | None = None) -> None:
+    def add(self, trajectory: Trajectory, *, run: str = "", last_step: int | None = None, history: int | None = None) -> None:
         """Add one episode.
 
         Args:
             trajectory: the episode.
             run: name of its run, where a page shows several.
             last_step: reinforcement steps that its training run was planned for; None if unknown.
+            history: earlier steps that a prompt showed; None if all.
         """
         if len(self._open) == CHUNK:
             self._packed.append(pack(self._open))
@@ -79,7 +80,7 @@ class EpisodeStore:
         self.records.append(record)
         row = {"run": run, **index_row(trajectory, record, last_step)}
         self.rows.append(row)
-        self._open.append(detail(trajectory))
+        self._open.append(detail(trajectory, history))
         outcome, ids = record.outcome, self.token_ids.setdefault(run, set())
         for step in trajectory.steps:
             if step.response_token_ids is not None:

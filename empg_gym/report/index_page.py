@@ -11,7 +11,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from empg_gym.errors import EMPGGymError
 from empg_gym.report.cells import number, short_env
 from empg_gym.report.page import asset, templates
+from empg_gym.report.publish import Publisher
 from empg_gym.report.run_reader import METRICS, RunReader
 from empg_gym.runs.folder import SUMMARY, TRAJECTORIES
 from empg_gym.scoring.format import MISSING, percent
@@ -26,6 +27,10 @@ from empg_gym.scoring.format import MISSING, percent
 _RUN_FILES = (METRICS, TRAJECTORIES, SUMMARY)
 _DEEPEST = 6
 """Levels of folders that are searched."""
+
+
+_TEXTS = ("name", "environment", "method", "trouble")
+"""Fields of an entry that may name a person or a machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +85,13 @@ def entries(folder: Path, reports: dict[Path, str]) -> list[Entry]:
     return [_entry(folder, run, link) for run, link in sorted(reports.items(), key=lambda item: -written(item[0]))]
 
 
-def index_page(title: str, found: Sequence[Entry]) -> Iterator[str]:
-    """Yield the page in pieces."""
+def index_page(folder: Path, found: Sequence[Entry], *, redact: bool = False) -> Iterator[str]:
+    """Yield the page in pieces; `redact` hides what identifies a person or a machine, except in addresses of reports."""
+    title = folder.resolve().name
+    if redact:
+        publisher = Publisher(folder)
+        title = publisher.text(title)
+        found = [replace(entry, **{name: publisher.text(getattr(entry, name)) for name in _TEXTS}) for entry in found]
     code = f'"use strict";\n(() => {{\n{asset("index.js")}\n}})();\n'
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     return (

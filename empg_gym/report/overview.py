@@ -62,7 +62,7 @@ def _values(run: RunReader) -> dict[str, Any]:
     groups = break_down(rows, records, by_type=not run.is_training)
     last = run.metrics[-1] if run.metrics else None
     return {
-        "title": run.path.resolve().name,
+        "title": run.title,
         "kind": "Training run" if run.is_training else "Evaluation",
         "environments": [with_data(short_env(env), data.get(env)) for env in sorted({row["env"] for row in rows})],
         "method": _method(run.summary),

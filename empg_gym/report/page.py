@@ -19,7 +19,22 @@ import jinja2
 from empg_gym.report.episodes import EpisodeStore, pack
 from empg_gym.scoring.format import compact, decimal, percent
 
-_SCRIPTS = ("dom", "source", "charts", "line_chart", "distribution", "overview", "episodes", "groups", "tasks", "tokens", "episode", "app")
+_SCRIPTS = (
+    "dom",
+    "source",
+    "charts",
+    "line_chart",
+    "distribution",
+    "overview",
+    "search",
+    "episodes",
+    "groups",
+    "tasks",
+    "tokens",
+    "messages",
+    "episode",
+    "app",
+)
 """In the order of their dependencies; they share one scope."""
 
 

@@ -20,6 +20,7 @@ from empg_gym.report.cells import number
 from empg_gym.report.episodes import EpisodeStore
 from empg_gym.report.metrics import Line, read_metrics
 from empg_gym.report.outcomes import SplitOutcomes, read_outcomes
+from empg_gym.report.publish import Publisher
 from empg_gym.runs.folder import CONFIG, OUTCOMES, SUMMARY, TRAJECTORIES
 from empg_gym.runs.json_file import read_json
 from empg_gym.runs.redaction import Redactor
@@ -36,12 +37,13 @@ class RunReader:
         path: a run folder, or a JSON-lines file of trajectories.
         name: name of the run on a page that shows several.
         episodes: where its episodes go; None collects them separately.
+        redact: hide what identifies a person or a machine (`empg_gym.report.publish`).
 
     Raises:
         DataError: the path does not exist, or lacks the files of a run.
     """
 
-    def __init__(self, path: Path, *, name: str = "", episodes: EpisodeStore | None = None) -> None:
+    def __init__(self, path: Path, *, name: str = "", episodes: EpisodeStore | None = None, redact: bool = False) -> None:
         self.path = path
         self.name = name
         self.folder = path if path.is_dir() else path.parent
@@ -51,6 +53,7 @@ class RunReader:
         if path.is_dir() and not any((path / name).is_file() for name in _FILES):
             raise DataError(f"{path} is not a run folder: it has none of {', '.join(_FILES)}")
         self._redactor = Redactor()
+        self._publisher = Publisher(path) if redact else None
         self.config: dict[str, Any] = {}
         self.summary: dict[str, Any] = {}
         self.metrics: list[Line] = []
@@ -60,6 +63,20 @@ class RunReader:
         self._number = 0
         self._inode: int | None = None
         self._signature: tuple[tuple[int, int, int], ...] | None = None
+
+    @property
+    def title(self) -> str:
+        """Name of the run: its folder's or file's."""
+        name = self.path.resolve().name
+        return name if self._publisher is None else self._publisher.text(name)
+
+    @property
+    def history(self) -> int | None:
+        """Number of earlier steps that a prompt showed; None if all, or unknown."""
+        found = self.config.get("environments")
+        sections = [self.config.get("env"), *(found.values() if isinstance(found, dict) else ())]
+        known = [number(section.get("history")) for section in sections if isinstance(section, dict)]
+        return next((int(value) for value in known if value is not None), None)
 
     @property
     def is_training(self) -> bool:
@@ -84,6 +101,9 @@ class RunReader:
             self.summary = self._redactor.tree(_read_object(self.path / SUMMARY))
             self.metrics = read_metrics(self.path / METRICS)
             self.outcomes = read_outcomes(self.path / OUTCOMES)
+            if self._publisher is not None:
+                self._publisher.learn(self.config, self.summary)
+                self.config, self.summary = self._publisher.tree(self.config), self._publisher.tree(self.summary)
 
     def _last_step(self) -> int | None:
         """Return the number of reinforcement steps that a training run was planned for."""
@@ -99,7 +119,7 @@ class RunReader:
             if status.st_size < self._read_to or (self._inode is not None and status.st_ino != self._inode):
                 self.episodes, self._read_to, self._number = EpisodeStore(), 0, 0
             self._inode = status.st_ino
-            last_step = self._last_step()
+            last_step, history = self._last_step(), self.history
             lines.seek(self._read_to)
             for line in lines:
                 if not line.endswith(b"\n"):
@@ -110,7 +130,9 @@ class RunReader:
                     trajectory = Trajectory.from_json(self._redactor.line(line.decode(errors="replace")))
                 except DataError as error:
                     raise DataError(f"{self._trajectories}, line {self._number}: {error}") from None
-                self.episodes.add(trajectory, run=self.name, last_step=last_step)
+                if self._publisher is not None:
+                    trajectory = self._publisher.trajectory(trajectory)
+                self.episodes.add(trajectory, run=self.name, last_step=last_step, history=history)
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from empg_gym.report.configurations import Configuration, configurations, seed_o
 from empg_gym.report.episodes import EpisodeStore
 from empg_gym.report.overlay import overlay
 from empg_gym.report.overview import vocabulary
+from empg_gym.report.publish import Publisher
 from empg_gym.report.run_reader import RunReader
 from empg_gym.report.tables import Table
 from empg_gym.report.training_comparison import COLUMNS, compare_configurations
@@ -25,16 +27,25 @@ class SeveralRuns:
         folders: the runs, at least two.
         table: of evaluations, their values and paired differences; None shows only their tasks.
         warnings: of evaluations, conditions that make numbers incomparable.
+        redact: hide what identifies a person or a machine.
 
     Raises:
         ConfigError: the runs are of both kinds, a folder is named twice, or two runs have one configuration and seed.
         DataError: a folder is not a run, or a file in it is damaged.
     """
 
-    def __init__(self, folders: Sequence[Path], *, table: Table | None = None, warnings: Sequence[str] = ()) -> None:
+    def __init__(self, folders: Sequence[Path], *, table: Table | None = None, warnings: Sequence[str] = (), redact: bool = False) -> None:
         self.episodes = EpisodeStore()
         names = distinct_names(folders)
-        self.runs = [RunReader(folder, name=name, episodes=self.episodes) for folder, name in zip(folders, names, strict=True)]
+        if redact:
+            publisher = Publisher(Path.cwd())
+            hidden = [publisher.text(name) for name in names]
+            names = [name if hidden.count(name) == 1 else f"{name} {number}" for number, name in enumerate(hidden, 1)]
+            table = None if table is None else replace(table, rows=[[publisher.text(cell) for cell in row] for row in table.rows])
+            warnings = [publisher.text(warning) for warning in warnings]
+        self.runs = [
+            RunReader(folder, name=name, episodes=self.episodes, redact=redact) for folder, name in zip(folders, names, strict=True)
+        ]
         self.is_training = is_training(folders)
         for run in self.runs:
             run.refresh()

@@ -16,7 +16,7 @@ import pytest
 from empg_gym.errors import ConfigError, DataError
 from empg_gym.report.follow import ReportServer
 from empg_gym.trajectory import write_trajectories
-from tests.report.browser import chromium, text_of
+from tests.report.browser import text_of, wait
 from tests.report.samples import training_run, trajectory
 
 
@@ -101,26 +101,22 @@ def test_a_port_in_use_and_a_folder_without_a_run(live, tmp_path):
 
 
 @pytest.mark.browser
-def test_curves_grow_in_an_open_page(live, tmp_path):
+def test_curves_grow_in_an_open_page(live, browser):
     run, server = live
-    with chromium(tmp_path / "profile") as driver:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        driver.get(server.url)
-        wait = WebDriverWait(driver, 30)
-        wait.until(lambda d: d.execute_script("return document.documentElement.dataset.ready"))
-        last = "return document.querySelector('#charts .plot')?.getAttribute('aria-valuemax')"
-        wait.until(lambda d: d.execute_script(last) == "60")
-        driver.execute_script("document.querySelector('#config-fold').open = true")
-        grow(run)
-        wait.until(lambda d: d.execute_script(last) == "70")
-        wait.until(lambda d: "95.0 %" in text_of(d, ".tiles"))
-        assert driver.execute_script("return document.querySelector('#config-fold').open"), "what was opened stays open"
-        assert text_of(driver, "#nav-count") == "37"
-        driver.execute_script("location.hash = '#/episode/37'")
-        wait.until(lambda d: d.execute_script("return !!document.querySelector('#step-1 .token')"))
-        server.close()
-        wait.until(lambda d: "the server has gone" in text_of(d, "#live"))
+    browser.get(server.url)
+    wait(browser, lambda d: d.execute_script("return document.documentElement.dataset.ready"))
+    last = "return document.querySelector('#charts .plot')?.getAttribute('aria-valuemax')"
+    wait(browser, lambda d: d.execute_script(last) == "60")
+    browser.execute_script("document.querySelector('#config-fold').open = true")
+    grow(run)
+    wait(browser, lambda d: d.execute_script(last) == "70")
+    wait(browser, lambda d: "95.0 %" in text_of(d, ".tiles"))
+    assert browser.execute_script("return document.querySelector('#config-fold').open"), "what was opened stays open"
+    assert text_of(browser, "#nav-count") == "37"
+    browser.execute_script("location.hash = '#/episode/37'")
+    wait(browser, lambda d: d.execute_script("return !!document.querySelector('#step-1 .token')"))
+    server.close()
+    wait(browser, lambda d: "the server has gone" in text_of(d, "#live"))
 
 
 def test_the_command_follows_until_it_is_interrupted(tmp_path):

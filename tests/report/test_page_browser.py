@@ -8,57 +8,36 @@ from pathlib import Path
 
 import pytest
 
-from empg_gym.evaluation import evaluate
-from empg_gym.report import write_report
-from empg_gym.trajectory import Completion
-from tests.report.browser import chromium, text_of, visit
-from tests.report.samples import WORDS, evaluation_run, hostile_run, training_run
+from tests.report.browser import goto, keys, screen, text_of, visit, wait
+from tests.report.pages import write_pages
 from tests.toy import TOY_ID
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs")
-    training = training_run(folder / "training")
-    try:
-        import tokenizers
-
-        (training / "checkpoints" / "last").mkdir(parents=True)
-        words = {word: number for number, word in enumerate(WORDS)}
-        model = tokenizers.models.WordLevel(words, unk_token=WORDS[0])
-        tokenizers.Tokenizer(model).save(str(training / "checkpoints" / "last" / "tokenizer.json"))
-    except ImportError:
-        pass
-    return {
-        "training": write_report(training),
-        "evaluation": write_report(evaluation_run(folder / "evaluation")),
-        "hostile": write_report(hostile_run(folder / "hostile")),
-    }
+    return write_pages(tmp_path_factory.mktemp("runs"))
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("profile")) as driver:
-        yield driver
+VIEWS = {
+    "training": ("#/", "#/groups", "#/group/0-1-0", "#/episodes", "#/episode/5", "#/episode/999"),
+    "evaluation": ("#/", "#/episodes", "#/episode/2"),
+    "hostile": ("#/", "#/groups", "#/episodes", "#/episode/1"),
+    "overlaid": ("#/", "#/groups", "#/group/0-1-0", "#/episodes"),
+    "paired": ("#/", "#/tasks", "#/episodes", "#/episode/3"),
+    "windowed": ("#/episode/1",),
+}
 
 
-def keys(driver, *names):
-    from selenium.webdriver import ActionChains
-
-    ActionChains(driver).send_keys(*names).perform()
-
-
-def test_views_of_both_kinds_open_without_an_error(browser, pages):
-    browser.get_log("browser")
-    for page in pages.values():
-        for address in ("#/", "#/episodes", "#/episode/1", "#/episode/999"):
-            visit(browser, page, address)
+def test_every_view_opens_without_an_error(browser, pages):
+    for name, addresses in VIEWS.items():
+        visit(browser, pages[name])
+        for address in addresses:
+            goto(browser, address)
             assert browser.execute_script("return document.getElementById('trouble').hidden")
             assert browser.execute_script("return document.querySelectorAll('.view:not([hidden]) h1').length") == 1
-            assert "null" not in text_of(browser, ".view:not([hidden])").split()
-            assert not browser.execute_script("return document.documentElement.scrollWidth > innerWidth")
+            assert not {"null", "undefined", "NaN"} & set(text_of(browser, ".view:not([hidden])").split())
     assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
@@ -101,12 +80,6 @@ def test_a_chart_can_be_read_by_keyboard(browser, pages):
     browser.execute_script("document.querySelector('#charts details summary').click()")
     rows = "return document.querySelectorAll('#charts details[open] tbody tr').length"
     assert wait(browser, lambda d: d.execute_script(rows)) == 60
-
-
-def wait(driver, condition, seconds=20):
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    return WebDriverWait(driver, seconds).until(condition)
 
 
 def test_episodes_are_filtered_sorted_and_paged(browser, pages):
@@ -193,13 +166,8 @@ def test_hostile_texts_are_shown_and_not_executed(browser, pages):
     assert browser.get_log("browser") == []
 
 
-def test_errors_are_explained_on_the_overview_and_on_the_episode_page(browser, tmp_path):
-    def broken(messages):
-        raise ValueError(f"message {len(messages)} broke")
-
-    evaluate(TOY_ID, broken, episodes=3, out=tmp_path / "run")
-    page = write_report(tmp_path / "run")
-    visit(browser, page)
+def test_errors_are_explained_on_the_overview_and_on_the_episode_page(browser, pages):
+    visit(browser, pages["failing"])
     notice = text_of(browser, "#errors")
     assert (
         notice.startswith("3 episodes failed and are excluded from every rate. Show them") and "3 × ValueError: message 2 broke" in notice
@@ -209,21 +177,17 @@ def test_errors_are_explained_on_the_overview_and_on_the_episode_page(browser, t
     wait(browser, lambda d: (text_of(d, "#episodes-status") or "").startswith("1 to 3 of 3"))
     align = "return [...document.querySelectorAll('.episodes tr > :nth-child(2)')].map(e => getComputedStyle(e).textAlign)"
     assert set(browser.execute_script(align)) == {"left"}, "outcomes are aligned with their heading"
-    visit(browser, page, "#/episode/2")
+    goto(browser, "#/episode/2")
     assert 'raise ValueError(f"message {len(messages)} broke")' in text_of(browser, ".notice pre")
     assert "traceback" not in browser.execute_script("return document.querySelector('.episode-facts').textContent")
 
 
-def test_the_overview_has_a_column_for_each_available_value(browser, pages, tmp_path):
-    def answer(messages):
-        return Completion(text="<think></think><action>open door 9</action>", prompt_tokens=900, completion_tokens=100)
-
-    evaluate(TOY_ID, answer, episodes=3, repeats=2, out=tmp_path / "run", prices=(1.0, 2.0), env_kwargs={"max_steps": 5})
-    visit(browser, write_report(tmp_path / "run"))
+def test_the_overview_has_a_column_for_each_available_value(browser, pages):
+    visit(browser, pages["priced"])
     head = "return [...document.querySelectorAll('#tables thead')[0].querySelectorAll('th')].map(e => e.textContent)"
     row = "return [...document.querySelectorAll('#tables tbody')[0].querySelectorAll('tr')[0].children].map(e => e.innerText)"
     cells = dict(zip(browser.execute_script(head), browser.execute_script(row), strict=True))
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())["results"][TOY_ID]
+    summary = json.loads(pages["priced"].with_name("summary.json").read_text())["results"][TOY_ID]
     assert (cells["pass@2"], cells["Invalid"], cells["Tokens"]) == ("0.0 %", "100.0 %", "30k")
     assert cells["Cost"] == f"{summary['cost']['total']:.4f}" == "0.0330"
     visit(browser, pages["training"])
@@ -241,34 +205,35 @@ def test_tables_of_numbers_fit_and_no_number_is_broken_over_two_lines(browser, p
 
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("dark", [False, True])
-def test_contrast_and_layout_in_both_schemes_and_on_a_narrow_screen(tmp_path, pages, dark):
-    with chromium(tmp_path / "profile", dark=dark, width=390) as driver:
-        for address in ("#/", "#/episodes", "#/episode/1"):
-            visit(driver, pages["training"], address)
-            wait(
-                driver,
-                lambda d, address=address: "episode/" not in address or d.execute_script("return !!document.querySelector('.token')"),
-            )
-            seen, low = driver.execute_script(CONTRAST)
-            assert seen > 20
-            assert low == []
-            assert not driver.execute_script("return document.documentElement.scrollWidth > innerWidth"), (
-                "no sideways scrolling of the page"
-            )
-        luminance = driver.execute_script(
-            "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).reduce((a, b) => a + b)"
-        )
-        assert (luminance < 150) is dark
-
-
 NAMES = (Path(__file__).parent / "names.js").read_text(encoding="utf-8")
+_TOO_WIDE = """
+const cut = (e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1;
+return [...document.querySelectorAll('.scroll, .text, .strip')].filter(cut).map((e) => e.outerHTML.slice(0, 120));
+"""
+_LUMINANCE = "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number).reduce((a, b) => a + b)"
 
 
-def test_every_control_has_an_accessible_name(browser, pages):
-    for name in ("training", "evaluation"):
-        for address in ("#/", "#/episodes", "#/episode/2"):
-            visit(browser, pages[name], address)
-            assert browser.execute_script(NAMES) == {"nameless": [], "twice": [], "jumps": [], "positive": 0}
+@pytest.mark.parametrize("name", ["training", "evaluation", "overlaid", "paired", "list"])
+def test_contrast_and_layout_in_both_schemes_on_wide_and_narrow_screens(browser, pages, name):
+    visit(browser, pages[name])
+    for address in VIEWS.get(name, ()):
+        goto(browser, address)
+        for dark, width in ((False, 1280), (True, 360)) if address != "#/" else ((False, 1280), (False, 360), (True, 360), (True, 1280)):
+            screen(browser, dark=dark, width=width)
+            seen, low = browser.execute_script(CONTRAST)
+            assert seen > 5 and low == [], (address, dark, width)
+            assert browser.execute_script("return document.documentElement.scrollWidth") <= width, (
+                address,
+                "no sideways scrolling of the page",
+            )
+            assert width < 1280 or browser.execute_script(_TOO_WIDE) == [], (address, "no column is cut")
+            assert (browser.execute_script(_LUMINANCE) < 150) is dark
+
+
+@pytest.mark.parametrize("name", ["training", "evaluation", "overlaid", "paired", "windowed", "list"])
+def test_every_control_has_an_accessible_name(browser, pages, name):
+    visit(browser, pages[name])
+    for address in VIEWS.get(name, ("#main",)):
+        if name != "list":
+            goto(browser, address)
+        assert browser.execute_script(NAMES) == {"nameless": [], "twice": [], "jumps": [], "positive": 0}, address

@@ -57,7 +57,7 @@ async function route(moveFocus = true) {
 
 // From the step whose title has the focus, unless the reader scrolled away from it: the last steps can't reach the top of the window.
 function step(direction) {
-  const titles = [...document.querySelectorAll(".step h3")];
+  const titles = [...document.querySelectorAll("#view-episode .step h3")];
   if (!titles.length) return;
   const focused = titles.indexOf(document.activeElement);
   const seen = focused >= 0 && titles[focused].getBoundingClientRect();
@@ -66,7 +66,7 @@ function step(direction) {
 }
 
 document.addEventListener("keydown", (event) => {
-  if (!byId("single-keys").checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+  if (!byId("single-keys").checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select, textarea, input:not([type=checkbox], [type=radio])")) return;
   if (event.key === "/") {
     event.preventDefault();
     if (!location.hash.startsWith("#/episodes")) location.hash = state.listHash;

@@ -27,11 +27,13 @@ async function showEpisode(position) {
     facts(position, episode),
     sameTask(position),
     episode.error ? h("div", { class: "notice" }, h("p", {}, h("strong", {}, "Error: "), episode.error), episode.info.traceback ? h("pre", { class: "text", tabindex: "0", "aria-label": "Traceback" }, episode.info.traceback) : null) : null,
-    profile(episode),
+    profile(episode) || h("h2", { class: "sr" }, "Steps"),
+    messagesToggle(() => showEpisode(position).then(() => byId("as-sent").focus())),
+    shown.messages ? [messagesHint(episode), messageList(episode), neighbours(position)] : [
     hasTokens ? overlayControls(() => repaints.forEach((paint) => paint()), hasLogprobs) : null,
     h("ol", { class: "steps", "aria-label": "Steps" }, episode.system ? h("li", { class: "system" }, h("details", {}, h("summary", {}, "System prompt"), h("div", { class: "text" }, episode.system))) : null, episode.steps.map((step, i) => stepItem(step, i, episode))),
     episode.final ? h("section", { class: "final", "aria-label": "Last observation" }, turn("observation", "Last observation", episode.final)) : null,
-    neighbours(position)]));
+    neighbours(position)]]));
 }
 
 function neighbours(position) {
@@ -101,7 +103,7 @@ function profile(episode) {
     }
     const every = Math.ceil(steps.length / Math.max(1, (width - left) / 34));
     steps.forEach((_, i) => { if (i % every === 0) drawing.append(s("text", { class: "tick", x: centre(i), y: high + low + 16, "text-anchor": "middle" }, String(i + 1))); });
-    steps.forEach((step, i) => drawing.append(s("rect", { class: "hit", x: left + gap * i, width: gap, y: 0, height: high + low, onclick: () => goStep(i) }, s("title", {}, `Step ${i + 1}: ${step.action || step.response || ""}`.slice(0, 120)))));
+    steps.forEach((step, i) => drawing.append(s("rect", { class: "hit", x: left + gap * i, width: gap, y: 0, height: high + low, onclick: () => goStep(titleOfStep(episode, i)) }, s("title", {}, `Step ${i + 1}: ${step.action || step.response || ""}`.slice(0, 120)))));
     plot.replaceChildren(drawing);
   };
   onResize(plot, draw);

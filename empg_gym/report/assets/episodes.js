@@ -54,13 +54,14 @@ function valueOf(key) {
 
 function select(query) {
   const { index } = table;
-  const words = (query.get("q") || "").toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wanted(query.get("q") || "");
   const tests = [];
   if (query.get("outcome")) { const code = index.outcomes.indexOf(query.get("outcome")); tests.push((i) => index.outcome[i] === code); }
   for (const [key] of FILTERS) {
     if (query.has(key)) { const code = index[key].labels.indexOf(query.get(key)); tests.push((i) => index[key].codes[i] === code); }
   }
-  if (words.length) { const texts = haystack(); tests.push((i) => words.every((word) => texts[i].includes(word))); }
+  if (words.length && query.get("in")) tests.push((i) => search.hits.has(i));
+  else if (words.length) { const texts = haystack(); tests.push((i) => words.every((word) => texts[i].includes(word))); }
   const order = [];
   for (let i = 0; i < index.count; i++) if (tests.every((test) => test(i))) order.push(i);
   const sort = query.get("sort") || "position";
@@ -89,9 +90,15 @@ function showEpisodes(query) {
   const { index } = table;
   if (!index.count) { view.replaceChildren(h("h1", { id: "episodes-title", tabindex: "-1" }, "Episodes"), h("p", {}, "No episode has been recorded yet.")); return; }
   if (!view.querySelector("form") || view.dataset.count !== String(index.count)) buildEpisodes(view, query);
-  for (const field of view.querySelector("form").elements) if (field.name && document.activeElement !== field) field.value = query.get(field.name) || "";
+  for (const field of view.querySelector("form").elements) {
+    if (field.type === "checkbox") field.checked = query.has(field.name);
+    else if (field.name && document.activeElement !== field) field.value = query.get(field.name) || "";
+  }
+  const words = wanted(query.get("q") || "");
+  const inside = words.length > 0 && query.has("in");
+  if (inside) searchTranscripts(words, () => { if (parts().path === "/episodes" && parts().query.get("q") === query.get("q")) showEpisodes(parts().query); }).catch(trouble);
   select(query);
-  fillTable(view, query);
+  fillTable(view, query, inside);
 }
 
 function buildEpisodes(view, query) {
@@ -99,21 +106,18 @@ function buildEpisodes(view, query) {
   const option = (value, name) => h("option", { value }, name);
   const choice = (name, label, values) => h("label", {}, h("span", {}, label), h("select", { name }, option("", "all"), values.map((value) => option(value, value.replaceAll("_", " ")))));
   const form = h("form", { class: "filters", role: "search", "aria-label": "Filter the episodes", onsubmit: (event) => event.preventDefault() },
-    h("label", { class: "search" }, h("span", {}, "Search tasks"), h("input", { type: "search", name: "q", id: "search", autocomplete: "off", spellcheck: "false" })),
+    h("label", { class: "search" }, h("span", {}, "Search; \"…\" for a phrase"), h("input", { type: "search", name: "q", id: "search", autocomplete: "off", spellcheck: "false" })),
+    h("label", { class: "check" }, h("input", { type: "checkbox", name: "in", value: "transcripts", id: "search-in" }), h("span", {}, "in transcripts")),
     choice("outcome", "Outcome", index.outcomes.filter((_, code) => index.outcome.includes(code))),
     FILTERS.filter(([key]) => index[key].labels.length > 1).map(([key, label]) => choice(key, label, index[key].labels)),
     h("button", { type: "button", class: "plain", onclick: () => { location.hash = "#/episodes"; } }, "Clear"));
-  let waiting = 0;
-  form.addEventListener("input", (event) => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => go({ [event.target.name]: event.target.value, page: "" }), event.target.type === "search" ? 120 : 0);
-  });
+  followFilters(form, "episodes");
   view.dataset.count = String(index.count);
   view.replaceChildren(h("h1", { id: "episodes-title", tabindex: "-1" }, "Episodes"), form, h("p", { class: "status", role: "status", id: "episodes-status" }),
     h("div", { class: "scroll", role: "region", "aria-labelledby": "episodes-title", tabindex: "0" }, h("table", { class: "numbers episodes" }, h("thead"), h("tbody"))), h("nav", { class: "pager", "aria-label": "Pages of episodes" }));
 }
 
-function fillTable(view, query) {
+function fillTable(view, query, inside) {
   const sort = query.get("sort") || "position";
   const positions = pager(view.querySelector(".pager"), table.order.length, query, "episodes");
   const columns = COLUMNS.filter(useful);
@@ -127,13 +131,24 @@ function fillTable(view, query) {
   if (refocus) { const again = view.querySelector(`[data-sort="${refocus}"]`); if (again) again.focus(); }
   const shown = positions.map((at) => table.order[at]);
   view.querySelector("tbody").replaceChildren(...shown.map((i) => h("tr", { onclick: (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "#/episode/" + (i + 1); } },
-    columns.map((column) => h("td", { class: cellClass(column) }, column.cell ? column.cell(i) : column.label ? labelOf(column.key, i) : number(table.index[column.key][i]))))));
+    columns.map((column) => h("td", { class: cellClass(column) }, column.wide && inside ? [column.cell(i), h("span", { class: "about found" }, search.hits.get(i))] : column.cell ? column.cell(i) : column.label ? labelOf(column.key, i) : number(table.index[column.key][i]))))));
   const total = table.index.count;
   const solved = table.order.filter((i) => table.index.outcome[i] === 0).length;
   const judged = table.order.filter((i) => table.index.outcome[i] < 2).length;
-  byId("episodes-status").textContent = !table.order.length ? `None of ${plural(total, "episode")} fits these filters.`
-    : `${grouped.format(positions[0] + 1)} to ${grouped.format(positions[0] + shown.length)} of ${plural(table.order.length, "episode")}` + (table.order.length < total ? ` (filtered from ${grouped.format(total)})` : "") + (judged ? `; ${percent(solved / judged)} of these solved.` : ".");
+  const progress = inside && search.done < search.total ? ` Searching: ${percent(search.done / search.total)} read.` : "";
+  byId("episodes-status").textContent = (!table.order.length ? `None of ${plural(total, "episode")} fits these filters.`
+    : `${grouped.format(positions[0] + 1)} to ${grouped.format(positions[0] + shown.length)} of ${plural(table.order.length, "episode")}` + (table.order.length < total ? ` (filtered from ${grouped.format(total)})` : "") + (judged ? `; ${percent(solved / judged)} of these solved.` : ".")) + progress;
   state.listHash = location.hash.startsWith("#/episodes") ? location.hash : state.listHash;
+}
+
+// Put what the fields of a form hold into the address, shortly after the last key in a search field.
+function followFilters(form, view) {
+  let waiting = 0, changes = {};
+  form.addEventListener("input", ({ target }) => {
+    clearTimeout(waiting);
+    changes[target.name] = target.type === "checkbox" && !target.checked ? "" : target.value;
+    waiting = setTimeout(() => { go({ ...changes, page: "" }, view); changes = {}; }, target.type === "search" ? 120 : 0);
+  });
 }
 
 // Draw the buttons of a paged list and return the positions that its page shows.

@@ -29,7 +29,7 @@ function verdict(episodes) {
 
 function selectTasks(query) {
   const { index } = table;
-  const words = (query.get("q") || "").toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wanted(query.get("q") || "");
   const texts = haystack();
   return tasks.list.filter((task) => index.run.labels.every((_, run) => !query.get("run" + run) || task.verdicts[run] === query.get("run" + run))
     && (!query.get("type") || labelOf("type", task.first) === query.get("type")) && words.every((word) => texts[task.first].includes(word)));
@@ -53,11 +53,7 @@ function buildTasks(view) {
     h("label", { class: "search" }, h("span", {}, "Search tasks"), h("input", { type: "search", name: "q", autocomplete: "off", spellcheck: "false" })),
     runs.map((run, i) => choice("run" + i, run, used, (name) => VERDICTS[name])), types.length > 1 ? choice("type", "Task type", types) : null,
     h("button", { type: "button", class: "plain", onclick: () => { location.hash = "#/tasks"; } }, "Clear"));
-  let waiting = 0;
-  form.addEventListener("input", (event) => {
-    clearTimeout(waiting);
-    waiting = setTimeout(() => go({ [event.target.name]: event.target.value, page: "" }, "tasks"), event.target.type === "search" ? 120 : 0);
-  });
+  followFilters(form, "tasks");
   // Every other run against the first, which is the reference.
   const presets = runs.slice(1).flatMap((run, i) => [[0, i + 1], [i + 1, 0]]).map(([solved, failed]) => {
     const preset = Object.fromEntries(runs.map((_, i) => ["run" + i, i === solved ? "solved" : i === failed ? "failed" : ""]));
