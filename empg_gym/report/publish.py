@@ -93,16 +93,13 @@ class Publisher:
 
     def trajectory(self, trajectory: Trajectory) -> Trajectory:
         """Return an episode."""
-        texts = {
-            item.name: self.text(getattr(trajectory, item.name))
-            for item in fields(trajectory)
-            if item.type in ("str", "str | None") and getattr(trajectory, item.name)
-        }
+        names = [item.name for item in fields(trajectory) if item.type in ("str", "str | None")]
+        texts: dict[str, Any] = {name: self.text(value) for name in names if (value := getattr(trajectory, name))}
         return replace(trajectory, **texts, info=self.tree(trajectory.info), steps=[self._step(step) for step in trajectory.steps])
 
     def _step(self, step: Step) -> Step:
         names = ("observation", "response", "thought", "action", "error")
-        texts = {name: self.text(value) for name in names if (value := getattr(step, name))}
+        texts: dict[str, Any] = {name: self.text(value) for name in names if (value := getattr(step, name))}
         actions = tuple(self.text(action) for action in step.admissible_actions)
         if all(getattr(step, name) == value for name, value in texts.items()):
             return replace(step, admissible_actions=actions)
