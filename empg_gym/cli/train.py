@@ -6,7 +6,7 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -83,7 +83,7 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="With --replay: print JSON instead of tables.")] = False,
 ) -> None:
     """Train an agent: warm start on expert episodes, then reinforcement (EMPG, GRPO)."""
-    from empg_gym.trainers.config.file import load_config
+    from empg_gym.trainers.config.file import load_config, to_toml
 
     # A JSON string is also a TOML string.
     overrides = list(set_ or []) + ([f"run.out={json.dumps(out, ensure_ascii=False)}"] if out is not None else [])
@@ -98,7 +98,7 @@ def train(
     if device_memory is not None and not dry_run:
         raise ConfigError("--device-memory is the device of an estimate; give --dry-run too")
     if dry_run:
-        typer.echo(_toml(resolved), nl=False)
+        typer.echo(to_toml(resolved), nl=False)
         unchecked = _check(resolved)
         _print_cost(resolved)
         _print_memory(resolved, device_memory)
@@ -154,9 +154,11 @@ def _check(config: TrainConfig) -> list[str]:
     if importlib.util.find_spec("torch") is None:
         return ["stages, rewards, advantages and memory (torch is not installed: pip install 'empg-gym[train]')"]
     from empg_gym.trainers.policy.gold import make_gold_env
+    from empg_gym.trainers.run.loggers import bind_loggers
     from empg_gym.trainers.run.stages import build_stages
     from empg_gym.trainers.run.trial import try_step
 
+    bind_loggers(config)
     stages = build_stages(config)
     if (env := make_gold_env(config)) is not None:
         env.close()
@@ -221,17 +223,3 @@ def _report(folder: Path) -> Path:
     from empg_gym.report import write_report
 
     return write_report(folder)
-
-
-def _toml(config: TrainConfig) -> str:
-    """Return the configuration as TOML, without keys that are None, which is the default of a missing key."""
-    import tomlkit
-
-    from empg_gym.runs.redaction import Redactor
-
-    tree = config.model_dump(mode="json")
-    return tomlkit.dumps(_without_none(Redactor(tree).tree(tree)))
-
-
-def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
-    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in tree.items() if value is not None}

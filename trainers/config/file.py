@@ -65,6 +65,20 @@ def parse_config(tree: Mapping[str, Any]) -> TrainConfig:
     return validate(TrainConfig, tree)
 
 
+def to_toml(config: TrainConfig) -> str:
+    """Return the configuration as TOML, without secrets, and without keys that are None, which is the default of a missing key."""
+    import tomlkit
+
+    from empg_gym.runs.redaction import Redactor
+
+    tree = config.model_dump(mode="json")
+    return tomlkit.dumps(_without_none(Redactor(tree).tree(tree)))
+
+
+def _without_none(tree: dict[str, Any]) -> dict[str, Any]:
+    return {key: _without_none(value) if isinstance(value, dict) else value for key, value in tree.items() if value is not None}
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

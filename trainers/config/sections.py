@@ -59,6 +59,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class StageConfig(Section):
+    """A filter, shaper or logger: a name, or a table with a name and options."""
+
+    name: str
+    """Registered name, or `module:function`."""
+    options: Options = Field(default_factory=dict)
+    """Keyword-only parameters of the function."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
 class RunConfig(Section):
     """Folder, device and bookkeeping of the run."""
 
@@ -80,11 +94,14 @@ class RunConfig(Section):
     checkpoint_every: PositiveInt = 50
     """Steps of a phase between checkpoints; each phase also ends with one."""
     keep_checkpoints: PositiveInt = 2
-    """Number of latest checkpoints to keep, in addition to the last one of each phase."""
+    """Number of latest checkpoints to keep, in addition to the last one of each phase and the best one."""
     sample_every: PositiveInt = 10
     """Reinforcement steps between samples of episodes in trajectories.jsonl."""
     samples: NonNegativeInt = 4
     """Number of episodes in a sample; training samples are whole groups, so that the last one may exceed it."""
+    loggers: Annotated[tuple[StageConfig, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str | dict) else value)] = ()
+    """Where metrics go in addition to metrics.jsonl and TensorBoard: "wandb", "trackio" (`empg_gym.trainers.run.loggers`), or your own as
+    `module:function`. Example: ["trackio", { name = "wandb", options = { project = "agents", mode = "offline" } }]."""
     keep_rollouts: bool = False
     """Keep the journal of all rollouts (rollouts/), not only of the steps since the last checkpoint."""
 
@@ -346,20 +363,6 @@ class RLConfig(Section):
                 'old_logprobs = "rollout" does not compute; set old_logprobs = "recompute"'
             )
         return self
-
-
-class StageConfig(Section):
-    """A filter or shaper: a name, or a table with a name and options."""
-
-    name: str
-    """Registered name, or `module:function`."""
-    options: Options = Field(default_factory=dict)
-    """Keyword-only parameters of the function."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_name(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
 
 class AlgorithmConfig(Section):

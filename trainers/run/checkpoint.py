@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 STATE = "trainer_state.pt"
+_ADDED = {"latest", "best"}
+"""Fields that checkpoints of earlier versions lack."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -49,6 +51,10 @@ class TrainerState:
     """None at the start of a phase."""
     evaluations: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     """"before" and "after": one result per split."""
+    latest: dict[str, Any] | None = None
+    """{"step", "results"} of the latest evaluation."""
+    best: dict[str, Any] | None = None
+    """The best checkpoint (`empg_gym.trainers.run.best`)."""
 
     @property
     def name(self) -> str:
@@ -57,7 +63,7 @@ class TrainerState:
 
 
 def save_checkpoint(
-    folder: Path, state: TrainerState, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, merged: bool = True
+    folder: Path, state: TrainerState, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, merged: bool = True, card: str = ""
 ) -> Path:
     """Write a checkpoint in `folder`, make it the latest and return its folder.
 
@@ -67,6 +73,7 @@ def save_checkpoint(
         model: with or without adapters.
         tokenizer: of the model.
         merged: whether a model with adapters is also saved as a plain model.
+        card: text of its model card; "" writes none.
     """
     target = folder / state.name
     partial = folder / f".partial-{state.name}"
@@ -81,6 +88,8 @@ def save_checkpoint(
     tokenizer.save_pretrained(partial)
     fields = {name: getattr(state, name) for name in TrainerState.__dataclass_fields__}
     torch.save(fields, partial / STATE)
+    if card:
+        (partial / "README.md").write_text(card, encoding="utf-8")
     for path in partial.rglob("*"):  # a tokenizer with several chat templates stores them in a folder
         if path.is_file():
             flush(path)
@@ -135,7 +144,8 @@ def load_state(checkpoint: Path) -> TrainerState:
         fields = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, LookupError, pickle.UnpicklingError) as error:
         raise _damaged(path, str(error).strip().split("\n", 1)[0]) from None
-    if not isinstance(fields, dict) or fields.keys() != TrainerState.__dataclass_fields__.keys():
+    known = TrainerState.__dataclass_fields__.keys()
+    if not isinstance(fields, dict) or not known - _ADDED <= fields.keys() <= known:
         found = ", ".join(map(str, fields)) if isinstance(fields, dict) else type(fields).__name__
         raise _damaged(path, f"expected {', '.join(TrainerState.__dataclass_fields__)}, found {found}")
     state = TrainerState(**fields)
@@ -147,6 +157,8 @@ def load_state(checkpoint: Path) -> TrainerState:
         and isinstance(state.start_weights, str)
         and (state.optimizer is None or isinstance(state.optimizer, dict))
         and isinstance(state.evaluations, dict)
+        and (state.latest is None or isinstance(state.latest, dict))
+        and (state.best is None or isinstance(state.best, dict))
     )
     if not whole:
         raise _damaged(path, "a field has an unexpected value")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from empg_gym.agents.base import Agent, AgentInfo, BaseAgent, TrainingOrigin
 from empg_gym.errors import ConfigError, require
-from empg_gym.trainers.run.latest import LATEST, named_by
+from empg_gym.trainers.run.latest import BEST, LATEST, named_by
 from empg_gym.trainers.run.training_origin import settings_of_run
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class CheckpointAgent(BaseAgent):
     """Runs a model with `empg_gym.trainers.generate.hf.HFGenerator`: many episodes at once, one key-value cache per episode.
 
     Args:
-        folder: a Hugging Face folder; a run folder or its `checkpoints`, for the latest checkpoint; or a name on the hub.
+        folder: a Hugging Face folder; a run folder or its `checkpoints`, for the latest checkpoint; `RUN/best`, for the best one; or a name
+            on the hub.
         temperature: 0 is greedy; None uses that of the training run's evaluations, or 0.4.
         top_p: 1 is off.
         top_k: 0 is off.
@@ -132,7 +133,7 @@ def _no_progress_bar() -> Iterator[None]:
 
 
 def latest(folder: str | Path) -> str:
-    """Return the model folder that `folder` names: itself, or the latest checkpoint of a run.
+    """Return the model folder that `folder` names: itself, or the latest or the best checkpoint of a run.
 
     Raises:
         ConfigError: the run has no checkpoint.
@@ -141,9 +142,12 @@ def latest(folder: str | Path) -> str:
     path = Path(folder).expanduser()
     if (path / "config.json").is_file() and not (path / "checkpoints").is_dir():
         return str(folder)
-    for pointer in (path / LATEST, path / "checkpoints" / LATEST):
+    named = (path.parent / path.name, path.parent / "checkpoints" / path.name) if path.name in (BEST, LATEST) else ()
+    for pointer in (*named, path / LATEST, path / "checkpoints" / LATEST):
         if pointer.is_file():
             return str(named_by(pointer))
+    if path.name == BEST and (path.parent / "checkpoints").is_dir() and not path.exists():
+        raise ConfigError(f"the run in {str(path.parent)!r} has no best checkpoint: it has evaluated no split (eval.splits)")
     if (path / "checkpoints").is_dir():
         raise ConfigError(f"the run in {str(folder)!r} has no checkpoint yet; name a folder with config.json and model.safetensors")
     return str(folder)

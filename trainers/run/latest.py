@@ -1,4 +1,4 @@
-"""`checkpoints/latest`: the name of the newest checkpoint. Importing this imports no torch."""
+"""`checkpoints/latest` and `checkpoints/best`: names of checkpoints beside them. Importing this imports no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from empg_gym.errors import DataError
 
-LATEST = "latest"
+LATEST, BEST = "latest", "best"
 _NAME = re.compile(r"\.?[\w][\w.-]{0,127}\Z")
 _LONGEST = 512
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from empg_gym.runs.atomic_write import atomic_write
+from empg_gym.trainers.run.loggers import PHASES as PHASES
+from empg_gym.trainers.run.loggers import Logger
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 METRICS, BOARD = "metrics.jsonl", "tensorboard"
-PHASES = ("warmstart", "rl")
-"""In the order of a run."""
 
 
 class MetricsWriter:
@@ -29,13 +29,23 @@ class MetricsWriter:
     Args:
         folder: the run folder.
         resumed: (phase, step) that the run resumes from; None for a new run.
+        loggers: further places for the metrics, by name.
+        on_failure: takes one sentence about a logger that failed; it is left out from then on.
     """
 
-    def __init__(self, folder: Path, resumed: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        resumed: tuple[str, int] | None = None,
+        *,
+        loggers: Mapping[str, Logger] | None = None,
+        on_failure: Callable[[str], None] = print,
+    ) -> None:
         self.folder = folder
         self._lines = (folder / METRICS).open("a", encoding="utf-8")
         self._purge = {} if resumed is None else {resumed[0]: resumed[1] + 1}
         self._boards: dict[str, SummaryWriter] = {}
+        self._loggers, self._on_failure = dict(loggers or {}), on_failure
 
     def write(self, phase: str, step: int, seconds: float, values: Mapping[str, float]) -> None:
         """Write the numbers of a step; NaN and infinities are left out, since JSON lacks them."""
@@ -44,12 +54,26 @@ class MetricsWriter:
         self._lines.flush()
         for name, value in finite.items():
             self._board(phase).add_scalar(f"{phase}/{name}", value, step)
+        for name in list(self._loggers):
+            self._ask(name, lambda logger: logger.log(phase, step, finite))
 
     def close(self) -> None:
         """Close the files."""
         self._lines.close()
         for board in self._boards.values():
             board.close()
+        for name in list(self._loggers):
+            self._ask(name, lambda logger: logger.close())
+            self._loggers.pop(name, None)
+
+    def _ask(self, name: str, call: Callable[[Logger], None]) -> None:
+        try:
+            call(self._loggers[name])
+        except Exception as error:
+            self._loggers.pop(name)
+            self._on_failure(
+                f"The logger {name} failed and gets no more metrics ({type(error).__name__}: {error}); metrics.jsonl has them all"
+            )
 
     def _board(self, phase: str) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter

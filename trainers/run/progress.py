@@ -103,7 +103,7 @@ class ProgressView:
 def before_and_after(before: Sequence[EvaluationResult], after: Sequence[EvaluationResult]) -> Table:
     """Return the table of a run: success on each split before and after reinforcement."""
     has_errors = any(result.errors for result in (*before, *after))
-    table = Table(title="Success % on held-out tasks [95 % interval], errors excluded")
+    table = Table(title="Success on held-out tasks in % [95 % interval], errors excluded")
     errors = ("errors", "errors as 0") if has_errors else ("errors",)
     for heading in ("split", "tasks", "after the warm start", *errors, "after reinforcement", *errors, "change"):
         table.add_column(heading, justify="left" if heading == "split" else "right")

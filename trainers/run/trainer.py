@@ -34,12 +34,15 @@ from empg_gym.trainers.policy.optimizer import Optimizer
 from empg_gym.trainers.policy.reference import Reference
 from empg_gym.trainers.policy.scorers import UNSCORED
 from empg_gym.trainers.policy.updaters import NONFINITE
+from empg_gym.trainers.run.best import candidate, is_better, point_to_best
 from empg_gym.trainers.run.bundle import ModelBundle
+from empg_gym.trainers.run.card import model_card
 from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint, weights_hash
 from empg_gym.trainers.run.collecting import build_collector
 from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator, append_outcomes
-from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, reset_run_files
+from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, redacted_config, reset_run_files
 from empg_gym.trainers.run.iteration import NONFINITE_BATCHES, Iteration, num_updates
+from empg_gym.trainers.run.loggers import LoggerRun, bind_loggers
 from empg_gym.trainers.run.memory import memory_errors
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView, before_and_after
@@ -79,6 +82,7 @@ class Trainer:
             view.message(f"Evaluations leave out the split {split}: {reason}")
         self.journal = Journal(self.folder, keep=config.run.keep_rollouts)
         self.stages = build_stages(config)
+        loggers = bind_loggers(config)
         self.collector = build_collector(config, self.stages, self.models.train_generator, self.journal)
         self.gold = build_gold_scorer(config, self.models.policy, self.models.tokenizer)
         # The updater is checked before anything is written.
@@ -89,7 +93,17 @@ class Trainer:
         self._cpu_began = time.process_time() - self.state.cpu_seconds
         self._lock = lock_run_folder(config, checkpoint)
         reset_run_files(config, None if checkpoint is None else self.state)
-        self._metrics = MetricsWriter(self.folder, None if checkpoint is None else (self.state.phase, self.state.step))
+        point_to_best(self.folder / CHECKPOINTS, self.state.best)
+        self._is_best = False
+        """Whether the latest evaluation is the best so far, and its checkpoint not yet saved."""
+        self._entropies: dict[str, float] = {}
+        run = LoggerRun(folder=self.folder, config=redacted_config(config), resumed=checkpoint is not None)
+        self._metrics = MetricsWriter(
+            self.folder,
+            None if checkpoint is None else (self.state.phase, self.state.step),
+            loggers={logger.name: logger(run) for logger in loggers},
+            on_failure=view.once,
+        )
 
     def run(self) -> dict[str, Any]:
         """Train to the end and return the summary.
@@ -169,7 +183,8 @@ class Trainer:
             self._update_clocks()
             self._metrics.write(self.state.phase, self.state.step, self.state.seconds, metrics)
             self.view.step(self.state.step, metrics)
-            if self.state.step % self.config.run.checkpoint_every == 0 or self.state.step == total:
+            self._entropies = {name: value for name, value in metrics.items() if name.startswith("entropy/")} or self._entropies
+            if self.state.step % self.config.run.checkpoint_every == 0 or self.state.step == total or self._is_best:
                 self.state.optimizer = optimizer.state_dict()
                 self._save()
 
@@ -225,6 +240,10 @@ class Trainer:
             append_outcomes(self.folder, played, split, self.state.phase, step)
             self._sample(played, step, "evaluation")
         self.view.evaluation(title, results)
+        found = candidate(results, f"rl-{step:06d}", step)
+        if found is not None and is_better(found, self.state.best):
+            self.state.best, self._is_best = found, True
+        self.state.latest = {"step": step, "results": [result.to_json() for result in results]}
         return [result.to_json() for result in results]
 
     def _sample(self, trajectories: Sequence[Trajectory], step: int, kind: Kind) -> None:
@@ -247,6 +266,7 @@ class Trainer:
             "algorithm": self.config.algorithm.model_dump(mode="json"),
             **({"splits_left_out": list(self.evaluator.missing)} if self.evaluator.missing else {}),
             **({"warnings": list(self.warnings.values())} if self.warnings else {}),
+            **({"best": self.state.best} if self.state.best else {}),
             **self.state.evaluations,
         }
         write_json(self.folder / SUMMARY, summary)
@@ -267,8 +287,14 @@ class Trainer:
         self._update_clocks()
         folder = self.folder / CHECKPOINTS
         lora = self.config.model.lora
-        save_checkpoint(folder, self.state, self.models.model, self.models.tokenizer, merged=lora is None or lora.save_merged)
+        merged = lora is None or lora.save_merged
+        card = model_card(self.config, self.state, self._entropies)
+        save_checkpoint(folder, self.state, self.models.model, self.models.tokenizer, merged=merged, card=card)
+        self._is_best = False
+        point_to_best(folder, self.state.best)
         pinned = {"rl-000000", f"warmstart-{self.config.warmstart.steps:06d}"}
+        if self.state.best is not None:
+            pinned.add(self.state.best["checkpoint"])
         prune(folder, self.config.run.keep_checkpoints, pinned)
         if self.state.phase == "rl":
             self.journal.drop_until(self.state.step)

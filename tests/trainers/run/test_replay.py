@@ -287,10 +287,10 @@ def empg_gym(monkeypatch, capfd):
 
 
 def write_config(folder, config):
-    from empg_gym.cli.train import _toml
+    from empg_gym.trainers.config.file import to_toml
 
     path = folder / "run.toml"
-    path.write_text(_toml(config))
+    path.write_text(to_toml(config))
     return path
 
 
