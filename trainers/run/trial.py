@@ -90,7 +90,8 @@ def _try(config: TrainConfig, stages: Stages) -> str:
     rl = config.rl
     repeats = min(rl.repeats, REPEATS) if config.algorithm.plan in SAMPLED_PLANS else rl.repeats
     small = config.model_copy(update={"rl": rl.model_copy(update={"tasks_per_step": min(rl.tasks_per_step, GROUPS), "repeats": repeats})})
-    codec: Any = ChatCodec(local_tokenizer(config.model) or Characters())
+    tokenizer: Any = local_tokenizer(config.model) or Characters()
+    codec = ChatCodec(tokenizer)
     with contextlib.closing(build_collector(small, stages, _ScriptedPolicy(codec), None, limits=Limits())) as collector:
         collection = collector.collect(0)
     require_episodes([*collection.trajectories, *collection.discarded], "the trial")
