@@ -32,20 +32,22 @@ test-vllm: setup
 	$(THREADS) $(BIN)/python -m pytest tests/vllm -x -rs --ignore tests/vllm/test_engine.py
 	$(THREADS) .venv-vllm/bin/python -m pytest tests/vllm/test_engine.py -x -rs
 
-# The adapters and the environment server with the real packages of their frameworks: three environments, as verl's and OpenEnv's pins
-# exclude the others'.
+# The adapters and the environment server with the real packages of their frameworks: four environments, as some exclude each other.
 test-adapters: setup
-	$(call adapters,.venv-adapters,constraints-adapters.txt,trl$(,)verifiers$(,)inspect$(,)skyrl$(,)parquet)
-	$(THREADS) TRL_EXPERIMENTAL_SILENCE=1 HF_HUB_OFFLINE=1 .venv-adapters/bin/python -m pytest tests/adapters -x -rs $(ARGS)
+	$(call adapters,.venv-adapters,constraints-adapters.txt,trl$(,)inspect$(,)skyrl$(,)parquet)
+	$(ADAPTERS) .venv-adapters/bin/python -m pytest tests/adapters -x -rs $(ARGS)
+	$(call adapters,.venv-verifiers,constraints-verifiers.txt,verifiers,torch -e examples/adapters/empg_gym_v1)
+	$(ADAPTERS) .venv-verifiers/bin/python -m pytest tests/adapters/test_verifiers.py tests/adapters/test_examples.py -x -rs $(ARGS)
 	$(call adapters,.venv-verl,constraints-verl.txt,verl)
-	$(THREADS) HF_HUB_OFFLINE=1 .venv-verl/bin/python -m pytest tests/adapters/test_verl.py -x -rs $(ARGS)
-	$(call adapters,.venv-openenv,constraints-openenv.txt,openenv) schemathesis
+	$(ADAPTERS) .venv-verl/bin/python -m pytest tests/adapters/test_verl.py tests/adapters/test_examples.py -x -rs $(ARGS)
+	$(call adapters,.venv-openenv,constraints-openenv.txt,openenv,schemathesis)
 	$(THREADS) .venv-openenv/bin/python -m pytest tests/openenv -x -rs $(ARGS)
 
+ADAPTERS := $(THREADS) TRL_EXPERIMENTAL_SILENCE=1 HF_HUB_OFFLINE=1
 , := ,
 define adapters
 UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python $(1)
-UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python $(1)/bin/python --constraint $(2) -e '.[$(3)]' pytest hypothesis
+UV_FIND_LINKS="$$PIP_FIND_LINKS" $(BIN)/uv pip install --quiet --python $(1)/bin/python --constraint $(2) -e '.[$(3)]' $(4) pytest hypothesis
 endef
 
 lint: setup

@@ -10,13 +10,13 @@ import typer
 
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, or .jsonl files of episodes.", metavar="RUN...", show_default=False)],
-    out: Annotated[Path, typer.Option(help="File to write; a folder for the format parquet.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write; a folder for the formats parquet and inspect.", show_default=False)],
     format_: Annotated[
         str,
         typer.Option(
             "--format",
             help="messages: conversations with results, JSON lines; sft: conversations of solved episodes for supervised fine-tuning, "
-            "JSON lines; parquet: a data set with a card.",
+            "JSON lines; parquet: a data set with a card; inspect: logs for `inspect view`.",
         ),
     ] = "messages",
 ) -> None:

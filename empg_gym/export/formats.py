@@ -2,6 +2,7 @@
 
     messages   JSON lines: the conversation as sent and answered, with task, success, score and rewards
     sft        JSON lines of {"messages": […]}, the conversational format of TRL's SFTTrainer and others: solved episodes only
+    inspect    a folder of logs that `inspect view` opens; see `empg_gym.adapters.inspect` (needs the extra `inspect`)
     parquet    a folder with episodes.parquet and a dataset card, which `datasets.load_dataset` reads; see `empg_gym.export.parquet`
 
 Rules:
@@ -55,13 +56,13 @@ def export(runs: Sequence[Path], out: Path, *, format: str) -> int:
 
     Args:
         runs: run folders or files of trajectories.
-        out: the file to write; for "parquet" a folder.
-        format: "messages", "sft" or "parquet".
+        out: the file to write; for "parquet" and "inspect" a folder.
+        format: "messages", "sft", "parquet" or "inspect".
 
     Raises:
         ConfigError: the format is unknown.
         DataError: a file is missing or damaged, or no episode is left.
-        MissingDependencyError: the format is "parquet" and pyarrow is not installed.
+        MissingDependencyError: the format is "parquet" and pyarrow is not installed, or it is "inspect" and Inspect AI is not.
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown format {format!r}; {nearest(format, FORMATS)}")
@@ -115,9 +116,18 @@ def _parquet(episodes: Iterable[tuple[Trajectory, list[Step]]], out: Path) -> in
     return write_parquet(episodes, out, messages_of)
 
 
+def _inspect(episodes: Iterable[tuple[Trajectory, list[Step]]], out: Path) -> int:
+    from empg_gym.adapters.inspect import write_logs
+
+    played = list(episodes)
+    write_logs(played, out)
+    return len(played)
+
+
 FORMATS: dict[str, Callable[[Iterable[tuple[Trajectory, list[Step]]], Path], int]] = {
     "messages": _json_lines(_messages),
     "sft": _json_lines(_sft),
     "parquet": _parquet,
+    "inspect": _inspect,
 }
 """Format to the function that writes it and returns the number of episodes."""

@@ -22,9 +22,11 @@ def needs(framework: str) -> None:
         pytest.skip(f"{framework} is not installed here")
 
 
-def run(code: list[str], folder: Path) -> str:
+def run(code: list[str], folder: Path, **variables: str) -> str:
     """Run Python in a folder and return what it printed."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")} | variables
+    path = f"{ROOT}:{ROOT / 'examples' / 'adapters' / 'empg_gym_v1'}"
+    environment |= {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
     done = subprocess.run([sys.executable, *code], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -56,3 +58,41 @@ def test_trl(tmp_path):
     sizes = ("--steps", "1", "--tasks", "1", "--repeats", "2", "--max-tokens", "16", "--cpu")
     printed = run([example, "--model", str(tmp_path / "model"), "--out", str(tmp_path / "run"), *sizes], tmp_path)
     assert "step 0: reward 0.000, empg/entropy_min" in printed
+
+
+def test_skyrl(tmp_path):
+    needs("skyrl")
+    printed = run([str(ROOT / "examples" / "adapters" / "skyrl_episodes.py"), "--tasks", "2"], tmp_path)
+    assert printed.count("'success': 1.0") == 3 and "all: " in printed
+
+
+def test_verifiers(tmp_path):
+    needs("verifiers")
+    from empg_gym.adapters.episode_task import episode_tasks
+    from tests.adapters.expert_server import expert_episodes, serving
+
+    local = expert_episodes(episode_tasks("webshop", limit=1))
+    with serving(local) as url:
+        command = [str(ROOT / "examples" / "adapters" / "verifiers_eval.py"), "--env", "webshop", "--tasks", "1", "--model", "expert"]
+        printed = run([*command, "--base-url", url, "--out", str(tmp_path / "out")], tmp_path, OPENAI_API_KEY="x")
+    assert f"{local[0].task}: reward {local[0].total_reward:.2f}, success 1, {len(local[0].steps)} steps" in printed
+
+
+def test_inspect(tmp_path):
+    needs("inspect")
+    from empg_gym.adapters.episode_task import episode_tasks
+    from tests.adapters.expert_server import expert_episodes, serving
+
+    local = expert_episodes(episode_tasks("deepsearch", limit=1))
+    with serving(local) as url:
+        command = [str(ROOT / "examples" / "adapters" / "inspect_eval.py"), "--env", "deepsearch", "--tasks", "1"]
+        server = {"LOOPBACK_BASE_URL": url, "LOOPBACK_API_KEY": "x"}
+        printed = run([*command, "--model", "openai-api/loopback/expert", "--log-dir", str(tmp_path)], tmp_path, **server)
+    assert f"{local[0].task}: ({{'score': 1.0, 'success': 1.0, 'reward': 1.0}}, 'terminated')" in printed and "log: " in printed
+
+
+def test_verl(tmp_path):
+    needs("verl")
+    printed = run([str(ROOT / "examples" / "adapters" / "verl_data.py"), "--limit", "3", "--out", str(tmp_path / "data")], tmp_path)
+    assert printed.startswith("3 rows of train: ") and "trainer.v1.trainer_mode=empg_sync" in printed
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"train.parquet", "valid.parquet", "agent.yaml"}
