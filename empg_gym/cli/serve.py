@@ -92,6 +92,50 @@ def env(
         run_workers(settings, listener, announce)
 
 
+@app.command()
+def mcp(
+    names: Names,
+    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP at /mcp instead of standard input and output.")] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    max_sessions: Annotated[int, typer.Option(help="Running episodes.", min=1)] = 256,
+    idle_seconds: Annotated[float, typer.Option(help="Time without a call after which an episode is closed.", min=0.001)] = 1800.0,
+    auth: Auth = None,
+    allow_host: AllowHost = None,
+    set_: Settings = None,
+) -> None:
+    """Serve environments as MCP tools: reset, step, state, close, list_environments, list_tasks."""
+    require("mcp.server.mcpserver", "mcp", "the MCP server")
+    from empg_gym.serve.episodes import Episodes
+    from empg_gym.serve.host import EnvHost
+    from empg_gym.serve.mcp import make_mcp_server
+    from empg_gym.serve.settings import SessionLimits
+
+    limits = SessionLimits(max_sessions=max_sessions, idle_seconds=idle_seconds)
+    hosts = {name: EnvHost(name, recipe) for name, recipe in _recipes(names, set_ or ()).items()}
+    server = make_mcp_server(hosts, Episodes(hosts, limits))
+    if not http:
+        server.run("stdio")
+        return
+    from empg_gym.net.server import ServerLimits, listen, make_server
+    from empg_gym.serve.door import Door
+    from empg_gym.serve.mcp import http_app
+    from empg_gym.serve.slots import SessionSlots
+    from empg_gym.serve.token import token_for
+
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    token, is_new = token_for(host, auth)
+    listener = listen(host, port)
+    door = Door(http_app(server, limits.max_message), SessionSlots(max_sessions), token=token, idle_seconds=idle_seconds)
+    if is_new:
+        console.print(f"clients need this token, for example as EMPG_GYM_TOKEN: {token}", markup=False)
+    shown = f"[{host}]" if ":" in host else host
+    console.print(f"serving {', '.join(hosts)} on http://{shown}:{listener.getsockname()[1]}/mcp", markup=False)
+    bounds = ServerLimits(max_body=limits.max_message)
+    service = make_server(door, limits=bounds, names=[host, *(allow_host or ())], websockets=True, log_level="error")
+    service.run(sockets=[listener])
+
+
 def _recipes(names: list[str], settings: list[str] | tuple[str, ...]) -> dict[str, EnvRecipe]:
     """Return the environments by short name."""
     from empg_gym.evaluation.settings import read_settings

@@ -4,7 +4,7 @@ Rules:
     - A session steps as `gymnasium.make` would: `done` is `terminated or truncated`, and both are in the observation.
     - A reset selects the episode by `seed`, `split`, and `task` (index or id; `index` is another name for it). Unknown names are refused.
     - OpenEnv's HTTP routes /reset and /step make an environment for each request: a step there has no episode and is refused.
-    - OpenEnv's texts are UTF-8: a lone surrogate becomes U+FFFD, in actions and observations.
+    - OpenEnv's texts are UTF-8: a lone surrogate becomes "?", in actions and observations.
     - OpenEnv runs resets in a thread of the session; a step runs in the server's own thread unless the environment waits for something.
 """
 
@@ -30,6 +30,7 @@ from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError, EMPGGymError, TaskError, nearest
 from empg_gym.serve.host import EnvHost
 from empg_gym.serve.settings import SessionLimits
+from empg_gym.serve.text import utf8
 
 MAX_ACTION = 1 << 16
 """Length of an action, in characters."""
@@ -41,7 +42,7 @@ _TYPES = {"train": "train", "test": "test", "ood": "test"}
 
 
 def _utf8(value: object) -> object:
-    return value.encode("utf-8", "replace").decode("utf-8") if isinstance(value, str) else value
+    return utf8(value) if isinstance(value, str) else value
 
 
 class TextAction(Action):  # type: ignore[misc]
