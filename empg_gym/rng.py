@@ -31,6 +31,8 @@ class Stream(Enum):
     """Tasks and seeds of a further round of a training step; key (step, round)."""
     BRANCHES = (7, 2)
     """Where a tree of episodes branches; key (step, group)."""
+    DAGGER_TASKS = (8, 1)
+    """Tasks and seeds of the episodes that the policy plays in the warm start; key (step)."""
 
 
 def stream(seed: int, name: Stream, *key: int) -> np.random.Generator:

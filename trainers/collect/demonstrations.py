@@ -11,7 +11,8 @@ Rules:
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,12 +34,34 @@ DETOUR = "detour"
 """Key in `Step.diagnostics` of a step whose action was not the expert's."""
 
 
+def draw_task(env: LLMAgentEnv, rng: np.random.Generator, weights: Mapping[str, float]) -> tuple[int, int]:
+    """Reset the environment to a random task and return (seed, index of the task).
+
+    Args:
+        env: the environment.
+        rng: the source of randomness.
+        weights: of task types, relative to 1 for those that are not named.
+    """
+    largest = max([1.0, *weights.values()])
+    while True:
+        seed, task = int(rng.integers(2**31)), int(rng.integers(env.text_env.num_tasks))
+        env.reset(seed=seed, options={"task": task})
+        if not weights or rng.random() * largest < weights.get(env.text_env.task_type, 1.0):
+            return seed, task
+
+
 def demonstrate(
-    env: LLMAgentEnv, index: int, *, seed: int, detours: float, tokenizer: PreTrainedTokenizerBase | ChatCodec | None = None
+    env: LLMAgentEnv,
+    index: int,
+    *,
+    seed: int,
+    detours: float,
+    tokenizer: PreTrainedTokenizerBase | ChatCodec | None = None,
+    weights: Mapping[str, float] = MappingProxyType({}),
 ) -> Trajectory:
-    """Run expert episode `index`; with a tokenizer its steps have token ids."""
+    """Run expert episode `index`; with a tokenizer its steps have token ids. `weights` are those of `draw_task`."""
     rng = stream(seed, Stream.DEMONSTRATIONS, index)
-    _, info = env.reset(seed=int(rng.integers(2**31)), options={"task": int(rng.integers(env.text_env.num_tasks))})
+    draw_task(env, rng, weights)
     row = None if tokenizer is None else ChatRow(tokenizer)
     known: dict[str, None] = {}
     over = False
@@ -46,12 +69,12 @@ def demonstrate(
         action = env.text_env.expert()
         if action is None:
             break
-        known |= dict.fromkeys(info["admissible_actions"])
+        known |= dict.fromkeys(env.admissible_actions)
         detour = bool(known) and rng.random() < detours
         if detour:
             action = str(rng.choice(list(known)))
         text = env.dialogue.render("", action)
-        _, _, terminated, truncated, info = env.step(_completion(row, env, text))
+        _, _, terminated, truncated, _ = env.step(_completion(row, env, text))
         if detour:
             env.trajectory.steps[-1].diagnostics[DETOUR] = 1.0
         over = terminated or truncated
@@ -67,7 +90,7 @@ def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config:
     codec = ChatCodec(tokenizer)
     found = acted = False
     for index in range(config.episodes):
-        trajectory = demonstrate(env, index, seed=seed, detours=config.detours, tokenizer=codec)
+        trajectory = demonstrate(env, index, seed=seed, detours=config.detours, tokenizer=codec, weights=config.task_weights)
         acted = acted or bool(trajectory.steps)
         if trajectory.steps and (trajectory.success or not config.only_solved):
             found = True

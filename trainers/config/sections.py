@@ -176,6 +176,9 @@ class FromScratch(Section):
     "You are in the middle of a room." is one token instead of nine."""
     whole_names: bool = False
     """Whether a word and the number after it are one token, as in "mug 2": a name is then copied in one token."""
+    compose_embeddings: bool = False
+    """Whether the embedding of a token of several words starts as the sum of its words' embeddings, so that "mug 1", "mug 2" and "mug" are
+    similar from the start (`empg_gym.trainers.policy.compose`). For `whole_names` and `phrases`."""
 
 
 class LoraConfig(Section):
@@ -299,11 +302,26 @@ class WarmStartConfig(Section):
     observation_weight: NonNegativeFloat = 0.0
     """Loss weight of the tokens that the model reads, relative to 1 for those it generates. Observations repeat names, so that predicting
     them teaches a model from scratch to copy. Example: with 0.1, ten tokens of an observation count as much as one of an action."""
+    task_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
+    """How often a type of task occurs among the episodes, relative to the others: hard ones need more. Example:
+    `{ pick_two_obj_and_place = 3 }` triples the odds of one type."""
     only_solved: bool = True
     """Exclude episodes that were not solved."""
+    dagger_steps: NonNegativeInt = 0
+    """The last of the `steps`, which learn from episodes that the policy and the expert play together (DAgger, Ross et al. 2011), new ones
+    for each step: the model learns what the expert would do after the model's own mistakes. The environment needs an expert that answers
+    in every state."""
+    dagger_share: Share = 0.5
+    """Share of the steps of these episodes that the policy takes; it learns from the expert's, and from its own where they are the same."""
     token_budget: PositiveInt = 16384
     """Tokens of a forward pass, padding included for models that need it."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, warmup_steps=20, schedule="cosine")
+
+    @model_validator(mode="after")
+    def _dagger_within(self) -> WarmStartConfig:
+        if self.dagger_steps > self.steps:
+            raise ValueError(f"dagger_steps ({self.dagger_steps}) are the last of steps ({self.steps}); expected at most as many")
+        return self
 
 
 class RLConfig(Section):

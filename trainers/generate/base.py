@@ -84,6 +84,10 @@ class GeneratorSession(Protocol):
         """Return the response to the last message."""
         ...
 
+    def follow(self, messages: Sequence[Message], text: str) -> Completion:
+        """Return a response that was not generated, as one with token ids, and continue the row after it (`warmstart.dagger_steps`)."""
+        ...
+
     def close(self) -> None:
         """Release the session's resources (its place in the cache)."""
         ...

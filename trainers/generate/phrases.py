@@ -40,6 +40,11 @@ def splitter(phrases: Iterable[str] = (), *, names: bool = False) -> pre_tokeniz
     return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
+def words_of(text: str) -> list[str]:
+    """Return the words, numbers and punctuation of a text, with the spaces before them."""
+    return [word for word, _ in pre_tokenizers.Split(Regex(_WORD), "isolated").pre_tokenize_str(text)]
+
+
 def find_phrases(texts: Iterable[str], count: int) -> list[str]:
     """Return up to `count` frequent phrases of the texts, the first found first."""
     cut = pre_tokenizers.Split(Regex(f"{_NAME}|{_WORD}"), "isolated")

@@ -80,6 +80,10 @@ class RowSession(Generic[Place]):
         self._rng = np.random.Generator(np.random.Philox(seed))
         self._chat = ChatRow.of_steps(backend.codec, path)
         self._place = backend.open_row(self._chat.ids)
+        self._unread: list[int] = []
+        """Ids of the row that the backend has not read, from `follow`."""
+        self._unread_row = False
+        """Whether they start a new row."""
 
     async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
         """Return the response to the last message.
@@ -99,7 +103,9 @@ class RowSession(Generic[Place]):
                 )
             limit = min(limit, backend.max_row_tokens - length)
         version = backend.policy_version
-        prompt = Prompt(row_ids=self._chat.ids, new_ids=new_ids, new_row=new_row, limit=limit, rng=self._rng)
+        self._read_later(new_ids, new_row)
+        prompt = Prompt(row_ids=self._chat.ids, new_ids=self._unread, new_row=self._unread_row, limit=limit, rng=self._rng)
+        self._unread, self._unread_row = [], False
         try:
             response = await backend.respond(self._place, prompt)
         except BaseException:
@@ -120,11 +126,26 @@ class RowSession(Generic[Place]):
             completion_tokens=len(ids),
         )
 
+    def follow(self, messages: Sequence[Message], text: str) -> Completion:
+        """Append a response to the last message that somebody else gave, such as an expert. The backend reads it with the next prompt."""
+        new_ids, new_row = self._chat.prompt(messages)
+        response = self._chat.codec.encode_response(text)
+        self._chat.respond(response)
+        self._read_later([*new_ids, *response], new_row)
+        return Completion(
+            text=text, prompt_token_ids=np.array(new_ids, np.int32), token_ids=np.array(response, np.int32), new_row=new_row
+        )
+
     def close(self) -> None:
         """Release the row's place."""
         self._backend.release(self._place)
 
+    def _read_later(self, ids: list[int], new_row: bool) -> None:
+        self._unread = list(ids) if new_row else [*self._unread, *ids]
+        self._unread_row = self._unread_row or new_row
+
     def _restart(self) -> None:
+        self._unread, self._unread_row = [], False
         self._backend.release(self._place)
         self._chat = ChatRow(self._backend.codec)
         self._place = self._backend.open_row(())

@@ -12,6 +12,7 @@ from empg_gym.trainers.config.sections import FromScratch
 from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_template
 from empg_gym.trainers.generate.loading import check_safetensors, find_source, loading, tokenizer_options, weight_options
 from empg_gym.trainers.generate.weights import cast_weights
+from empg_gym.trainers.policy.compose import compose_embeddings
 from empg_gym.trainers.policy.lora import ADAPTER, ADAPTER_CONFIG, base_of_adapter, is_adapted, merge_adapter
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ def _make(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen2ForCausalLM(config)
+    if shape.compose_embeddings:
+        for layer in {model.get_input_embeddings(), model.get_output_embeddings()}:
+            compose_embeddings(layer.weight, tokenizer)
     return _ready(cast_weights(model, dtype or torch.float32), device), tokenizer
 
 

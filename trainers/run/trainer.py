@@ -25,6 +25,7 @@ from typing import Any
 from empg_gym.runs.folder import SUMMARY, TRAJECTORIES
 from empg_gym.runs.json_file import write_json
 from empg_gym.runs.redaction import Redactor
+from empg_gym.trainers.collect.dagger import DaggerEpisodes
 from empg_gym.trainers.collect.demonstrations import demonstrations
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.collect.recordings import encoded, read_recordings
@@ -148,8 +149,13 @@ class Trainer:
             else:
                 episodes = list(demonstrations(env, models.tokenizer, config, self.config.run.seed))
         optimizer = self._optimizer(config.optimizer, config.steps)
-        learner = WarmStart(optimizer, config, episodes, self.config.run.seed)
-        self._steps(config.steps, optimizer, learner.step)
+        with contextlib.ExitStack() as held:
+            dagger = None
+            if config.dagger_steps:
+                dagger = DaggerEpisodes(self.config, models.train_generator, publish=lambda: models.publish(0))
+                held.callback(dagger.close)
+            learner = WarmStart(optimizer, config, episodes, self.config.run.seed, dagger)
+            self._steps(config.steps, optimizer, learner.step)
 
     def _reinforce(self) -> None:
         rl, models = self.config.rl, self.models

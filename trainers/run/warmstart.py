@@ -1,4 +1,7 @@
-"""The warm start: supervised learning on expert episodes, whose rows have the form of rollout rows."""
+"""The warm start: supervised learning on expert episodes, whose rows have the form of rollout rows.
+
+The last `warmstart.dagger_steps` learn from episodes that the policy plays together with the expert.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import time
 from collections.abc import Sequence
 
 from empg_gym.rng import Stream, stream
+from empg_gym.trainers.collect.dagger import DaggerEpisodes
 from empg_gym.trainers.collect.demonstrations import supervised_rows
 from empg_gym.trainers.config.sections import WarmStartConfig
 from empg_gym.trainers.policy.optimizer import Optimizer
@@ -20,18 +24,30 @@ class WarmStart:
         config: episodes per step, loss weights and token budget.
         trajectories: expert episodes with token ids.
         seed: seed of their order.
+        dagger: plays the episodes of the last steps; None if `config.dagger_steps` is 0.
     """
 
-    def __init__(self, optimizer: Optimizer, config: WarmStartConfig, trajectories: Sequence[Trajectory], seed: int) -> None:
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        config: WarmStartConfig,
+        trajectories: Sequence[Trajectory],
+        seed: int,
+        dagger: DaggerEpisodes | None = None,
+    ) -> None:
         self.optimizer = optimizer
         self.config = config
         self.trajectories = trajectories
         self.seed = seed
+        self.dagger = dagger
 
     def step(self, step: int) -> dict[str, float]:
         """Take step `step`, counted from 0, and return its metrics."""
         began = time.perf_counter()
-        chosen = [self.trajectories[index] for index in self._indices(step)]
+        if self.dagger is not None and step >= self.config.steps - self.config.dagger_steps:
+            chosen = self.dagger.play(step)
+        else:
+            chosen = [self.trajectories[index] for index in self._indices(step)]
         rows, weights = supervised_rows(chosen, self.config.observation_weight)
         weights = weights.to(self.optimizer.policy.device)
         loss, norm = self.optimizer.update(

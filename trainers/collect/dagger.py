@@ -1,0 +1,116 @@
+"""Episodes of a policy that an expert accompanies, to learn from the states that the policy reaches (DAgger, Ross et al. 2011).
+
+Rules:
+    - At each step a coin decides who acts: with probability `warmstart.dagger_share` the policy, otherwise the expert.
+    - The policy learns from the expert's steps. A step of the policy that is not what the expert would have done is a detour
+      (`empg_gym.trainers.collect.demonstrations`): the row contains it and its result, but the loss excludes it.
+    - An episode ends where the expert has no action.
+    - The episodes of a step are a function of (seed, step) and the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from empg_gym.agent_env import LLMAgentEnv
+from empg_gym.agents.base import BaseAgent, Message
+from empg_gym.rng import Stream, stream
+from empg_gym.rollout import EpisodeSpec, Limits, Rollout
+from empg_gym.trainers.collect.demonstrations import DETOUR, draw_task, no_expert
+from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trainers.data.batch import has_outcome, require_episodes
+from empg_gym.trainers.generate.base import Generator, GeneratorSession
+from empg_gym.trajectory import Completion, Trajectory
+
+
+class DaggerEpisodes:
+    """Plays the episodes of the warm start's last steps.
+
+    Args:
+        config: the whole configuration.
+        generator: of the policy.
+        publish: passes the policy's weights to the generator.
+    """
+
+    def __init__(self, config: TrainConfig, generator: Generator, publish: Callable[[], None]) -> None:
+        recipe, settings = config.env.recipe(), config.rollout
+        self._seed, self._count = config.run.seed, config.warmstart.episodes_per_step
+        self._weights = config.warmstart.task_weights
+        self._env = recipe.make()
+        self._publish = publish
+        self._rollout = Rollout(
+            recipe,
+            AccompaniedPolicy(generator, config.warmstart.dagger_share),
+            limits=Limits(max_row_tokens=settings.max_row_tokens),
+            concurrency=settings.concurrency,
+            retries=settings.retries,
+            backend=settings.environments(),
+        )
+
+    def play(self, step: int) -> list[Trajectory]:
+        """Return the episodes of step `step`, counted from 0.
+
+        Raises:
+            TrainingError: all episodes failed.
+            DataError: the environment has no expert.
+        """
+        self._publish()
+        rng = stream(self._seed, Stream.DAGGER_TASKS, step)
+        drawn = [draw_task(self._env, rng, self._weights) for _ in range(self._count)]
+        specs = [EpisodeSpec(seed=seed, task=task) for seed, task in drawn]
+        played = self._rollout.run(specs)
+        require_episodes(played, f"warm-start step {step + 1}")
+        found = [trajectory for trajectory in played if has_outcome(trajectory) and trajectory.steps]
+        if not found:
+            raise no_expert(self._env)
+        return found
+
+    def close(self) -> None:
+        """Close the environments."""
+        self._env.close()
+        self._rollout.close()
+
+
+class AccompaniedPolicy(BaseAgent):
+    """An agent that acts for the policy or for the expert.
+
+    Args:
+        generator: of the policy.
+        share: share of the steps that the policy takes.
+    """
+
+    def __init__(self, generator: Generator, share: float) -> None:
+        self._generator, self._share = generator, share
+
+    def session(self, env: LLMAgentEnv, seed: int) -> _Session:
+        return _Session(env, self._generator.session(env, seed), np.random.default_rng(seed), self._share)
+
+
+class _Session:
+    def __init__(self, env: LLMAgentEnv, policy: GeneratorSession, rng: np.random.Generator, share: float) -> None:
+        self._env, self._policy, self._rng, self._share = env, policy, rng, share
+        self._wanted = ""
+        """The expert's response at the last step."""
+
+    async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
+        self._mark()
+        action = self._env.text_env.expert()
+        if action is None:
+            return Completion(text="", stop=True)
+        self._wanted = self._env.dialogue.render("", action)
+        if self._rng.random() < self._share:
+            return await self._policy.act(messages, tools=tools)
+        return self._policy.follow(messages, self._wanted)
+
+    def close(self) -> None:
+        self._mark()
+        self._policy.close()
+
+    def _mark(self) -> None:
+        """Mark the last step if the expert would have acted otherwise."""
+        steps = self._env.trajectory.steps
+        if steps and steps[-1].response != self._wanted:
+            steps[-1].diagnostics[DETOUR] = 1.0
