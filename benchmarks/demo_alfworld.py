@@ -6,8 +6,8 @@
 
 The second form evaluates one run as far as it has come: the weights after its warm start and those of the checkpoint, on the panels.
 
-A run whose folder already contains summary.json is not repeated. The other method starts from the same checkpoint as EMPG's reinforcement,
-with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
+The result file is written after each seed. A run whose folder already contains summary.json is not repeated. The other method starts from the
+same checkpoint as EMPG's reinforcement, with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from empg_gym.trainers.config.file import load_config
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "alfworld-tiny.toml"
-KEPT = ("seed", "threads", "seconds", "cpu_seconds", "start_weights", "before", "after")
+KEPT = ("seed", "threads", "seconds", "cpu_seconds", "start_weights", "before", "after", "curve")
 PANELS = ("alfworld-small-unseen-1000", "alfworld-small-seen-1000")
 
 
@@ -41,7 +41,8 @@ def run(folder: Path, overrides: list[str]) -> dict[str, Any]:
         resume = (folder / "checkpoints" / "latest").is_file()
         Trainer(load_config(CONFIG, [f'run.out="{folder}"', *overrides]), ProgressView(Console(width=140)), resume=resume).run()
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
-    return summary | {"threads": json.loads((folder / "config.json").read_text())["run"]["threads"]}
+    config = json.loads((folder / "config.json").read_text())
+    return summary | {"threads": config["run"]["threads"], "curve": curve(folder, config["rl"]["steps"])}
 
 
 def interval(values: list[float]) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def main() -> None:
         write(args.out, one_run(args.checkpoint))
         return
     runs: dict[str, list[dict[str, Any]]] = {method: [] for method in args.methods}
-    for seed in args.seeds:
+    for count, seed in enumerate(args.seeds, 1):
         start = args.folder / f"empg-{seed}"
         for method in args.methods:
             overrides = [f"run.seed={seed}", *args.overrides]
@@ -172,25 +173,23 @@ def main() -> None:
                 overrides += ["warmstart.steps=0", "model.from_scratch=none", f'model.name="{checkpoint}"']
                 overrides += [f'algorithm.advantage="{method}"', "algorithm.advantage_options={}"]
             runs[method].append(run(args.folder / f"{method}-{seed}", overrides))
-    resolved = load_config(CONFIG, args.overrides).model_dump(mode="json")
+        write(args.out, over_seeds(args.seeds[:count], runs, args.overrides))
+
+
+def over_seeds(seeds: list[int], runs: dict[str, list[dict[str, Any]]], overrides: list[str]) -> dict[str, Any]:
+    """Return the result file of the runs of these seeds."""
+    resolved = load_config(CONFIG, overrides).model_dump(mode="json")
     for key in ("out", "seed", "threads"):
         resolved["run"].pop(key)
-    result = {
+    return {
         "what": "success on held-out embedded ALFWorld games after the warm start and after reinforcement; mean over seeds, 95 % interval",
-        "seeds": args.seeds,
-        "parameters": runs[args.methods[0]][0]["parameters"],
+        "seeds": seeds,
+        "parameters": next(iter(runs.values()))[0]["parameters"],
         "methods": {method: table(items) for method, items in runs.items()},
-        "runs": {
-            method: [
-                {key: item[key] for key in ("seed", "threads", "seconds", "cpu_seconds", "start_weights", "before", "after")}
-                for item in items
-            ]
-            for method, items in runs.items()
-        },
+        "runs": {method: [{key: item[key] for key in KEPT} for item in items] for method, items in runs.items()},
         "config": resolved,
         "machine": machine("torch", "transformers"),
     }
-    write(args.out, result)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from empg_gym.scoring.intervals import mean, mean_interval
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 Json = dict[str, Any]
@@ -240,13 +242,25 @@ def over_seeds(seeds: list[int]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {', '.join(map(str, seeds))}; mean over seeds ± half of the 95 % interval"
 
 
+def own_states(warm: Json) -> str:
+    """Return the part of the warm start that is played by the policy."""
+    steps = round(warm.get("dagger", 0) * warm["steps"])
+    return f", the last {steps} of which are on new episodes that the policy plays together with the expert" if steps else ""
+
+
+def mean_over(values: list[float]) -> Json:
+    """Return the mean over seeds and half of its 95 % interval, for `spread`."""
+    bounds = mean_interval([[value] for value in values])
+    return {"mean": mean([values]), "half_width_95": None if bounds is None else (bounds.high - bounds.low) / 2}
+
+
 def demo_alfworld() -> str:
     """The demo over seeds."""
     record = load("demo_alfworld")
     warm, rl = record["config"]["warmstart"], record["config"]["rl"]
     parts = [
         f"{record['parameters']:,} parameters, {over_seeds(record['seeds'])}. "
-        f"The warm start: {warm['steps']:,} supervised steps on {warm['episodes']:,} expert episodes; "
+        f"The warm start: {warm['steps']:,} supervised steps of {warm['episodes_per_step']} episodes{own_states(warm)}; "
         f"reinforcement: {record.get('steps', rl['steps'])} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
     ]
     for method, splits in record["methods"].items():
@@ -269,9 +283,19 @@ def demo_alfworld() -> str:
         )
         parts += [machine(record), "`python -m benchmarks.demo_alfworld --checkpoint RUN/checkpoints/rl-NNNNNN`"]
         return "\n\n".join(parts)
-    seconds = ", ".join(f"{item['seconds']:.0f} ({item['threads'] or 'all'})" for item in runs)
+    names = sorted(runs[0]["after"][0]["by_type"])
+    for place, title in ((0, runs[0]["after"][0]["split"]), (1, runs[0]["after"][1]["split"])):
+        rows = [
+            (
+                name,
+                *(spread(mean_over([run[when][place]["by_type"][name]["success"] for run in runs]), 100) for when in ("before", "after")),
+            )
+            for name in names
+        ]
+        parts.append(table((f"EMPG by task type on {title}", "after the warm start", "after reinforcement"), rows))
+    seconds = ", ".join(f"{item['cpu_seconds']:.0f} ({item['threads'] or 'all'})" for item in runs)
     parts += [
-        f"Seconds of training and evaluation, threads in brackets: {seconds}.",
+        f"CPU seconds of training and evaluation, threads in brackets: {seconds}.",
         machine(record),
         f"`python -m benchmarks.demo_alfworld --methods {' '.join(record['methods'])}`",
     ]
@@ -636,22 +660,37 @@ def readme_demo() -> str:
     over += "" if steps is None else f", after {steps} of {planned} steps of reinforcement"
     return "\n\n".join(
         [
-            f"The result of `make demo` with {record['parameters']:,} parameters from scratch: success in % on {games:,} held-out games of "
-            f"each split ({over}; [more](docs/results.md)):",
+            f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: success in % "
+            f"on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
-            *demo_curve(record["runs"]["empg"][0].get("curve", [])),
+            *demo_curve(mean_curve(record["runs"]["empg"]), record["config"]["eval"]["curve_tasks"]),
         ]
     )
 
 
-def demo_curve(points: list[Json]) -> list[str]:
-    """Return the learning curve of a run as a table; nothing where it was not recorded."""
+def cpu_minutes(runs: list[Json]) -> str:
+    """Return the mean CPU time of the runs; nothing where it was not recorded."""
+    if any("cpu_seconds" not in run for run in runs):
+        return ""
+    return f", in {sum(run['cpu_seconds'] for run in runs) / len(runs) / 60:.0f} CPU minutes for training and evaluation"
+
+
+def mean_curve(runs: list[Json]) -> list[Json]:
+    """Return the mean learning curve of runs that were evaluated after the same steps."""
+    curves = [run.get("curve", []) for run in runs]
+    return [{name: sum(point[name] for point in points) / len(points) for name in points[0]} for points in zip(*curves, strict=True)]
+
+
+def demo_curve(points: list[Json], games: int) -> list[str]:
+    """Return a learning curve as a table; nothing where it was not recorded."""
     if not points:
         return []
     names = [name for name in points[-1] if name != "step"]
     rows = [(name, *(f"{100 * point[name]:.0f}" if name in point else "" for point in points)) for name in names]
-    title = "The curve (success in %; evaluations of 64 games, training: mean of five steps of 128 episodes at temperature 1):"
-    return [title, table(("step", *(str(point["step"]) for point in points)), rows)]
+    title = (
+        f"The curve (success in %; evaluations in between of {games} games, training: mean of five steps of 128 episodes at temperature 1):"
+    )
+    return [title, table(("step", *(f"{point['step']:.0f}" for point in points)), rows)]
 
 
 def readme_proof() -> str:

@@ -1,7 +1,7 @@
 """Episodes of a policy that an expert accompanies, to learn from the states that the policy reaches (DAgger, Ross et al. 2011).
 
 Rules:
-    - At each step a coin decides who acts: with probability `warmstart.dagger_share` the policy, otherwise the expert.
+    - At each step a coin decides who acts: with probability `warmstart.dagger_policy` the policy, otherwise the expert.
     - The policy learns from the expert's steps. A step of the policy that is not what the expert would have done is a detour
       (`empg_gym.trainers.collect.demonstrations`): the row contains it and its result, but the loss excludes it.
     - An episode ends where the expert has no action.
@@ -43,7 +43,7 @@ class DaggerEpisodes:
         self._publish = publish
         self._rollout = Rollout(
             recipe,
-            AccompaniedPolicy(generator, config.warmstart.dagger_share),
+            AccompaniedPolicy(generator, config.warmstart.dagger_policy),
             limits=Limits(max_row_tokens=settings.max_row_tokens),
             concurrency=settings.concurrency,
             retries=settings.retries,

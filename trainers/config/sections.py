@@ -307,21 +307,20 @@ class WarmStartConfig(Section):
     `{ pick_two_obj_and_place = 3 }` triples the odds of one type."""
     only_solved: bool = True
     """Exclude episodes that were not solved."""
-    dagger_steps: NonNegativeInt = 0
-    """The last of the `steps`, which learn from episodes that the policy and the expert play together (DAgger, Ross et al. 2011), new ones
-    for each step: the model learns what the expert would do after the model's own mistakes. The environment needs an expert that answers
-    in every state."""
-    dagger_share: Share = 0.5
-    """Share of the steps of these episodes that the policy takes; it learns from the expert's, and from its own where they are the same."""
+    dagger: Share = 0.0
+    """Share of the steps, the last ones, that learn from episodes which the policy and the expert play together (DAgger, Ross et al. 2011),
+    new ones for each step: the model sees what the expert would do after the model's own mistakes. The environment needs an expert that
+    answers in every state."""
+    dagger_policy: Share = 0.5
+    """Share of the steps of such an episode that the policy takes. It learns from the expert's, and from its own where they are the same."""
     token_budget: PositiveInt = 16384
     """Tokens of a forward pass, padding included for models that need it."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, warmup_steps=20, schedule="cosine")
 
-    @model_validator(mode="after")
-    def _dagger_within(self) -> WarmStartConfig:
-        if self.dagger_steps > self.steps:
-            raise ValueError(f"dagger_steps ({self.dagger_steps}) are the last of steps ({self.steps}); expected at most as many")
-        return self
+    @property
+    def dagger_steps(self) -> int:
+        """Number of the last steps that learn from episodes of the policy and the expert."""
+        return round(self.dagger * self.steps)
 
 
 class RLConfig(Section):

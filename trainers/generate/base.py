@@ -85,7 +85,7 @@ class GeneratorSession(Protocol):
         ...
 
     def follow(self, messages: Sequence[Message], text: str) -> Completion:
-        """Return a response that was not generated, as one with token ids, and continue the row after it (`warmstart.dagger_steps`)."""
+        """Return a response that was not generated, as one with token ids, and continue the row after it (`warmstart.dagger`)."""
         ...
 
     def close(self) -> None:

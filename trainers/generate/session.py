@@ -132,9 +132,7 @@ class RowSession(Generic[Place]):
         response = self._chat.codec.encode_response(text)
         self._chat.respond(response)
         self._read_later([*new_ids, *response], new_row)
-        return Completion(
-            text=text, prompt_token_ids=np.array(new_ids, np.int32), token_ids=np.array(response, np.int32), new_row=new_row
-        )
+        return Completion(text=text, prompt_token_ids=np.array(new_ids, np.int32), token_ids=np.array(response, np.int32), new_row=new_row)
 
     def close(self) -> None:
         """Release the row's place."""

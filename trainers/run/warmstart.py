@@ -1,6 +1,6 @@
 """The warm start: supervised learning on expert episodes, whose rows have the form of rollout rows.
 
-The last `warmstart.dagger_steps` learn from episodes that the policy plays together with the expert.
+The last steps, a share `warmstart.dagger`, learn from episodes that the policy plays together with the expert.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class WarmStart:
         config: episodes per step, loss weights and token budget.
         trajectories: expert episodes with token ids.
         seed: seed of their order.
-        dagger: plays the episodes of the last steps; None if `config.dagger_steps` is 0.
+        dagger: plays the episodes of the last steps; None where there are none.
     """
 
     def __init__(

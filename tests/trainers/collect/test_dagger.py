@@ -22,7 +22,7 @@ def generator():
 
 @pytest.fixture(scope="module")
 def shared():
-    config = corridor_config("unused", warmstart={"episodes_per_step": 40, "dagger_steps": 1})
+    config = corridor_config("unused", warmstart={"episodes_per_step": 40, "dagger": 1.0})
     bundle = PolicyBundle(config)
     generator = HFGenerator(bundle.model, bundle.tokenizer, max_response_tokens=4)
     with contextlib.closing(DaggerEpisodes(config, generator, publish=lambda: None)) as episodes:
@@ -70,7 +70,7 @@ def test_one_of_them_alone(generator, share):
 
 
 def test_episodes_are_a_function_of_step_and_weights():
-    config = corridor_config("unused", warmstart={"episodes_per_step": 6, "dagger_steps": 1})
+    config = corridor_config("unused", warmstart={"episodes_per_step": 6, "dagger": 1.0})
     bundle = PolicyBundle(config)
     published = []
     generators = [HFGenerator(bundle.model, bundle.tokenizer, max_response_tokens=4) for _ in range(2)]
