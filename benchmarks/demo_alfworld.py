@@ -6,8 +6,8 @@
 
 The second form evaluates one run as far as it has come: the weights after its warm start and those of the checkpoint, on the panels.
 
-The result file is written after each seed. A run whose folder already contains summary.json is not repeated. The other method starts from the
-same checkpoint as EMPG's reinforcement, with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
+The result file is written after each seed. A run whose folder already contains summary.json is not repeated. The other method starts from
+the same checkpoint as EMPG's reinforcement, with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
 """
 
 from __future__ import annotations

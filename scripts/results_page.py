@@ -660,8 +660,8 @@ def readme_demo() -> str:
     over += "" if steps is None else f", after {steps} of {planned} steps of reinforcement"
     return "\n\n".join(
         [
-            f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: success in % "
-            f"on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
+            f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: "
+            f"success in % on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
             *demo_curve(mean_curve(record["runs"]["empg"]), record["config"]["eval"]["curve_tasks"]),
         ]

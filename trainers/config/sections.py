@@ -312,7 +312,7 @@ class WarmStartConfig(Section):
     new ones for each step: the model sees what the expert would do after the model's own mistakes. The environment needs an expert that
     answers in every state."""
     dagger_policy: Share = 0.5
-    """Share of the steps of such an episode that the policy takes. It learns from the expert's, and from its own where they are the same."""
+    """Share of the steps of such an episode that the policy takes. It learns from the expert's, and from its own that equal them."""
     token_budget: PositiveInt = 16384
     """Tokens of a forward pass, padding included for models that need it."""
     optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, warmup_steps=20, schedule="cosine")

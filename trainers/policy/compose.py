@@ -29,7 +29,7 @@ def compose_embeddings(weight: Tensor, tokenizer: PreTrainedTokenizerBase) -> No
     """
     special = set(tokenizer.all_special_ids)
     initial = weight.detach().clone()
-    parts = {token: words_of(tokenizer.decode([token])) for token in range(len(tokenizer)) if token not in special}
+    parts = {token: words_of(str(tokenizer.decode([token]))) for token in range(len(tokenizer)) if token not in special}
     rows: dict[str, int] = {words[0]: token for token, words in parts.items() if len(words) == 1}
     for token, words in parts.items():
         for word in words:

@@ -32,7 +32,7 @@ def shared():
 def test_both_act_and_the_expert_is_learned(shared):
     _, episodes = shared
     for item in episodes:
-        for colour, step in zip(item.task.split("-"), item.steps):
+        for colour, step in zip(item.task.split("-"), item.steps, strict=False):
             assert (DETOUR in step.diagnostics) == (step.response != f"use {colour} key")
             assert step.logprobs is not None or DETOUR not in step.diagnostics
     assert 0.2 < np.mean([step.logprobs is not None for item in episodes for step in item.steps]) < 0.8

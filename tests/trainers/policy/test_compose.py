@@ -16,9 +16,8 @@ def test_tokens_that_share_a_word_are_similar(tied):
     model, _ = load_model(from_scratch=shape.model_copy(update={"compose_embeddings": True}), tokenizer_texts=TEXTS)
     one, two, noun, other = (tokenizer.encode(text) for text in (" mug 1", " mug 2", " mug", " bed 1"))
     assert [len(ids) for ids in (one, two, noun, other)] == [1, 1, 1, 1]
-    for layer, before in zip(
-        (model.get_input_embeddings(), model.get_output_embeddings()), (plain.get_input_embeddings(), plain.get_output_embeddings())
-    ):
+    layers = (model.get_input_embeddings(), plain.get_input_embeddings()), (model.get_output_embeddings(), plain.get_output_embeddings())
+    for layer, before in layers:
         weight = layer.weight.detach()
 
         def cosine(a: list[int], b: list[int], weight: torch.Tensor = weight) -> float:
