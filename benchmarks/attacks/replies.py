@@ -121,7 +121,7 @@ def defects(folder: Path) -> Outcome:
 
 
 def refusals(folder: Path) -> Outcome:
-    """Answer 401, 403, 404, 429 or 5xx once after a success: the run goes on."""
+    """Answer 401, 403, 404, 429 or 5xx once after a success: the run continues."""
     good = _body()
 
     def holds(status: int) -> bool:
