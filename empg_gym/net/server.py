@@ -193,12 +193,12 @@ class LimitedApp:
         """Return a `send` for a WebSocket: each message must be taken before the next one is sent."""
 
         async def limited(message: Message) -> None:
-            await self._ledger.take(client, len(message.get("text") or message.get("bytes") or ""), 5 * self._limits.stall_seconds)
             try:
+                await self._ledger.take(client, len(message.get("text") or message.get("bytes") or ""), 5 * self._limits.stall_seconds)
                 with client.awaited():
                     async with asyncio.timeout(self._limits.send_seconds):
                         await send(message)
-            except TimeoutError:
+            except (TimeoutError, _Refused):  # too late for an answer
                 raise _CutOff from None
             finally:
                 self._ledger.drop(client)
