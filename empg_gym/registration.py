@@ -52,7 +52,9 @@ def find_id(name: str) -> str:
     short = {short_name(env_id): env_id for env_id in own}
     if short_name(name) in short:
         return short[short_name(name)]
-    raise ConfigError(f"no environment {name!r}; {nearest(name, [*own, *short])}")
+    namespace = name.partition("/")[0]
+    siblings = [env_id for env_id in gym.registry if "/" in name and env_id.startswith(f"{namespace}/")]
+    raise ConfigError(f"no environment {name!r}; {nearest(name, siblings or [*own, *short])}")
 
 
 def short_name(env_id: str) -> str:

@@ -21,6 +21,7 @@ from empg_gym.trajectory import StopReason, read_trajectories, write_trajectorie
 
 PAGE = (Path(__file__).parents[3] / "docs" / "own_environment.md").read_text()
 (MODULE,) = re.findall(r"^cat > rooms.py <<'END'\n(.*?)^END$", PAGE, re.MULTILINE | re.DOTALL)
+(REWARD,) = re.findall(r"^cat > rewards.py <<'END'\n(.*?)^END$", PAGE, re.MULTILINE | re.DOTALL)
 ROOMS = "rooms:My/Rooms-v0"
 SHORT = ["warmstart.steps=30", "warmstart.episodes_per_step=4", "rl.steps=1", "rl.tasks_per_step=2", "rl.repeats=2", "eval.tasks=4"]
 
@@ -43,7 +44,8 @@ def folder(tmp_path_factory):
         patch.syspath_prepend(str(folder))
         run("eval", "--env", f"{ROOMS}@train", "-a", "expert", "-n", "24", "--dialogue", "plain", "--no-report", "--out", "teacher")
         yield folder
-    sys.modules.pop("rooms", None)
+    for name in ("rooms", "rewards"):
+        sys.modules.pop(name, None)
     gym.registry.pop("My/Rooms-v0", None)
 
 
@@ -56,11 +58,15 @@ def recorded(folder):
 
 
 def test_a_tiny_model_learns_from_an_evaluation_of_the_expert(folder, monkeypatch):
-    settings = [word for item in (*SHORT, "warmstart.trajectories=teacher") for word in ("--set", item)]
+    (folder / "rewards.py").write_text(REWARD)
+    own = ("warmstart.trajectories=teacher", "rl.reward=rewards:quick", "algorithm.filters=[]")
+    settings = [word for item in (*SHORT, *own) for word in ("--set", item)]
     run("train", "--env", ROOMS, *settings, "--out", "trained")
     lines = [json.loads(line) for line in (folder / "trained" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["warmstart/loss"] for line in lines if "warmstart/loss" in line]
     assert len(losses) == 30 and losses[-1] < 0.5 * losses[0]
+    played = [item for item in read_trajectories(folder / "trained" / "trajectories.jsonl") if item.info["kind"] == "training"]
+    assert played and all(item.info["training_reward"] == item.success - 0.05 * len(item.steps) for item in played), "the page's reward"
     config = json.loads((folder / "trained" / "config.json").read_text())
     assert (config["env"]["id"], config["eval"]["splits"], config["warmstart"]["trajectories"]) == (ROOMS, ["test"], ["teacher"])
     run("eval", "--env", ROOMS, "--agent", "checkpoint:trained", "-n", "2", "--no-report", "--out", "evaluated")
@@ -82,7 +88,7 @@ def test_another_environment_drops_what_belongs_to_the_first(folder):
     assert changed.eval.splits == ("test",) and changed.rl.steps == 3 and changed.env.dialogue == "plain"
     same = load_config(["alfworld-tiny"], env="alfworld")
     assert same == load_config(["alfworld-tiny"]), "the configuration's own environment keeps everything"
-    with pytest.raises(ConfigError, match="no environment 'My/Rums-v0'"):
+    with pytest.raises(ConfigError, match=r"no environment 'My/Rums-v0'; did you mean 'My/Rooms-v0'\?"):
         load_config(["tiny"], env="rooms:My/Rums-v0")
 
 
