@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from empg_gym.errors import DataError, OutputExistsError
-from empg_gym.runs.atomic_write import atomic_write, flush_folder
+from empg_gym.runs.atomic_write import atomic_write, flush_folder, remove_unfinished
 from empg_gym.runs.folder import CONFIG, SUMMARY, TRAJECTORIES, is_unused, writing_to
 from empg_gym.runs.json_file import read_json, write_json
 from empg_gym.runs.line_digest import Origin, origin, signed
@@ -77,6 +77,8 @@ class RunFolder:
                     self._resume(config, keep)
                 elif not is_unused(self.path):
                     raise OutputExistsError(f"{self.path} is not empty and holds no evaluation; choose another folder with --out")
+                for name in (CONFIG, SUMMARY, TRAJECTORIES, self._moving.name):
+                    remove_unfinished(self.path / name)
                 write_json(self.path / CONFIG, config)
                 self._lines = (self.path / TRAJECTORIES).open("a", encoding="utf-8")
         except BaseException:

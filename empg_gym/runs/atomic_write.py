@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import threading
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 def atomic_write(path: Path, content: str | bytes, *, sync: bool = False) -> None:
     """Replace a file so that readers see the old content or all of `content` (text as UTF-8), however many processes write to it.
 
-    The unfinished file is `.NAME.PROCESS.THREAD` in the same folder; only a kill leaves it there.
+    The unfinished file is `.NAME.PROCESS.THREAD` in the same folder; only a kill leaves it there (`remove_unfinished`).
 
     Args:
         path: the file.
@@ -32,6 +33,13 @@ def atomic_write(path: Path, content: str | bytes, *, sync: bool = False) -> Non
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed writers of a file left; for the only process that writes it."""
+    for unfinished in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        if all(part.isdecimal() for part in unfinished.name.removeprefix(f".{path.name}.").split(".")):
+            unfinished.unlink(missing_ok=True)
 
 
 def flush(path: Path) -> None:

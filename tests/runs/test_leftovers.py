@@ -25,6 +25,16 @@ def test_a_folder_with_leftovers_is_unused(tmp_path, name):
     (tmp_path / name).touch()
     assert is_unused(tmp_path)
     evaluate(TOY_ID, "expert", episodes=1, out=tmp_path)
+    assert (tmp_path / name).exists() == (not name.endswith((".345", ".1"))), "the run removes what is its own"
+
+
+def test_a_run_that_is_resumed_removes_what_its_killed_writers_left(tmp_path):
+    evaluate(TOY_ID, "expert", episodes=1, out=tmp_path)
+    own, others = [".summary.json.7.1", ".failures.jsonl.moving.7.1"], [".report.html.7.1", ".summary.json.old", ".summary.json.7.x"]
+    for name in (*own, *others):
+        (tmp_path / name).touch()
+    evaluate(TOY_ID, "expert", episodes=1, out=tmp_path)
+    assert [name for name in (*own, *others) if (tmp_path / name).exists()] == others
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".git", ".env", "config.json"])
