@@ -263,6 +263,7 @@ def faults(server: Server, count: int) -> dict[str, Any]:
     os.kill(sorted(pids)[victim], signal.SIGKILL)
     after = witness.play(5)
     results["killed_worker"] = {**after, "sessions_of_the_worker": witness.workers.count(victim)}
+    results["sessions_by_worker"] = [witness.workers.count(number) for number in range(len(pids))]
     witness.close()
     deadline = time.monotonic() + 300
     seen: set[int] = set()

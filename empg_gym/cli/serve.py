@@ -136,6 +136,21 @@ def mcp(
     service.run(sockets=[listener])
 
 
+@app.command()
+def space(
+    name: Annotated[str, typer.Argument(help="Environment: alfworld, webshop or deepsearch.", metavar="ENV")],
+    out: Annotated[Path, typer.Option(help="Folder to write; new or empty.")],
+) -> None:
+    """Write a container recipe and a Hugging Face Space for an environment."""
+    from empg_gym.serve.space_files import write_space
+
+    recipe = next(iter(_recipes([name], ()).values()))
+    files = write_space(recipe, out)
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"wrote {len(files)} files to {out}; build it with docker build {out}", markup=False
+    )
+
+
 def _recipes(names: list[str], settings: list[str] | tuple[str, ...]) -> dict[str, EnvRecipe]:
     """Return the environments by short name."""
     from empg_gym.evaluation.settings import read_settings

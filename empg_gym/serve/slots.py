@@ -13,6 +13,8 @@ import struct
 from collections.abc import Iterator
 
 _WIDTH = struct.calcsize("q")
+_ABSENT = -1
+"""Count of a worker that doesn't serve."""
 
 
 class SessionSlots:
@@ -30,11 +32,24 @@ class SessionSlots:
         self.worker = worker
         self._workers, self._file = workers, file
         self._counts = mmap.mmap(-1 if file is None else file, workers * _WIDTH)
+        if file is None:
+            self.enter()
 
     @property
     def open(self) -> int:
         """Number of open sessions."""
-        return sum(self._count(worker) for worker in range(self._workers))
+        return sum(max(0, self._count(worker)) for worker in range(self._workers))
+
+    @property
+    def is_ahead(self) -> bool:
+        """Whether another worker has fewer sessions than this one."""
+        counts = [self._count(worker) for worker in range(self._workers)]
+        return any(0 <= count < counts[self.worker] for count in counts)
+
+    def enter(self) -> None:
+        """Note that this worker serves, without a session."""
+        with self._locked():
+            self._set(self.worker, 0)
 
     def acquire(self) -> bool:
         """Count one more session; return False if the server is full."""
@@ -52,7 +67,7 @@ class SessionSlots:
     def clear(self, worker: int) -> None:
         """Forget the sessions of a worker that has died."""
         with self._locked():
-            self._set(worker, 0)
+            self._set(worker, _ABSENT)
 
     def full(self) -> str:
         """Return one sentence for a client that can't have a session."""
@@ -79,4 +94,4 @@ class SessionSlots:
 
 def shared_bytes(workers: int) -> bytes:
     """Return the initial content of the file that workers share."""
-    return bytes(workers * _WIDTH)
+    return struct.pack(f"{workers}q", *[_ABSENT] * workers)

@@ -1,8 +1,9 @@
 """Several worker processes behind one port.
 
 Rules:
-    - The parent opens the port and starts the workers; all of them accept from the same socket, one connection at a time, so that an
-      idle one takes the next. The kernel keeps connections that nobody has accepted, whichever worker dies.
+    - The parent opens the port and starts the workers; all of them accept from the same socket, one connection at a time. A worker with
+      more sessions than another one leaves a new connection to it for a moment. The kernel keeps connections that nobody has accepted,
+      whichever worker dies.
     - A WebSocket stays with the worker that accepted it, and so do its sessions. A worker that dies takes its sessions with it and no
       others; the parent frees their slots and starts another worker.
     - Sessions that are made by one HTTP request and used by others are the first worker's (`empg_gym.serve.forward`).
@@ -26,6 +27,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import cloudpickle  # type: ignore[import-untyped]
 
@@ -42,6 +44,8 @@ _BOOT = (
 )
 _BACKLOG = 4096
 _POLL_SECONDS = 0.1
+_LEAVE_SECONDS = 0.03
+"""Time for which a connection is left to other workers."""
 _GRACE_SECONDS = 5.0
 _EARLY_SECONDS = 10.0
 """A worker that ends sooner has not served anybody."""
@@ -50,7 +54,21 @@ _LOG = logging.getLogger("empg_gym.serve")
 
 
 class SharedListener(socket.socket):
-    """A listening socket whose queue keeps its length, whatever a worker asks for."""
+    """A listening socket of several workers. Its queue keeps its length, whatever a worker asks for."""
+
+    slots: SessionSlots | None = None
+    """Says which worker has fewer sessions; None = accept at once."""
+    _left_since: float | None = None
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Accept a connection, unless a worker with fewer sessions may do so."""
+        if self.slots is not None and self.slots.is_ahead:
+            now = time.monotonic()
+            self._left_since = now if self._left_since is None else self._left_since
+            if now - self._left_since < _LEAVE_SECONDS:
+                raise BlockingIOError
+        self._left_since = None
+        return super().accept()
 
     def listen(self, backlog: int = _BACKLOG) -> None:
         """Listen, with the queue of all workers."""
@@ -201,9 +219,12 @@ def main(control: socket.socket, pickled: bytes) -> None:
     server.config.backlog = 1  # accept one connection, then let the others have a look
 
     async def serve() -> None:
-        serving = asyncio.create_task(server.serve(sockets=[SharedListener(fileno=descriptor) for descriptor in descriptors]))
+        listeners = [SharedListener(fileno=descriptor) for descriptor in descriptors]
+        listeners[0].slots = slots
+        serving = asyncio.create_task(server.serve(sockets=listeners))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
+        slots.enter()
         control.sendall(json.dumps(["", ""]).encode())
         await serving
 

@@ -25,6 +25,7 @@ from empg_gym.serve.settings import ServerSettings, SessionLimits
 from empg_gym.serve.slots import SessionSlots, shared_bytes
 from empg_gym.serve.token import token_for
 from empg_gym.serve.websocket import Closed, WebSocket
+from empg_gym.serve.workers import SharedListener
 from tests.serve.serving import serving
 
 
@@ -195,6 +196,8 @@ def test_slots_are_shared_by_processes():
         file.write(shared_bytes(3))
         file.flush()
         workers = [SessionSlots(4, workers=3, worker=number, file=file.fileno()) for number in range(3)]
+        for slots in workers:
+            slots.enter()
         assert all(workers[number].acquire() for number in (0, 1, 2, 2))
         assert not workers[0].acquire() and workers[1].open == 4
         if (child := os.fork()) == 0:
@@ -204,6 +207,30 @@ def test_slots_are_shared_by_processes():
         assert workers[0].open == 3
         workers[0].clear(2)
         assert workers[0].open == 2 and workers[1].acquire()
+        assert [slots.is_ahead for slots in workers] == [False, True, False]  # of those that serve
+
+
+def test_a_worker_with_more_sessions_leaves_a_connection_to_another_for_a_moment():
+    with tempfile.TemporaryFile() as file, SharedListener() as listener:
+        file.write(shared_bytes(2))
+        file.flush()
+        here, there = (SessionSlots(4, workers=2, worker=number, file=file.fileno()) for number in range(2))
+        here.enter()
+        there.enter()
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        listener.slots = here
+        for count in range(2):
+            with socket.create_connection(listener.getsockname()):
+                refused = 0
+                while True:
+                    try:
+                        listener.accept()[0].close()
+                        break
+                    except BlockingIOError:
+                        refused += 1
+                assert (refused > 0) == (count > 0)
+            here.acquire()
 
 
 @pytest.mark.parametrize("field", ["max_sessions", "idle_seconds", "max_message", "max_calls"])
