@@ -628,21 +628,35 @@ def soak() -> str:
         for where, key in (("the command", "faults_of_the_command"), ("agents and environments", "faults_of_agents_and_environments"))
         for name, count in found[key].items()
     ]
-    files, memory = found["open_files_growth"].values(), found["memory_growth_mb_per_1000_episodes"].values()
+    long = [
+        [
+            name.replace("-long", "").replace("-", ", "),
+            f"{run['episodes']:,}",
+            f"{run['mb'][0]:.0f} to {run['mb'][-1]:.0f}",
+            "{slope:+.2f} [{low:+.2f}, {high:+.2f}]".format_map(run["mb_per_1000_episodes"]),
+            f"{run['records_mb_per_1000_episodes']:.2f}",
+            f"{run['open_files_per_1000_episodes']['slope']:+.1f}",
+            run["open_files_most"],
+            run["open_sockets_most"],
+        ]
+        for name, run in found["memory"].items()
+    ]
     return "\n\n".join(
         [
             table(["attack", "tried", "held", "measured"], attacks),
-            f"Soak: {episodes['planned']:,} episodes in the three embedded worlds, through {found['attempts']} starts of `empg-gym eval`. "
+            f"Soak: {episodes['planned']:,} episodes in the three embedded worlds, through {found['attempts']} starts of `empg-gym eval`, "
+            f"{found['attempts_in_background']} of them with SIGINT ignored as in background jobs; "
+            f"{found['episodes_through_faults_of_the_command']:,} of the episodes went through faults of the command. "
             f"In the run folders are {episodes['episodes']:,} episodes, {episodes['missing']} missing and {episodes['twice']} twice; "
             f"{episodes['retried']:,} were retried within a run, {episodes['errors']} are recorded as errors. A fault holds if no process "
             "of the command is left, its output has no traceback, and the resumed run has every episode once. A full disk is a limit on "
             "the size of the command's files.",
             table(["fault of", "fault", "tried", "held"], faults),
-            f"Processes left: {found['processes_left']}. Tracebacks: {found['tracebacks']}. Unexpected files: {found['other_files']}. Open "
-            f"files of a command, last quarter of its episodes against the second: {min(files):+.0f} to {max(files):+.0f} (at most "
-            f"{found['open_files_most']} at once). Memory per 1,000 episodes: {min(memory):+.0f} to {max(memory):+.0f} MB, which includes "
-            "the records that the summary is computed from; extrapolated from at least 100 episodes.",
-            *([found["note"]] if found.get("note") else []),
+            f"Processes left: {found['processes_left']}. Tracebacks: {found['tracebacks']}. Unexpected files: {found['other_files']}.",
+            "Memory of the commands that ran longest, in MB, after a garbage collection every 100 episodes: from the first sample to the "
+            "last, and the growth per 1,000 episodes after the first quarter of them [95 %]. The records of the episodes, from which the "
+            "summary is computed, are a part of it; the rest are caches of bounded size that fill.",
+            table(["run", "episodes", "MB", "growth", "of it records", "open files per 1,000", "at most", "sockets at most"], long),
             machine(record),
             "`python -m benchmarks.soak`",
         ]

@@ -133,7 +133,7 @@ def _bodies(read: Callable[[str], object], error: type[Exception]) -> Outcome:
                 held += 1
         most = max([most, *sent])
     grown = resident_mb(os.getpid()) - before
-    return len(BODIES), held, f"read at most {most / 2**20:.0f} MB of {ENDLESS >> 20}; memory grew by {grown:.0f} MB"
+    return len(BODIES), held, f"read at most {most / 2**20:.0f} MB of {ENDLESS >> 20}; memory grew by {max(grown, 0):.0f} MB"
 
 
 def pages(folder: Path) -> Outcome:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
+import re
 import shutil
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,12 @@ from unittest.mock import patch
 
 from benchmarks.attacks.models import write_model
 from benchmarks.attacks.outcome import Case, Outcome, tally
+from benchmarks.soak_memory import open_files
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.errors import DataError, EMPGGymError
 from empg_gym.evaluation import evaluate, rescore
 from empg_gym.evaluation.environments import find_recipe
+from empg_gym.report import write_report
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.run.checkpoint import prune
 from empg_gym.trainers.run.latest import named_by
@@ -224,11 +229,62 @@ def _prune(folder: Path) -> bool:
     return {path.name for path in folder.glob("[!.]*")} == {"rl-2"}
 
 
+def pages(folder: Path) -> Outcome:
+    """Write reports of runs whose texts try to become a part of the page; none may hold a tag that the page does not have itself."""
+    hostile = [
+        "</script><script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "<!--<script>",
+        "\u2028</script >",
+        "<svg/onload=alert(1)>",
+        "]]><iframe src=//evil.example>",
+        "<a href=javascript:alert(1)>",
+        "<meta http-equiv=refresh content=0;url=//evil.example>",
+    ]
+    out = folder / "run"
+
+    def page(text: str) -> list[str]:
+        shutil.rmtree(out, ignore_errors=True)
+        evaluate("alfworld@valid_seen", lambda messages: f"<action>{text}</action>", tasks=[0], out=out, env_kwargs={"max_steps": 2})
+        path = out / "trajectories.jsonl"
+        path.write_text(
+            "".join(json.dumps({**json.loads(line), "agent": text, "error": text}) + "\n" for line in path.read_text().splitlines())
+        )
+        config = json.loads((out / "config.json").read_text())
+        (out / "config.json").write_text(json.dumps({**config, "agent": {**config["agent"], "name": text, text: text}}))
+        return re.findall(r"(?i)<\s*(?:!--|/?[a-z]+)[^>]{0,20}", write_report(out).read_text())
+
+    own = Counter(page("look"))
+    return tally(hostile, lambda text: not Counter(tag for tag in page(text) if any(sign in tag for sign in SIGNS)) - own, "")
+
+
+SIGNS = ("alert", "evil", "onerror", "onload", "<!--", "script", "iframe", "javascript", "refresh")
+
+
+def descriptors(folder: Path) -> Outcome:
+    """Open and close WebShop's environment without the garbage collector; its files must be closed each time."""
+    import gymnasium as gym
+
+    counts = []
+    gc.disable()
+    try:
+        for _ in range(5):
+            env = gym.make("EMPG/WebShop-v0", num_products=100)
+            env.reset(seed=0)
+            env.close()
+            counts.append(open_files()[0])
+    finally:
+        gc.enable()
+    return len(counts), sum(count <= counts[0] for count in counts), f"{counts[-1]} open files"
+
+
 CASES: dict[str, Case] = {
     "forged training run: judge, key names, backends, paths, web, absurd sizes": settings,
     "forged training run: sends a key of the environment to a server": theft,
     "forged training run: a latest checkpoint outside the folder": pointers,
     "forged evaluation: scored again with addresses, paths and modules": rescored,
     "forged evaluation: resumed with edited, doubled, foreign and damaged lines": lines,
+    "hostile run: texts that try to become a part of the report": pages,
     "leftovers of killed processes": leftovers,
+    "WebShop: files of closed environments, without the garbage collector": descriptors,
 }
