@@ -66,15 +66,15 @@ class Group:
         return mean_entropy(self.records, success=success)
 
 
-def break_down(rows: Sequence[dict[str, Any]], records: Sequence[EpisodeRecord], *, by_type: bool = True) -> list[Group]:
+def break_down(rows: Sequence[dict[str, Any]], records: Sequence[EpisodeRecord], *, training: bool = False) -> list[Group]:
     """Return the groups in order, each followed by its task types where it has several.
 
     Args:
         rows: index row of each episode; only its labels are read.
         records: record of each episode.
-        by_type: list the task types too.
+        training: the episodes are samples of a training run: every group names its phase, and none is divided by task type.
     """
-    named = [name for name in _LABELS if len({row[name] for row in rows}) > 1]
+    named = [name for name in _LABELS if len({row[name] for row in rows}) > 1 or (training and name == "phase")]
     groups = _group(rows, range(len(rows)), lambda row: tuple(row[name] for name in named))
     listed: list[Group] = []
     for key in sorted(groups, key=lambda key: [in_order(part) for part in key]):
@@ -83,7 +83,7 @@ def break_down(rows: Sequence[dict[str, Any]], records: Sequence[EpisodeRecord],
         name = " · ".join(short_env(part) for part in key if part)
         listed.append(_made(name or " · ".join(filter(None, (short_env(first["env"]), first["split"]))), 0, rows, positions, records))
         kinds = _group(rows, [position for position in positions if rows[position]["type"]], lambda row: str(row["type"]))
-        if len(kinds) > 1 and by_type:
+        if len(kinds) > 1 and not training:
             listed.extend(_made(kind, 1, rows, kinds[kind], records) for kind in sorted(kinds))
     return listed
 

@@ -2,6 +2,7 @@
 
 Rules:
     - A line is the mean over the seeds, its band their lowest to highest value, both at the steps that all of them have recorded.
+    - A configuration has its colour in every chart.
     - Steps are those of reinforcement; a metric of the warm start alone has its own.
 """
 
@@ -33,7 +34,7 @@ def overlay(found: Sequence[Configuration]) -> list[dict[str, Any]]:
 def _chart(title: str, key: str, spec: ChartSpec, found: Sequence[Configuration], *, main: bool) -> dict[str, Any]:
     series: list[dict[str, Any]] = []
     bands: list[dict[str, Any]] = []
-    for each in found:
+    for position, each in enumerate(found):
         curves = [curve for run in each.runs.values() if (curve := _curve(run, key))]
         steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
         if not steps:
@@ -45,7 +46,7 @@ def _chart(title: str, key: str, spec: ChartSpec, found: Sequence[Configuration]
             high = [short(max(curve[step] for curve in curves)) for step in kept]
             bands.append({"name": "", "line": len(series), "x": kept, "low": low, "high": high})
         x, y = thin(steps, means)
-        series.append({"name": each.name, "x": x, "y": list(map(short, y))})
+        series.append({"name": each.name, "tone": position, "x": x, "y": list(map(short, y))})
     return {"title": title, "unit": spec.unit, "about": spec.about, "series": series, "bands": bands, "marks": [], "main": main}
 
 

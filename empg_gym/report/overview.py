@@ -59,7 +59,7 @@ def _values(run: RunReader) -> dict[str, Any]:
     rows, records = run.episodes.rows, run.episodes.records
     errors = error_messages(records)
     data = _data(run)
-    groups = break_down(rows, records, by_type=not run.is_training)
+    groups = break_down(rows, records, training=run.is_training)
     last = run.metrics[-1] if run.metrics else None
     return {
         "title": run.title,

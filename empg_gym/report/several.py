@@ -60,7 +60,7 @@ class SeveralRuns:
             table, warnings = Table("Success of the configurations", list(COLUMNS), compared.rows()), compared.warnings
             pairs = "seeds where there are several, else tasks"
         return {
-            "parts": {"head": "several.jinja", "tables": "empty.jinja"},
+            "parts": {"head": "several.jinja", "tables": "settings.jinja"},
             "title": " and ".join(run.name for run in self.runs) if len(self.runs) < 4 else f"{len(self.runs)} runs",
             "kind": "Training runs" if self.is_training else "Evaluations",
             "is_training": self.is_training,
@@ -68,24 +68,34 @@ class SeveralRuns:
             "pairs": pairs or "tasks",
             "warnings": warnings,
             "runs": self._runs_table(),
+            "settings": self._settings_table(),
         }
 
     def _runs_table(self) -> Table:
         if self.is_training:
-            settings = list(dict.fromkeys(key for each in self._configurations for key in each.settings))
             rows = [
-                [run.name, str(seed_of(run)), str(run.metrics[-1].step) if run.metrics else "–", *each.settings.values()]
+                [run.name, each.name, str(seed_of(run)), str(run.metrics[-1].step) if run.metrics else "–"]
                 for each in self._configurations
                 for run in each.runs.values()
             ]
-            return Table("Runs, and the settings in which they differ", ["run", "seed", "steps", *settings], rows)
+            return Table("Runs", ["Run", "Configuration", "Seed", "Steps"], rows)
         rows = []
         for run in self.runs:
             own = [row for row in self.episodes.rows if row["run"] == run.name]
             facts = [", ".join(sorted({str(row[key]) for row in own if row[key]})) or "–" for key in ("agent", "split")]
             environments = ", ".join(sorted({short_env(row["env"]) for row in own})) or "–"
             rows.append([run.name, environments, *facts, f"{len(own):,}"])
-        return Table("Runs", ["run", "environment", "agent", "split", "episodes"], rows)
+        return Table("Runs", ["Run", "Environment", "Agent", "Split", "Episodes"], rows)
+
+    def _settings_table(self) -> Table | None:
+        """Return the settings in which configurations differ, one per row."""
+        settings = list(dict.fromkeys(key for each in self._configurations for key in each.settings))
+        rows = [[key, *(each.settings[key] for each in self._configurations)] for key in settings]
+        return (
+            Table("Settings in which the configurations differ", ["Setting", *(each.name for each in self._configurations)], rows)
+            if rows
+            else None
+        )
 
     def curves(self) -> dict[str, Any]:
         """Return the metrics of training runs, one chart each."""

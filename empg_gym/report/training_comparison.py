@@ -185,6 +185,11 @@ def _final(run: RunReader, split: str) -> float | None:
     return mean([list(tasks.values())]) if tasks else _last_entry(run, split)
 
 
+def _is_finished(run: RunReader) -> bool:
+    # Earlier versions wrote a summary at the end only.
+    return bool(run.summary.get("complete", run.summary.get("after")))
+
+
 def _last_entry(run: RunReader, split: str) -> float | None:
     after = run.summary.get("after")
     entries = after if isinstance(after, list) else []
@@ -199,7 +204,7 @@ def _final_splits(found: Sequence[Configuration]) -> list[str]:
 def _final_tasks(run: RunReader, split: str) -> TaskValues:
     """Return the success of each task in the last evaluation of a run that has finished; empty for others."""
     evaluations = sorted((one for one in run.outcomes if one.split == split), key=lambda one: one.step)
-    if not evaluations or run.summary.get("complete") is False:
+    if not evaluations or not _is_finished(run):
         return {}
     return {task: one.success for task, one in evaluations[-1].tasks.items()}
 
@@ -228,7 +233,7 @@ def _warnings(found: Sequence[Configuration]) -> list[str]:
         f"{run.name} has not finished: numbers after training leave it out"
         for each in found
         for run in each.runs.values()
-        if not run.summary.get("complete", bool(run.summary.get("after")))
+        if not _is_finished(run)
     ]
     for each in found[1:]:
         pair = _pairs(each, found[0])

@@ -218,6 +218,7 @@ def test_contrast_and_layout_in_both_schemes_on_wide_and_narrow_screens(browser,
     visit(browser, pages[name])
     for address in VIEWS.get(name, ()):
         goto(browser, address)
+        browser.execute_script("document.querySelectorAll('details').forEach((fold) => { fold.open = true; })")
         for dark, width in ((False, 1280), (True, 360)) if address != "#/" else ((False, 1280), (False, 360), (True, 360), (True, 1280)):
             screen(browser, dark=dark, width=width)
             seen, low = browser.execute_script(CONTRAST)

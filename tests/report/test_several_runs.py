@@ -157,3 +157,16 @@ def test_reports_are_written_again_only_after_the_run_changed(tmp_path):
 def test_a_folder_without_runs_is_a_one_sentence_error(tmp_path):
     with pytest.raises(DataError, match="no run below"):
         write_index(tmp_path)
+
+
+def test_a_run_in_progress_has_no_result_after_training(tmp_path):
+    runs = training_family(tmp_path, {"grpo": (0,), "empg": (0,)})
+    (runs[1] / "summary.json").unlink()
+    comparison = compare_training(runs)
+    assert [one.configuration for one in comparison.cells if one.metric.startswith("after")] == ["grpo-0", "grpo-0"]
+
+
+def test_a_configuration_has_its_colour_in_every_chart(family):
+    runs = read([family[0], family[3]])
+    del runs[0].metrics[:]
+    assert {line["tone"] for chart in overlay(configurations(runs)) for line in chart["series"]} == {1}

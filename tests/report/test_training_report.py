@@ -50,7 +50,7 @@ def test_phases_of_a_run_are_told_apart():
 
 
 def test_samples_are_labelled_and_pooled_over_no_phase(run):
-    groups = break_down(run.episodes.rows, run.episodes.records, by_type=False)
+    groups = break_down(run.episodes.rows, run.episodes.records, training=True)
     assert {group.level for group in groups} == {0}
     names = [group.name.split(" · ")[0] for group in groups]
     assert sorted(set(names), key=names.index) == ["evaluation before", "training", "evaluation during"]
@@ -58,6 +58,12 @@ def test_samples_are_labelled_and_pooled_over_no_phase(run):
     page = overview_html(RunReport(run))
     assert "Sampled episodes" in page and "24 sampled episodes recorded" in page and "Recorded episodes" not in page
     assert f"{groups[0].headline.successes} of {groups[0].headline.scored}" in page
+
+
+def test_a_run_with_samples_of_one_phase_names_it(run):
+    first = [row for row in run.episodes.rows if row["phase"] == "evaluation before"]
+    groups = break_down(first, run.episodes.records[: len(first)], training=True)
+    assert {group.name.split(" · ")[0] for group in groups} == {"evaluation before"}
 
 
 def test_groups_reach_the_page_with_their_rewards_and_advantages(run):

@@ -106,7 +106,7 @@ function buildEpisodes(view, query) {
   const option = (value, name) => h("option", { value }, name);
   const choice = (name, label, values) => h("label", {}, h("span", {}, label), h("select", { name }, option("", "all"), values.map((value) => option(value, value.replaceAll("_", " ")))));
   const form = h("form", { class: "filters", role: "search", "aria-label": "Filter the episodes", onsubmit: (event) => event.preventDefault() },
-    h("label", { class: "search" }, h("span", {}, "Search; \"…\" for a phrase"), h("input", { type: "search", name: "q", id: "search", autocomplete: "off", spellcheck: "false" })),
+    h("label", { class: "search" }, h("span", {}, "Search"), h("input", { type: "search", placeholder: "words, or \"a phrase\"", name: "q", id: "search", autocomplete: "off", spellcheck: "false" })),
     h("label", { class: "check" }, h("input", { type: "checkbox", name: "in", value: "transcripts", id: "search-in" }), h("span", {}, "in transcripts")),
     choice("outcome", "Outcome", index.outcomes.filter((_, code) => index.outcome.includes(code))),
     FILTERS.filter(([key]) => index[key].labels.length > 1).map(([key, label]) => choice(key, label, index[key].labels)),
@@ -114,7 +114,7 @@ function buildEpisodes(view, query) {
   followFilters(form, "episodes");
   view.dataset.count = String(index.count);
   view.replaceChildren(h("h1", { id: "episodes-title", tabindex: "-1" }, "Episodes"), form, h("p", { class: "status", role: "status", id: "episodes-status" }),
-    h("div", { class: "scroll", role: "region", "aria-labelledby": "episodes-title", tabindex: "0" }, h("table", { class: "numbers episodes" }, h("thead"), h("tbody"))), h("nav", { class: "pager", "aria-label": "Pages of episodes" }));
+    h("div", { class: "scroll", role: "region", "aria-labelledby": "episodes-title", tabindex: "0" }, h("table", { class: "numbers episodes stack" }, h("thead"), h("tbody"))), h("nav", { class: "pager", "aria-label": "Pages of episodes" }));
 }
 
 function fillTable(view, query, inside) {
@@ -131,7 +131,7 @@ function fillTable(view, query, inside) {
   if (refocus) { const again = view.querySelector(`[data-sort="${refocus}"]`); if (again) again.focus(); }
   const shown = positions.map((at) => table.order[at]);
   view.querySelector("tbody").replaceChildren(...shown.map((i) => h("tr", { onclick: (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "#/episode/" + (i + 1); } },
-    columns.map((column) => h("td", { class: cellClass(column) }, column.wide && inside ? [column.cell(i), h("span", { class: "about found" }, search.hits.get(i))] : column.cell ? column.cell(i) : column.label ? labelOf(column.key, i) : number(table.index[column.key][i]))))));
+    columns.map((column) => h("td", { class: cellClass(column), "data-label": column.wide || column.key === "outcome" ? null : column.name }, column.wide && inside ? [column.cell(i), h("span", { class: "about found" }, search.hits.get(i))] : column.cell ? column.cell(i) : column.label ? labelOf(column.key, i) : number(table.index[column.key][i]))))));
   const total = table.index.count;
   const solved = table.order.filter((i) => table.index.outcome[i] === 0).length;
   const judged = table.order.filter((i) => table.index.outcome[i] < 2).length;

@@ -43,23 +43,23 @@ function showGroups(query) {
     [["", "all"], ["differ", "different"], ["equal", "equal: no advantage"]].map(([value, name]) => h("option", { value, selected: value === wanted }, name)));
   const several = index.run.labels.length > 1;
   const head = [...(several ? ["Run"] : []), "Step", "Task", "Episodes", "Solved", "Reward, mean ± sd", "Steps", "Tokens", "Advantage"];
+  const cell = (name, text, kind) => h("td", { class: kind, "data-label": name }, text);
   const rows = shown.map((group) => {
     const at = (key) => group.members.map((i) => index[key][i]);
     const first = group.members[0];
     const rewards = group.members.map(rewardOf);
     return h("tr", { onclick: (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "#/group/" + group.key; } },
-      several ? h("td", { class: "word" }, labelOf("run", first)) : null,
-      h("td", { class: "word" }, number(index.update[first])),
+      several ? cell("Run", labelOf("run", first), "word") : null, cell("Step", number(index.update[first]), "word"),
       h("td", { class: "wide" }, h("a", { href: "#/group/" + group.key, class: "row-link" }, index.instruction[first] || index.task[first]), h("span", { class: "about" }, labelOf("type", first))),
-      h("td", {}, String(group.members.length)), h("td", {}, String(at("outcome").filter((code) => code === 0).length)),
-      h("td", {}, `${number(mean(rewards))} ± ${number(spread(rewards))}`), h("td", {}, range(at("steps"))), h("td", {}, range(at("tokens"))), h("td", {}, range(at("modulated"))));
+      cell("Episodes", String(group.members.length)), cell("Solved", String(at("outcome").filter((code) => code === 0).length)),
+      cell("Reward", `${number(mean(rewards))} ± ${number(spread(rewards))}`), cell("Steps", range(at("steps"))), cell("Tokens", range(at("tokens"))), cell("Advantage", range(at("modulated"))));
   });
   view.replaceChildren(h("h1", { id: "groups-list-title", tabindex: "-1" }, "Groups"),
     h("p", { class: "facts" }, "Whole groups of training batches, as recorded. Within a group, episodes share task and seed, and advantages compare their rewards."),
     h("form", { class: "filters", "aria-label": "Filter the groups", onsubmit: (event) => event.preventDefault() }, h("label", {}, h("span", {}, "Rewards"), choice)),
     h("p", { class: "status", role: "status" }, shown.length === groups.list.length ? plural(shown.length, "group") + "." : `${grouped.format(shown.length)} of ${plural(groups.list.length, "group")}.`),
     h("div", { class: "scroll", role: "region", "aria-labelledby": "groups-list-title", tabindex: "0" },
-      h("table", { class: "numbers episodes" }, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: name === "Task" ? "wide" : name === "Run" ? "word" : null }, name)))), h("tbody", {}, rows))));
+      h("table", { class: "numbers episodes stack" }, h("thead", {}, h("tr", {}, head.map((name) => h("th", { scope: "col", class: name === "Task" ? "wide" : name === "Run" ? "word" : null }, name)))), h("tbody", {}, rows))));
 }
 
 function showGroup(key) {

@@ -36,20 +36,21 @@ function domain(spec) {
 
 function lineChart(spec, id) {
   const lines = spec.series;
+  const tone = (i) => lines[i].tone ?? i;
   const xs = [...new Set(lines.flatMap((line) => line.x).concat(spec.bands.flatMap((band) => band.x)))].sort((a, b) => a - b);
   const [x0, x1] = [xs[0], Math.max(xs[xs.length - 1], xs[0] + 1)];
   const [y0, y1] = domain(spec);
   const legend = h("ul", { class: "legend" });
   const readings = lines.map((line, i) => {
     const value = h("span", { class: "legend-value" });
-    legend.append(h("li", {}, swatch(i), h("span", {}, line.name), " ", value));
+    legend.append(h("li", {}, swatch(tone(i)), h("span", {}, line.name), " ", value));
     return value;
   });
   // A band without a name is read with its line.
   const bandReadings = spec.bands.map((band) => {
     if (!band.name) return null;
     const value = h("span", { class: "legend-value" });
-    legend.append(h("li", {}, h("span", { class: "swatch-band c" + (band.line % 6), "aria-hidden": "true" }), h("span", {}, band.name), " ", value));
+    legend.append(h("li", {}, h("span", { class: "swatch-band c" + (tone(band.line) % 6), "aria-hidden": "true" }), h("span", {}, band.name), " ", value));
     return value;
   });
   const where = h("span", { class: "where" });
@@ -106,13 +107,13 @@ function lineChart(spec, id) {
     }
     for (const band of spec.bands) {
       const outline = path(band.x, band.high) + path([...band.x].reverse(), [...band.low].reverse()).replace("M", "L") + "Z";
-      drawing.append(s("path", { class: "band c" + (band.line % 6), d: outline }));
+      drawing.append(s("path", { class: "band c" + (tone(band.line) % 6), d: outline }));
     }
     lines.forEach((line, i) => {
       const smooth = smoothing.weight > 0;
-      if (smooth) drawing.append(s("path", { class: "curve raw c" + (i % 6), d: path(line.x, line.y) }));
-      drawing.append(s("path", { class: "curve c" + (i % 6), d: path(line.x, shown[i]), "stroke-dasharray": dash(i) }));
-      if (line.x.length <= 30 && !smooth) line.x.forEach((x, j) => drawing.append(s("circle", { class: "dot c" + (i % 6), cx: scaleX(x), cy: scaleY(line.y[j]), r: 2.5 })));
+      if (smooth) drawing.append(s("path", { class: "curve raw c" + (tone(i) % 6), d: path(line.x, line.y) }));
+      drawing.append(s("path", { class: "curve c" + (tone(i) % 6), d: path(line.x, shown[i]), "stroke-dasharray": dash(tone(i)) }));
+      if (line.x.length <= 30 && !smooth) line.x.forEach((x, j) => drawing.append(s("circle", { class: "dot c" + (tone(i) % 6), cx: scaleX(x), cy: scaleY(line.y[j]), r: 2.5 })));
     });
     cursor = s("line", { class: "cursor", y1: PAD.top, y2: bottom });
     drawing.append(cursor);

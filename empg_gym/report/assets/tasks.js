@@ -50,7 +50,7 @@ function buildTasks(view) {
   const choice = (name, label, values, text = (value) => value) => h("label", {}, h("span", {}, label), h("select", { name }, h("option", { value: "" }, "all"), values.map((value) => h("option", { value }, text(value)))));
   const types = table.index.type.labels;
   const form = h("form", { class: "filters", role: "search", "aria-label": "Filter the tasks", onsubmit: (event) => event.preventDefault() },
-    h("label", { class: "search" }, h("span", {}, "Search tasks"), h("input", { type: "search", name: "q", autocomplete: "off", spellcheck: "false" })),
+    h("label", { class: "search" }, h("span", {}, "Search tasks"), h("input", { type: "search", placeholder: "words, or \"a phrase\"", name: "q", autocomplete: "off", spellcheck: "false" })),
     runs.map((run, i) => choice("run" + i, run, used, (name) => VERDICTS[name])), types.length > 1 ? choice("type", "Task type", types) : null,
     h("button", { type: "button", class: "plain", onclick: () => { location.hash = "#/tasks"; } }, "Clear"));
   followFilters(form, "tasks");
@@ -60,7 +60,7 @@ function buildTasks(view) {
     return Object.assign(h("button", { type: "button", class: "plain", onclick: () => go({ ...preset, page: "" }, "tasks") }, `${runs[solved]} solved, ${runs[failed]} failed`), { preset });
   });
   view.replaceChildren(h("h1", { id: "tasks-title", tabindex: "-1" }, "Tasks"), form, h("div", { class: "presets", role: "group", "aria-label": "Where runs differ" }, presets), h("p", { class: "status", role: "status", id: "tasks-status" }),
-    h("div", { class: "scroll", role: "region", "aria-labelledby": "tasks-title", tabindex: "0" }, h("table", { class: "words episodes" },
+    h("div", { class: "scroll", role: "region", "aria-labelledby": "tasks-title", tabindex: "0" }, h("table", { class: "words episodes stack" },
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Task"), runs.map((run) => h("th", { scope: "col" }, run)))), h("tbody"))), h("nav", { class: "pager", "aria-label": "Pages of tasks" }));
 }
 
@@ -74,7 +74,7 @@ function fillTasks(view, query) {
     const { runs, first, verdicts } = shown[at];
     const about = [labelOf("type", first), index.env.labels.length > 1 ? labelOf("env", first) : "", index.split.labels.length > 1 ? labelOf("split", first) : ""].filter(Boolean);
     return h("tr", {}, h("th", { scope: "row" }, index.instruction[first] || index.task[first], about.length ? h("span", { class: "about" }, about.join(" · ")) : null),
-      runs.map((episodes, run) => h("td", {}, episodes.length ? [episodes.map((i) => [h("a", { href: "#/episode/" + (i + 1), "aria-label": `${index.run.labels[run]}: ${index.outcomes[index.outcome[i]]}` }, outcomeBadge(index.outcome[i])), " "]), h("span", { class: "about" }, aboutEpisodes(episodes))] : h("span", { class: "about" }, VERDICTS[verdicts[run]]))));
+      runs.map((episodes, run) => h("td", { "data-label": index.run.labels[run] }, episodes.length ? [episodes.map((i) => [h("a", { href: "#/episode/" + (i + 1), "aria-label": `${index.run.labels[run]}: ${index.outcomes[index.outcome[i]]}` }, outcomeBadge(index.outcome[i])), " "]), h("span", { class: "about" }, aboutEpisodes(episodes))] : h("span", { class: "about" }, VERDICTS[verdicts[run]]))));
   }));
 }
 
