@@ -147,7 +147,7 @@ def space(
     recipe = next(iter(_recipes([name], ()).values()))
     files = write_space(recipe, out)
     Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"wrote {len(files)} files to {out}; build it with docker build {out}", markup=False
+        f"wrote {len(files)} files to {out}; build the image with: docker build {out}", markup=False
     )
 
 

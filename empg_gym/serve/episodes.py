@@ -1,7 +1,7 @@
 """`Episodes`: running episodes by handle, for protocols without sessions.
 
 Rules:
-    - A handle is random and names one episode; whoever has it may step the episode.
+    - A handle is random and names one episode; every client that has it may step the episode.
     - At most `max_sessions` episodes run. One without a call for `idle_seconds` is closed when room or the episode itself is asked for.
     - Calls of different episodes may run at the same time, in threads; a second call of one episode waits for the first.
 """

@@ -219,8 +219,9 @@ def main(control: socket.socket, pickled: bytes) -> None:
     server.config.backlog = 1  # accept one connection, then let the others have a look
 
     async def serve() -> None:
-        listeners = [SharedListener(fileno=descriptor) for descriptor in descriptors]
-        listeners[0].slots = slots
+        shared = SharedListener(fileno=descriptors[0])
+        shared.slots = slots
+        listeners: list[socket.socket] = [shared, *(SharedListener(fileno=descriptor) for descriptor in descriptors[1:])]
         serving = asyncio.create_task(server.serve(sockets=listeners))
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)

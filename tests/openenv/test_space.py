@@ -1,4 +1,4 @@
-"""Containers and Spaces without Docker: the manifest passes, the recipe's steps work, and the probe holds what OpenEnv's runtime level checks."""
+"""Containers and Spaces without Docker: the manifest passes, the recipe works, and the probe holds what the runtime level checks."""
 
 from __future__ import annotations
 
