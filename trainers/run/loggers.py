@@ -29,6 +29,8 @@ from empg_gym.trainers.registry import Bound, Registry
 
 PROJECT = "empg-gym"
 """Default name of the project."""
+ALWAYS = ("jsonl", "tensorboard")
+"""Written by every run; they may be named too."""
 PHASES = ("warmstart", "rl")
 """In the order of a run."""
 
@@ -167,10 +169,11 @@ def bind_loggers(config: TrainConfig) -> list[Bound]:
         ConfigError: a logger is unknown or lacks an option.
         MissingDependencyError: the package of one is not installed.
     """
-    for item in config.run.loggers:
+    named = [item for item in config.run.loggers if item.name not in ALWAYS]
+    for item in named:
         if item.name in LOGGERS:
             require(item.name, item.name, f'run.loggers = ["{item.name}"]')
-    return [LOGGERS.bind(item.name, item.options) for item in config.run.loggers]
+    return [LOGGERS.bind(item.name, item.options) for item in named]
 
 
 def _named(phase: str, step: int, values: Mapping[str, float]) -> dict[str, float]:

@@ -26,7 +26,7 @@ from empg_gym.agents.base import Agent, Message
 from empg_gym.agents.scripted import ExpertAgent, RandomAgent
 from empg_gym.errors import ConfigError
 from empg_gym.rollout import Limits
-from empg_gym.trainers.algorithms import Advantages, PolicyTokens, needs_of
+from empg_gym.trainers.algorithms import Advantages, PolicyTokens, advantage_needs, needs_of
 from empg_gym.trainers.collect.demonstrations import demonstrate, no_expert
 from empg_gym.trainers.collect.plans import Collection
 from empg_gym.trainers.collect.recordings import read_recordings
@@ -96,7 +96,8 @@ def _try(config: TrainConfig, stages: Stages) -> str:
         collection = collector.collect(0)
     require_episodes([*collection.trajectories, *collection.discarded], "the trial")
     batch = _batch(config, stages, collection)
-    gold = torch.full((len(batch.step),), -1.0, dtype=torch.float64) if "gold_logprobs" in needs_of(stages.advantage.function) else None
+    needs_gold = "gold_logprobs" in advantage_needs(config.algorithm.advantage, config.algorithm.advantage_options)
+    gold = torch.full((len(batch.step),), -1.0, dtype=torch.float64) if needs_gold else None
     steps = batch.steps(batch.rollout_entropies, state_key=config.algorithm.state_key, gold_logprobs=gold)
     advantages: Advantages = stages.advantage(steps)
     check_finite(batch, advantages)

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from empg_gym.errors import ConfigError, MissingDependencyError
+from empg_gym.trainers.config.file import load_config
 from empg_gym.trainers.run import loggers
-from empg_gym.trainers.run.loggers import LOGGERS, LoggerRun
+from empg_gym.trainers.run.loggers import LOGGERS, LoggerRun, bind_loggers
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView
 from empg_gym.trainers.run.trainer import Trainer
@@ -85,6 +86,12 @@ def test_a_missing_package_is_found_before_anything_is_written(tmp_path, monkeyp
     with pytest.raises(MissingDependencyError, match=r"run.loggers = \[\"wandb\"\] needs wandb; run: pip install 'empg-gym\[wandb\]'"):
         Trainer(config(tmp_path / "run", "wandb"), ProgressView(Console(file=io.StringIO())))
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_always_written_may_be_named(tmp_path):
+    assert bind_loggers(config(tmp_path, "jsonl", "tensorboard")) == []
+    one = load_config(["tiny"], [f"run.loggers={HERE}:recorder"]), load_config(["tiny"], [f'run.loggers=["{HERE}:recorder"]'])
+    assert [bound.name for item in one for bound in bind_loggers(item)] == [f"{HERE}:recorder"] * 2
 
 
 def test_names_of_runs_differ_by_folder(tmp_path):
