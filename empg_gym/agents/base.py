@@ -74,6 +74,8 @@ class AgentInfo:
     """What decides the answers, for the configuration file of a run; without secrets. None: not known."""
     training: TrainingOrigin | None = None
     """The training run that the agent's model comes from."""
+    tokenizer: Path | None = None
+    """`tokenizer.json` of the agent's model; an evaluation keeps a copy, so that its page shows tokens as texts."""
 
     def __post_init__(self) -> None:
         if self.concurrency < 1:

@@ -2,6 +2,7 @@
 
     config.json          what the results depend on, and the versions that ran
     trajectories.jsonl   one line per episode, written and flushed as it ends
+    tokenizer/           the tokenizer of an agent that runs its model here, to show its tokens as texts
     failures.jsonl       episodes that failed in an earlier run and were run again
     summary.json         written at the end, also of an interrupted run
 
@@ -36,6 +37,9 @@ from empg_gym.runs.resume import require_same
 from empg_gym.trajectory import StopReason, Trajectory, read_trajectories
 
 FAILURES = "failures.jsonl"
+TOKENIZER = "tokenizer/tokenizer.json"
+LARGEST_TOKENIZER = 64 << 20
+"""Bytes."""
 MAY_DIFFER = (
     *("versions", "concurrency", "retries", "backend", "prices"),
     # These only name the origin of other entries; folders of earlier versions lack them.
@@ -94,6 +98,14 @@ class RunFolder:
 
     def _line(self, trajectory: Trajectory) -> str:
         return signed(self._redactor.line(trajectory.to_json()), self._identity)
+
+    def keep_tokenizer(self, file: Path) -> None:
+        """Copy a `tokenizer.json`, if there is none yet and it is of a usual size."""
+        kept = self.path / TOKENIZER
+        if not kept.exists() and file.is_file() and file.stat().st_size <= LARGEST_TOKENIZER:
+            with writing_to(self.path):
+                kept.parent.mkdir(exist_ok=True)
+                atomic_write(kept, file.read_bytes())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Replace the summary."""

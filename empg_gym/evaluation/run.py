@@ -127,6 +127,8 @@ class EvaluationRun:
             await self.agent.check()
             with self._folder(self.config.out) as folder:
                 began = time.monotonic()
+                if folder is not None and self.agent.info.tokenizer is not None:
+                    folder.keep_tokenizer(self.agent.info.tokenizer)
                 if folder is not None and folder.unverified:
                     self._note(watch, f"{folder.unverified} lines in {folder.path} have no digest: it is not known who wrote them")
                 if watch is not None:

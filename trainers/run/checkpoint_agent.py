@@ -104,6 +104,7 @@ class CheckpointAgent(BaseAgent):
                 **({"as_trained": as_trained} if as_trained else {}),
             },
             training=None if run is None else TrainingOrigin(folder=run.folder, recipe=run.recipe, options=as_trained, ignored=run.ignored),
+            tokenizer=Path(path) / "tokenizer.json",
         )
         settings = GenerationSettings(
             sampling=Sampling(temperature=limits.pop("temperature"), top_p=top_p, top_k=top_k), max_batch=concurrency, **limits

@@ -15,6 +15,7 @@ from empg_gym.agents import make_agent
 from empg_gym.errors import ConfigError, DataError, MissingDependencyError
 from empg_gym.evaluation import evaluate
 from empg_gym.recipe import EnvRecipe
+from empg_gym.report.tokens import token_texts
 from empg_gym.rollout import Limits
 from empg_gym.trainers.config.sections import FromScratch, TrainConfig
 from empg_gym.trainers.generate.hf import HFGenerator
@@ -133,6 +134,8 @@ def test_an_evaluation_uses_the_settings_of_the_training(trained, tmp_path):
     facts = written["environments"]["EMPG/ALFWorld-v0"]
     assert facts["kwargs"] == {"split": "valid_seen", "strip_intro": True, "size": "small", "max_steps": 3}
     assert facts["as_trained"]["env.strip_intro"] is True and facts["as_trained"]["system_prompt"] == ""
+    ids = played[0].steps[0].response_token_ids.tolist()
+    assert token_texts(tmp_path / "out", ids).keys() == set(ids), "the page shows tokens as texts"
     assert (facts["history"], facts["show_admissible"]) == (1, True)
     assert (written["agent"]["temperature"], written["agent"]["max_row_tokens"]) == (0.7, 900)
     (note,) = notes
