@@ -77,7 +77,7 @@ REPLIES = {
     "lone surrogates": _body('{"content": "\\ud800 look \\udfff", "reasoning_content": "\\udc80"}'),
     "surrogates in a call": _call('"{\\"action\\": \\"\\\\ud800\\"}"'),
     "deep arguments": _call(json.dumps('{"action": ' + "[" * 100_000)),
-    "arguments that are no JSON": _call('"{oops"'),
+    "arguments that are not JSON": _call('"{oops"'),
     "arguments of the wrong type": _call("[1]"),
     "no text": _body('{"content": null}'),
     "control characters": _body('{"content": "\\u001b[2J\\u0000\\u0007"}'),

@@ -135,7 +135,7 @@ def test_unfinished_bodies_hold_a_bounded_number_of_bytes():
             assert ledger.held <= 8 << 20
             time.sleep(0.01)
         assert answers(port)
-        reply = httpx.post(f"http://127.0.0.1:{port}/echo", content=bytes(3 << 20), timeout=20, trust_env=False)
+        reply = httpx.post(f"http://127.0.0.1:{port}/echo", content=bytes(3 << 20), timeout=300, trust_env=False)
         assert reply.json() == {"bytes": 3 << 20}
 
 
@@ -162,7 +162,7 @@ def test_16_clients_that_never_read_hold_a_bounded_number_of_bytes():
             time.sleep(0.01)
         assert most <= (40 << 20) + 16 * (1 << 18)
         assert answers(port)
-        assert len(httpx.get(f"http://127.0.0.1:{port}/large", timeout=20, trust_env=False).content) == LARGE
+        assert len(httpx.get(f"http://127.0.0.1:{port}/large", timeout=300, trust_env=False).content) == LARGE
         end = time.monotonic() + 20
         while server.config.app._ledger.held and time.monotonic() < end:
             time.sleep(0.01)
@@ -182,7 +182,7 @@ def test_a_client_that_reads_slowly_gets_its_reply():
 
 def test_a_reply_is_refused_where_there_is_no_room_for_it():
     with serving(max_bytes=1 << 20, stall_seconds=0.1) as (port, _):
-        reply = httpx.get(f"http://127.0.0.1:{port}/large", trust_env=False)
+        reply = httpx.get(f"http://127.0.0.1:{port}/large", trust_env=False, timeout=300)
         assert (reply.status_code, reply.headers["Retry-After"]) == (503, "1")
 
 
@@ -192,7 +192,7 @@ def test_what_an_application_holds_for_a_reply_counts():
         await send({"type": "http.response.body", "body": b"x"})
 
     with serving(held, max_bytes=1 << 20, stall_seconds=0.1) as (port, _):
-        assert [httpx.get(f"http://127.0.0.1:{port}/{count}", trust_env=False).status_code for count in (1000, 2 << 20)] == [200, 503]
+        assert [httpx.get(f"http://127.0.0.1:{port}/{count}", trust_env=False, timeout=300).status_code for count in (1000, 2 << 20)] == [200, 503]
 
 
 def test_a_reply_in_pieces_is_cut_where_there_is_no_room_for_the_next():
@@ -201,7 +201,7 @@ def test_a_reply_in_pieces_is_cut_where_there_is_no_room_for_the_next():
 
     with serving(Starlette(routes=[*APP.routes, Route("/growing", growing)]), max_bytes=1 << 20, stall_seconds=0.1) as (port, _):
         with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
-            httpx.get(f"http://127.0.0.1:{port}/growing", trust_env=False)
+            httpx.get(f"http://127.0.0.1:{port}/growing", trust_env=False, timeout=300)
         assert answers(port)
 
 
@@ -270,7 +270,7 @@ def test_pages_of_other_sites_are_refused(gated, method, headers, status):
     here = gated.removeprefix("http://")
     headers = {name: value.replace("HERE", here) for name, value in headers.items()}
     path = "/health" if method == "GET" else "/echo"
-    reply = httpx.request(method, gated + path, headers=headers, content=None if method == "GET" else b"{}", trust_env=False)
+    reply = httpx.request(method, gated + path, headers=headers, content=None if method == "GET" else b"{}", trust_env=False, timeout=300)
     assert reply.status_code == status
     assert status == 200 or set(json.loads(reply.content)) == {"error"}
 
@@ -285,7 +285,7 @@ def test_a_server_of_forms_accepts_them_from_its_own_pages_only():
     with serving(forms=True) as (port, _):
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         for origin, status in ((f"http://127.0.0.1:{port}", 200), ("http://evil.example", 403), ("null", 403)):
-            reply = httpx.post(f"http://127.0.0.1:{port}/echo", content=b"a=b", headers={**form, "Origin": origin}, trust_env=False)
+            reply = httpx.post(f"http://127.0.0.1:{port}/echo", content=b"a=b", headers={**form, "Origin": origin}, trust_env=False, timeout=300)
             assert reply.status_code == status
 
 
@@ -294,7 +294,7 @@ def test_an_application_that_fails_is_answered_and_the_server_goes_on():
         raise RuntimeError("no")
 
     with serving(Starlette(routes=[*APP.routes, Route("/broken", broken)])) as (port, _):
-        assert httpx.get(f"http://127.0.0.1:{port}/broken", trust_env=False).status_code == 500
+        assert httpx.get(f"http://127.0.0.1:{port}/broken", trust_env=False, timeout=300).status_code == 500
         assert answers(port)
 
 
