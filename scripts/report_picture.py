@@ -1,11 +1,10 @@
 """A picture of a report, for the README: `python scripts/report_picture.py RUN --out docs/images/report.png`.
 
 The page of a finished evaluation or training run is drawn by headless Chromium, light, 1,280 px wide, and stored with a palette of at most
-256 colours. The picture in the repository is of an episode of this evaluation:
+256 colours. The picture in the repository is of the demo's model after 50 steps of reinforcement:
 
-    empg-gym train alfworld-tiny --set warmstart.steps=150 --set warmstart.episodes=2400 --set rl.steps=0 --out runs/picture
-    empg-gym eval alfworld --agent checkpoint:runs/picture --episodes 40 --out runs/pictured
-    python scripts/report_picture.py runs/pictured --out docs/images/report.png
+    empg-gym eval alfworld@valid_unseen --agent checkpoint:runs/demo --set agent.temperature=1 --episodes 40 --out runs/evaluation
+    python scripts/report_picture.py runs/evaluation --address '#/episode/6'
 
 Needs the extras `browser` and `test` (Pillow).
 """
@@ -26,7 +25,7 @@ from selenium import webdriver
 from empg_gym.envs.webshop.chromium import FLAGS, find_browser
 from empg_gym.report import write_report
 
-WIDTH, HEIGHT = 1280, 960
+WIDTH, HEIGHT = 1280, 1100
 COLORS = 256
 PATIENCE = 120
 """Seconds until the page must be drawn."""
@@ -70,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path, help="folder of an evaluation or a training run")
     parser.add_argument("--out", type=Path, default=Path("docs/images/report.png"))
-    parser.add_argument("--address", default="#/", help="view of the page, such as #/episode/3")
+    parser.add_argument("--address", default="#/", help="view of the page, such as #/episode/3 (counted from 1)")
     parser.add_argument("--height", type=int, default=HEIGHT)
     args = parser.parse_args()
     stored = small(picture(write_report(args.run), args.address, height=args.height))

@@ -125,3 +125,9 @@ def test_numbers_in_the_pages_come_from_the_result_files():
         [sys.executable, ROOT / "scripts" / "results_page.py", "--check"], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_picture_of_the_report_is_small_and_as_wide_as_the_page():
+    stored = (ROOT / "docs" / "images" / "report.png").read_bytes()
+    assert stored[:8] == b"\x89PNG\r\n\x1a\n" and len(stored) < 200_000
+    assert int.from_bytes(stored[16:20], "big") == 1280, "as scripts/report_picture.py draws it"

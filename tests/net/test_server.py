@@ -192,7 +192,10 @@ def test_what_an_application_holds_for_a_reply_counts():
         await send({"type": "http.response.body", "body": b"x"})
 
     with serving(held, max_bytes=1 << 20, stall_seconds=0.1) as (port, _):
-        assert [httpx.get(f"http://127.0.0.1:{port}/{count}", trust_env=False, timeout=300).status_code for count in (1000, 2 << 20)] == [200, 503]
+        assert [httpx.get(f"http://127.0.0.1:{port}/{count}", trust_env=False, timeout=300).status_code for count in (1000, 2 << 20)] == [
+            200,
+            503,
+        ]
 
 
 def test_a_reply_in_pieces_is_cut_where_there_is_no_room_for_the_next():
@@ -285,7 +288,9 @@ def test_a_server_of_forms_accepts_them_from_its_own_pages_only():
     with serving(forms=True) as (port, _):
         form = {"Content-Type": "application/x-www-form-urlencoded"}
         for origin, status in ((f"http://127.0.0.1:{port}", 200), ("http://evil.example", 403), ("null", 403)):
-            reply = httpx.post(f"http://127.0.0.1:{port}/echo", content=b"a=b", headers={**form, "Origin": origin}, trust_env=False, timeout=300)
+            reply = httpx.post(
+                f"http://127.0.0.1:{port}/echo", content=b"a=b", headers={**form, "Origin": origin}, trust_env=False, timeout=300
+            )
             assert reply.status_code == status
 
 
