@@ -63,11 +63,13 @@ def _edit(path: Path, **changes: object) -> None:
 
 
 def code(folder: Path) -> Outcome:
-    """Load folders that bring Python code of a model, of a tokenizer, and payloads in pickled weights."""
+    """Load folders that bring Python code of a model, of a tokenizer, and payloads in pickled weights; estimate their memory."""
     import torch
 
     from empg_gym.agents import make_agent
+    from empg_gym.trainers.config.sections import TrainConfig
     from empg_gym.trainers.policy.models import load_model
+    from empg_gym.trainers.run.memory_estimate import estimate_memory
 
     write_model(folder / "saved")
     marker = folder / "ran"
@@ -92,14 +94,20 @@ def code(folder: Path) -> Outcome:
             (foreign / "model.safetensors").unlink()
             torch.save({"x": Payload()}, foreign / kind)
         refusals = 0
-        for load in (lambda: load_model(str(foreign)), lambda: make_agent(f"checkpoint:{foreign}", device="cpu")):
+        config = TrainConfig.model_validate({"model": {"name": str(foreign)}})
+        loads = [
+            lambda: load_model(str(foreign)),
+            lambda: make_agent(f"checkpoint:{foreign}", device="cpu"),
+            lambda: estimate_memory(config),
+        ]
+        for load in loads:
             try:
                 load()
             except ConfigError:
                 refusals += 1
         shutil.rmtree(foreign)
-        # A tokenizer is read by the class that transformers has for the model.
-        return not marker.exists() and refusals == (0 if kind == "tokenizer" else 2)
+        # A tokenizer is read by the class that transformers has for the model; an estimate reads no weights.
+        return not marker.exists() and refusals == {"tokenizer": 0, "model": 3}.get(kind, 2)
 
     def asked(*_: object) -> str:
         raise AssertionError("asked on the terminal")

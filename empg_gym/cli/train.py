@@ -183,7 +183,7 @@ def _print_memory(config: TrainConfig, device_gb: float | None) -> None:
 
     estimate = estimate_memory(config, device_gb)
     if estimate is None:
-        typer.echo(f"\n# The memory is not estimated: the config.json of {config.model.name} is not on this machine.")
+        typer.echo(f"\n# The memory is not estimated: the config.json of {config.model.name} is not on this machine, or needs code.")
         return
     typer.echo("\n" + "\n".join(f"# {line}" for line in estimate.lines()))
     require_fit(config, estimate, device_gb)

@@ -104,7 +104,7 @@ def _build(config: Any, dtype: torch.dtype, lora: LoraConfig | None) -> Any:
     from transformers import AutoModelForCausalLM
 
     auto: Any = AutoModelForCausalLM
-    model = auto.from_config(config, attn_implementation="sdpa", dtype=dtype).eval()
+    model = auto.from_config(config, attn_implementation="sdpa", dtype=dtype, trust_remote_code=False).eval()
     if lora is not None:
         model.requires_grad_(False)
         head = model.get_output_embeddings()

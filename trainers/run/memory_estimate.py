@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.config.sections import LoraConfig, OptimizerConfig, TrainConfig
+from empg_gym.trainers.generate.loading import loading, tokenizer_options
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +95,7 @@ class MemoryEstimate:
 
 
 def estimate_memory(config: TrainConfig, device_gb: float | None = None) -> MemoryEstimate | None:
-    """Return the estimated memory of a run; None if the model's config.json is not on this machine.
+    """Return the estimated memory of a run; None if the model's config.json is not on this machine, or names code of its own that runs.
 
     Args:
         config: the configuration of the run.
@@ -122,12 +123,12 @@ def require_fit(config: TrainConfig, estimate: MemoryEstimate, device_gb: float 
 
 
 def describe_model(config: TrainConfig) -> Any | None:
-    """Return the Hugging Face configuration of the model; None if it is not on this machine.
+    """Return the Hugging Face configuration of the model; None if it is not on this machine, or is one of code that the folder brings.
 
     The vocabulary of a model from scratch is that of the largest tokenizer that `model.from_scratch` allows.
 
     Raises:
-        ConfigError: config.json is damaged.
+        ConfigError: config.json is damaged, or needs code that may not run.
     """
     from transformers import AutoConfig, Qwen2Config
 
@@ -144,12 +145,14 @@ def describe_model(config: TrainConfig) -> Any | None:
             use_sliding_window=False,
         )
     folder = Path(str(name)).expanduser()
-    try:
-        return AutoConfig.from_pretrained(str(folder) if folder.exists() else str(name), local_files_only=True)
-    except OSError:
-        return None
-    except (ValueError, KeyError) as error:
-        raise ConfigError(f"can't read the config.json of the model {name!r}: {str(error).splitlines()[0][:200]}") from error
+    options = tokenizer_options(trust_remote_code=config.model.trust_remote_code)
+    with loading(str(name)):
+        try:
+            described = AutoConfig.from_pretrained(str(folder) if folder.exists() else str(name), local_files_only=True, **options)
+        except OSError:
+            return None
+    # What the folder's own code takes is not known without its weights.
+    return None if config.model.trust_remote_code and getattr(described, "auto_map", None) else described
 
 
 @dataclass(frozen=True, slots=True)

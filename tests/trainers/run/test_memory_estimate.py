@@ -76,6 +76,21 @@ def test_the_advice_names_only_what_is_needed(tmp_path):
         require_fit(config, estimate_memory(config, 80), 80)
 
 
+def test_code_of_a_model_does_not_run_for_an_estimate(tmp_path, monkeypatch):
+    """transformers would ask on the terminal whether it may."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked on the terminal"))
+    name = folder(tmp_path / "model", model_type="own", auto_map={"AutoConfig": "own.OwnConfig"}, **SMALL)
+    (tmp_path / "model" / "own.py").write_text(
+        f"open({str(tmp_path / 'ran')!r}, 'w').close()\nfrom transformers import Qwen2Config\nclass OwnConfig(Qwen2Config):\n    pass\n"
+    )
+    with pytest.raises(ConfigError, match="trust_remote_code = true"):
+        estimate_memory(config_of({"name": name}), 24)
+    assert not (tmp_path / "ran").exists()
+    assert estimate_memory(config_of({"name": name, "trust_remote_code": True}), 24) is None
+    assert (tmp_path / "ran").exists()
+
+
 def test_an_absent_config_gives_no_estimate():
     assert estimate_memory(config_of({"name": "nobody/no-such-model"}), 24) is None
 
