@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -95,7 +96,7 @@ def code(folder: Path) -> Outcome:
             torch.save({"x": Payload()}, foreign / kind)
         refusals = 0
         config = TrainConfig.model_validate({"model": {"name": str(foreign)}})
-        loads = [
+        loads: list[Callable[[], object]] = [
             lambda: load_model(str(foreign)),
             lambda: make_agent(f"checkpoint:{foreign}", device="cpu"),
             lambda: estimate_memory(config),
