@@ -340,3 +340,10 @@ def test_a_refusal_after_a_success_costs_a_request_and_not_the_run(status):
 def test_the_login_of_an_address_is_sent_and_never_shown():
     client = json_client.JSONClient("http://user:hunter2hunter2@127.0.0.1:9/v1")
     assert client.base_url == "http://127.0.0.1:9/v1" and client._clean("x hunter2hunter2") == "x [key]"
+
+
+def test_a_time_out_names_its_setting(tmp_path):
+    with serving(ChatServer(delay=30.0)) as server:
+        play(server, tmp_path / "run", episodes=1, timeout=0.2, retries=0)
+    (trajectory,) = read_trajectories(tmp_path / "run" / "trajectories.jsonl")
+    assert "the last problem: no answer within 0.2 s (agent.timeout)" in trajectory.error

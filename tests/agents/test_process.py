@@ -71,7 +71,7 @@ def test_one_process_for_all_episodes_in_any_order(mode, tmp_path):
         ("empty", "needs a text"),
         ("error", "out of ideas"),
         ("dies", "status 3"),
-        ("silent", "no reply within 0.5 s"),
+        ("silent", "no reply within 0.5 s (agent.timeout)"),
     ],
 )
 @pytest.mark.parametrize("per", ["session", "agent"])

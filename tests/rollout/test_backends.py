@@ -113,8 +113,8 @@ def test_a_process_environment_answers_like_the_one_inside_it():
 
 
 TROUBLE = [
-    ("hang", "no answer within 1.5 s"),
-    ("spin", "no answer within 1.5 s"),
+    ("hang", "no answer within 1.5 s (step_seconds)"),
+    ("spin", "no answer within 1.5 s (step_seconds)"),
     ("die", "exit code -9"),
     ("exit", "exit code 3"),
     ("raise", "ValueError: the door is a wall"),
@@ -145,7 +145,7 @@ def test_the_replacement_plays_the_episode(action, tmp_path):
     "found, said, seconds",
     [
         (recipe(TROUBLE_ID, broken="make"), "OSError: no game files", 30.0),
-        (recipe(TROUBLE_ID, broken="reset"), "no answer within 3 s", 3.0),
+        (recipe(TROUBLE_ID, broken="reset"), "no answer within 3 s (reset_seconds)", 3.0),
         (recipe(EXITS_ID), "exit code 7", 30.0),
     ],
 )
