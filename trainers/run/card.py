@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import empg_gym
-from empg_gym.data_name import data_name
+from empg_gym.data_name import data_name, with_data
+from empg_gym.registration import creator_parameters
 from empg_gym.scoring.format import MISSING, percent, with_interval
 from empg_gym.trainers.config.file import to_toml
 from empg_gym.trainers.config.sections import TrainConfig
@@ -97,13 +98,18 @@ def _front_matter(config: TrainConfig, evaluations: Sequence[tuple[str, list[Eva
 
 
 def _data(config: TrainConfig, result: EvaluationResult) -> str:
-    panel = f", panel {result.panel['name']}" if result.panel else ""
-    return f"{config.env.id} ({data_name(config.env.data)}){panel}"
+    return _named(config) + (f", panel {result.panel['name']}" if result.panel else "")
+
+
+def _named(config: TrainConfig) -> str:
+    """Return the environment with its data, if it takes any."""
+    takes_data = "data" in creator_parameters(config.env.recipe().env_id)
+    return with_data(config.env.id, data_name(config.env.data) if takes_data else None)
 
 
 def _summary(config: TrainConfig, state: TrainerState) -> str:
     model, rl = config.model, config.rl
-    base = f"`{model.name}`" if model.name else "a model from scratch"
+    base = f"from `{model.name}`" if model.name else "from scratch"
     base += " with LoRA adapters" if model.lora else ""
     warm = config.warmstart
     source = "recorded episodes" if warm.trajectories else "episodes of the environment's expert"
@@ -112,7 +118,7 @@ def _summary(config: TrainConfig, state: TrainerState) -> str:
     taken = state.step if state.phase == "rl" else 0
     advantage = f"`{config.algorithm.advantage}`" + (f" ({options})" if options else "")
     return (
-        f"An agent for {config.env.id} ({data_name(config.env.data)}), trained from {base}: {begin}{taken} of {rl.steps} steps of "
+        f"An agent for {_named(config)}, trained {base}: {begin}{taken} of {rl.steps} steps of "
         f"reinforcement learning with the advantage {advantage}, the policy loss `{config.algorithm.policy_loss}` and "
         f"{rl.tasks_per_step} x {rl.repeats} episodes per step; seed {config.run.seed}."
     )

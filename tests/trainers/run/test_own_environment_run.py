@@ -69,6 +69,8 @@ def test_a_tiny_model_learns_from_an_evaluation_of_the_expert(folder, monkeypatc
     assert played and all(item.info["training_reward"] == item.success - 0.05 * len(item.steps) for item in played), "the page's reward"
     config = json.loads((folder / "trained" / "config.json").read_text())
     assert (config["env"]["id"], config["eval"]["splits"], config["warmstart"]["trajectories"]) == (ROOMS, ["test"], ["teacher"])
+    card = (folder / "trained" / "checkpoints" / "rl-000001" / "README.md").read_text()
+    assert f"An agent for {ROOMS}, trained from scratch: 30 supervised steps on recorded episodes, then 1 of 1 steps" in card
     run("eval", "--env", ROOMS, "--agent", "checkpoint:trained", "-n", "2", "--no-report", "--out", "evaluated")
     summary = json.loads((folder / "evaluated" / "summary.json").read_text())
     assert summary["results"]["My/Rooms-v0"]["errors"] == 0
