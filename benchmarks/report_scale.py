@@ -31,6 +31,10 @@ _ACTIONS = {
     "list": ("#/episodes", "document.querySelectorAll('.episodes tbody tr').length === 50"),
     "sort_by_entropy": ("#/episodes?sort=-entropy", "document.querySelector('[aria-sort=descending] [data-sort=entropy]') !== null"),
     "search": ("#/episodes?q=number+777", "document.getElementById('episodes-status').textContent.includes('filtered from 10,000')"),
+    "search_in_transcripts": (
+        "#/episodes?q=fridge+%22go+to+desk%22&in=transcripts",
+        "document.getElementById('search-in').checked && !document.getElementById('episodes-status').textContent.includes('Searching')",
+    ),
     "open_episode": ("#/episode/7777", "location.hash === '#/episode/7777' && document.querySelector('#step-1 .token') !== null"),
 }
 
