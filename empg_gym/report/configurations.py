@@ -1,23 +1,24 @@
 """Training runs by configuration: runs that differ only in the seed belong together.
 
 Rules:
-    - A configuration leaves out the run folder (`run.out`).
+    - As in a study, the settings `run.*` (folder, device, bookkeeping) are not part of a configuration.
+    - In paths, the seed's number is not either: runs that continue from `warm/0` and `warm/1` belong together.
     - A configuration is named by the settings in which the configurations differ; where these are too many, by its folders.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from empg_gym.errors import ConfigError
 from empg_gym.report.cells import number
 from empg_gym.report.run_reader import RunReader
 from empg_gym.report.tables import flatten
+from empg_gym.scoring.format import MISSING
 
-SEED = "run.seed"
-_APART = frozenset({SEED, "run.out"})
+_APART = "run."
 _NAMED = 3
 """Most settings in a name."""
 
@@ -61,21 +62,27 @@ def configurations(runs: Sequence[RunReader]) -> list[Configuration]:
         members[seed] = run
     names = _names(varying, groups)
     return [
-        Configuration(name, dict(sorted(members.items())), {key: value or "–" for key, value in zip(varying, values, strict=True)})
+        Configuration(name, dict(sorted(members.items())), {key: value or MISSING for key, value in zip(varying, values, strict=True)})
         for name, (values, members) in zip(names, groups.items(), strict=True)
     ]
 
 
 def _settings(run: RunReader) -> dict[str, str]:
-    return {key: value for key, value in flatten(run.config) if key not in _APART}
+    number = re.compile(rf"(?<=[-_=/]){seed_of(run)}(?=[-_/.]|$)")
+    settings = ((key, value) for key, value in flatten(run.config) if not key.startswith(_APART))
+    return {key: number.sub("SEED", value) if "/" in value else value for key, value in settings}
 
 
-def _names(varying: Sequence[str], groups: dict[tuple[str | None, ...], dict[int, Any]]) -> list[str]:
+def _names(varying: Sequence[str], groups: dict[tuple[str | None, ...], dict[int, RunReader]]) -> list[str]:
     folders = [" + ".join(run.name for run in members.values()) for members in groups.values()]
-    if all(len(members) == 1 for members in groups.values()):
+    if len(groups) == 1 or all(len(members) == 1 for members in groups.values()):
         return folders
-    if len(groups) == 1:
-        return [next(iter(groups.values()))[min(next(iter(groups.values())))].name if len(folders[0]) > 60 else folders[0]]
-    if len(varying) > _NAMED:
-        return folders
-    return [", ".join(f"{key.rpartition('.')[2]} {value or '–'}" for key, value in zip(varying, values, strict=True)) for values in groups]
+    named = [
+        [_setting(key, value) for key, value in zip(varying, values, strict=True) if value not in (None, MISSING)] for values in groups
+    ]
+    names = [", ".join(parts) for parts in named]
+    return names if all(0 < len(parts) <= _NAMED for parts in named) and len(set(names)) == len(names) else folders
+
+
+def _setting(key: str, value: str | None) -> str:
+    return str(value) if key == "algorithm.advantage" else f"{key.rpartition('.')[2]} {value}"

@@ -27,6 +27,11 @@ def detail(trajectory: Trajectory, history: int | None = None) -> dict[str, Any]
         trajectory: the episode.
         history: earlier steps that a prompt showed; None if all.
     """
+    steps = [_step(step) for step in trajectory.steps]
+    # A branch continues steps of another episode, which this record lacks.
+    if history is not None and trajectory.parent is None:
+        for index, opening in _openings(trajectory, history):
+            steps[index]["opening"] = opening
     return {
         "instruction": trajectory.instruction,
         "system": trajectory.system_prompt,
@@ -39,18 +44,16 @@ def detail(trajectory: Trajectory, history: int | None = None) -> dict[str, Any]
         "info": _plain(trajectory.info),
         "branch": None if trajectory.parent is None else trajectory.branch_step,
         "history": history,
-        "steps": [_step(step) | opening for step, opening in zip(trajectory.steps, _openings(trajectory, history), strict=True)],
+        "steps": steps,
     }
 
 
-def _openings(trajectory: Trajectory, history: int | None) -> Iterator[dict[str, str]]:
-    """Yield the first message of each step's prompt, where earlier steps were left out of it."""
+def _openings(trajectory: Trajectory, history: int) -> Iterator[tuple[int, str]]:
+    """Yield the first message of each step's prompt that left earlier steps out, with the index of the step."""
     dialogue = DIALOGUES.get(trajectory.dialogue, Plain)()
-    for index in range(len(trajectory.steps)):
-        first = index if history is None else max(0, index - history)
-        # A branch continues steps of another episode, which this record lacks.
-        left_out = 0 if history is None or trajectory.parent is not None else first
-        yield {"opening": dialogue.resumed(trajectory.instruction, left_out, trajectory.steps[first].observation)} if left_out else {}
+    for index in range(history + 1, len(trajectory.steps)):
+        left_out = index - history
+        yield index, dialogue.resumed(trajectory.instruction, left_out, trajectory.steps[left_out].observation)
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -174,5 +174,5 @@ def index_row(trajectory: Trajectory, record: EpisodeRecord, last_step: int | No
 
 def _mean_diagnostic(trajectory: Trajectory, name: str) -> float | None:
     """Return the mean of a number over the steps that have it."""
-    values = [value for step in trajectory.steps if (value := rounded(step.diagnostics.get(name))) is not None]
+    values = [value for step in trajectory.steps if step.diagnostics and (value := rounded(step.diagnostics.get(name))) is not None]
     return rounded(math.fsum(values) / len(values)) if values else None

@@ -30,12 +30,12 @@ def distinct_names(folders: Sequence[str | Path]) -> list[str]:
         ConfigError: a folder is named twice.
     """
     parts = [Path(folder).resolve().parts for folder in folders]
-    longest = max(map(len, parts), default=0)
-    for length in range(1, longest + 1):
-        names = ["/".join(part[-length:]) for part in parts]
-        if len(set(names)) == len(names):
-            return names
-    raise ConfigError(f"the same folder is named twice: {folders[0]}")
+    twice = next((folder for place, folder in enumerate(folders) if parts[place] in parts[:place]), None)
+    if twice is not None:
+        raise ConfigError(f"the same folder is named twice: {twice}")
+    lengths = range(1, max(map(len, parts), default=0) + 1)
+    endings = (["/".join(part[-length:]) for part in parts] for length in lengths)
+    return next((names for names in endings if len(set(names)) == len(names)), [])
 
 
 @contextlib.contextmanager

@@ -186,9 +186,9 @@ def test_training_runs_are_overlaid_with_bands_over_seeds(browser, folder):
     wait(browser, lambda d: d.execute_script(f"return {figure}.querySelectorAll('path.band').length") == 2)
     assert browser.execute_script(f"return {figure}.querySelectorAll('path.curve').length") == 2
     legend = browser.execute_script(f"return {figure}.querySelector('.legend').innerText")
-    assert "advantage grpo" in legend and "100.0 % to 100.0 %" in legend
+    assert "grpo" in legend and "100.0 % to 100.0 %" in legend
     table = cells(browser, "#headline tbody tr")
-    final = next(row for row in table if row[0] == "after training, valid_seen" and row[1].startswith("advantage empg"))
+    final = next(row for row in table if row[0] == "after training, valid_seen" and row[1].startswith("empg"))
     assert final[3].startswith("66.7 [") and final[4].startswith("33.3 [") and final[5] == "2 seeds"
 
 

@@ -41,9 +41,19 @@ def cell(comparison, metric, name):
 
 def test_runs_that_differ_only_in_the_seed_are_one_configuration(family):
     found = configurations(read(family))
-    assert [(each.name, sorted(each.runs)) for each in found] == [("advantage grpo", [0, 1, 2]), ("advantage empg", [0, 1])]
+    assert [(each.name, sorted(each.runs)) for each in found] == [("grpo", [0, 1, 2]), ("empg", [0, 1])]
     assert found[0].settings == {"algorithm.advantage": "grpo"}
     assert [each.name for each in configurations(read([family[0], family[3]]))] == ["grpo-0", "empg-0"]
+
+
+def test_runs_from_the_warm_starts_of_their_seeds_are_one_configuration(tmp_path):
+    runs = training_family(tmp_path, {"grpo": (0, 1)})
+    for seed, run in enumerate(runs):
+        edit(run, model={"name": f"/runs/warm/{seed}/checkpoints/rl-000000"}, run={"seed": seed, "device": f"cuda:{seed}"})
+    [one] = configurations(read(runs))
+    assert list(one.runs) == [0, 1]
+    edit(runs[1], model={"name": "/runs/warm/1/checkpoints/rl-000050"})
+    assert len(configurations(read(runs))) == 2
 
 
 def test_the_same_configuration_and_seed_twice_is_refused(tmp_path):
@@ -56,7 +66,7 @@ def test_the_same_configuration_and_seed_twice_is_refused(tmp_path):
 def test_a_line_is_the_mean_over_seeds_and_its_band_their_range(family):
     [chart] = [chart for chart in overlay(configurations(read(family))) if chart["title"] == "Success, training tasks"]
     grpo, empg = chart["series"]
-    assert grpo["x"] == list(range(0, 61, 10)) and [line["name"] for line in chart["series"]] == ["advantage grpo", "advantage empg"]
+    assert grpo["x"] == list(range(0, 61, 10)) and [line["name"] for line in chart["series"]] == ["grpo", "empg"]
     assert grpo["y"][1] == pytest.approx(1 / 6 + 0.1, abs=1e-4) and empg["y"][1] == pytest.approx(1 / 6 + 0.05, abs=1e-4)
     assert [(band["line"], band["low"][1], band["high"][1]) for band in chart["bands"]] == [
         (0, pytest.approx(1 / 6, abs=1e-4), pytest.approx(1 / 6 + 0.2, abs=1e-4)),
@@ -82,10 +92,10 @@ def test_one_run_each_is_paired_by_task(family):
 
 def test_several_seeds_are_paired_by_seed(family):
     comparison = compare_training(family)
-    final = cell(comparison, "after training, valid_seen", "advantage empg, 2 seeds")
+    final = cell(comparison, "after training, valid_seen", "empg, 2 seeds")
     assert (final.seeds, final.pairs, final.unit) == ((0, 1), 2, "seed")
     assert final.difference == pytest.approx(1 / 3)
-    training = cell(comparison, "area under the curve, training tasks", "advantage grpo, 3 seeds")
+    training = cell(comparison, "area under the curve, training tasks", "grpo, 3 seeds")
     assert training.difference is None and training.interval == pytest.approx(
         mean_interval([[one] for one in (area_of(run) for run in family[:3])], unit=True)
     )

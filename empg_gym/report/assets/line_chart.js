@@ -58,6 +58,7 @@ function lineChart(spec, id) {
   let scaleX = null;
   let cursor = null;
   let shown = lines.map((line) => line.y);
+  let bands = spec.bands;
   let at = xs.length - 1;
 
   function reading(line, x) {
@@ -75,7 +76,7 @@ function lineChart(spec, id) {
       readings[i].textContent = found === null ? "–" : valueText(shown[i][found], spec.unit);
       spoken.push(`${line.name} ${readings[i].textContent}`);
     });
-    spec.bands.forEach((band, i) => {
+    bands.forEach((band, i) => {
       const found = reading(band, x);
       const text = found === null ? "–" : `${valueText(band.low[found], spec.unit)} to ${valueText(band.high[found], spec.unit)}`;
       if (band.name) bandReadings[i].textContent = text;
@@ -105,7 +106,7 @@ function lineChart(spec, id) {
       drawing.append(s("line", { class: "mark", x1: scaleX(mark.x), x2: scaleX(mark.x), y1: PAD.top, y2: bottom }));
       drawing.append(s("text", { class: "tick", x: scaleX(mark.x) + 4, y: PAD.top + 8 }, mark.phase));
     }
-    for (const band of spec.bands) {
+    for (const band of bands) {
       const outline = path(band.x, band.high) + path([...band.x].reverse(), [...band.low].reverse()).replace("M", "L") + "Z";
       drawing.append(s("path", { class: "band c" + (tone(band.line) % 6), d: outline }));
     }
@@ -134,6 +135,7 @@ function lineChart(spec, id) {
   });
   plot.smooth = () => {
     shown = lines.map((line) => smoothed(line.y, smoothing.weight));
+    bands = spec.bands.map((band) => ({ ...band, low: smoothed(band.low, smoothing.weight), high: smoothed(band.high, smoothing.weight) }));
     if (plot.clientWidth > 60) draw(plot.clientWidth);
   };
   plot.smooth();
