@@ -101,7 +101,8 @@ def train(
         typer.echo(to_toml(resolved), nl=False)
         unchecked = _check(resolved)
         _print_cost(resolved)
-        _print_memory(resolved, device_memory)
+        if not _print_memory(resolved, device_memory):
+            unchecked.insert(0, "the memory")
         typer.echo(f"\n# Not checked: {'; '.join(unchecked)}.")
         return
     if explain:
@@ -152,7 +153,7 @@ def _check(config: TrainConfig) -> list[str]:
 
     check_environments(config)
     if importlib.util.find_spec("torch") is None:
-        return ["stages, rewards, advantages and memory (torch is not installed: pip install 'empg-gym[train]')"]
+        return ["stages, rewards and advantages (torch is not installed: pip install 'empg-gym[train]')"]
     from empg_gym.trainers.policy.gold import make_gold_env
     from empg_gym.trainers.run.loggers import bind_loggers
     from empg_gym.trainers.run.stages import build_stages
@@ -175,18 +176,19 @@ def _print_cost(config: TrainConfig) -> None:
         typer.echo("\n" + "\n".join(f"# {line}" for line in estimate.lines()))
 
 
-def _print_memory(config: TrainConfig, device_gb: float | None) -> None:
-    """Print the estimated memory as comments, and refuse what the device can't hold."""
+def _print_memory(config: TrainConfig, device_gb: float | None) -> bool:
+    """Print the estimated memory as comments, and refuse what the device can't hold; return whether it could be estimated."""
     if any(importlib.util.find_spec(module) is None for module in ("torch", "transformers")):
-        return
+        return False
     from empg_gym.trainers.run.memory_estimate import estimate_memory, require_fit
 
     estimate = estimate_memory(config, device_gb)
     if estimate is None:
         typer.echo(f"\n# The memory is not estimated: the config.json of {config.model.name} is not on this machine, or needs code.")
-        return
+        return False
     typer.echo("\n" + "\n".join(f"# {line}" for line in estimate.lines()))
     require_fit(config, estimate, device_gb)
+    return True
 
 
 def _require_training() -> None:

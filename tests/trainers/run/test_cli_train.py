@@ -39,6 +39,7 @@ def empg_gym(monkeypatch, capfd):
 def test_a_dry_run_prints_a_usable_configuration(tmp_path, empg_gym):
     result = empg_gym("train", TINY, "--dry-run", "--set", "rl.steps=7", "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
+    assert "# Not checked: whether the policy learns; the time and the disk space of the run." in result.stdout
     resolved = tomllib.loads(result.stdout)
     assert (resolved["rl"]["steps"], resolved["run"]["out"]) == (7, str(tmp_path / "run"))
     again = tmp_path / "resolved.toml"
@@ -102,6 +103,13 @@ def test_a_users_function_is_named_by_its_module(tmp_path, empg_gym, monkeypatch
         wrong = empg_gym("train", TINY, "--dry-run", "--set", f"algorithm.advantage=my_advantages:{name}")
         assert wrong.returncode == 2
         assert sentence in wrong.stderr.replace("\n", " ")
+
+
+def test_a_dry_run_lists_what_it_did_not_check(empg_gym, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = empg_gym("train", TINY, "--dry-run", "--set", "model.from_scratch=none", "--set", "model.name=nobody/no-such-model")
+    assert result.returncode == 0, result.stderr
+    assert "# Not checked: the memory; whether nobody/no-such-model loads; its tokenizer and chat template (not on this " in result.stdout
 
 
 @pytest.mark.parametrize(
