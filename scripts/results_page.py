@@ -743,6 +743,85 @@ TINY_RUNS = (
 
 STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
 
+
+def serve_load() -> str:
+    """The environment server under load and faults."""
+    record = load("serve_load")
+    rows = []
+    for key, what in (("openenv", "OpenEnv's protocol, one step a message"), ("batched", "`connect_batch`, many steps a message")):
+        run = record[key]
+        both = run["server_cpu_ms_per_step"] + run["client_cpu_ms_per_step"]
+        rows.append(
+            (
+                what,
+                run["sessions"],
+                number(run["steps_per_second"]),
+                f"{run['server_cpu_ms_per_step']:.3f} ms + {run['client_cpu_ms_per_step']:.3f} ms",
+                number(2000 / both),
+                number(8 * run["server_steps_per_core_second"]),
+            )
+        )
+    single, faults = record["openenv"], record["faults"]
+    kinds = [
+        ("undisturbed", "nothing"),
+        ("cut_connections", "100 connections cut in the middle of a call"),
+        ("slow_readers", "20 clients that send and never read"),
+        ("malformed_and_oversized", "200 malformed or oversized messages"),
+        ("killed_worker", "a worker killed (kill -9)"),
+    ]
+    noticed = [(what, faults[key]["equal"], faults[key]["different"], faults[key]["failed"]) for key, what in kinds]
+    head = (
+        "real ALFWorld, two workers, clients on the same two cores",
+        "sessions",
+        "steps/s, measured",
+        "CPU per step, server + clients",
+        "steps/s of two idle cores",
+        "steps/s of 8 cores for the server",
+    )
+    killed = faults["killed_worker"]
+    return "\n\n".join(
+        [
+            table(head, rows),
+            f"{single['sessions']} sessions were held, each in an episode of its own, in {number(single['memory_mb'])} MB of both workers; all "
+            f"of them stepping at once, the median answer took {number(single['median_ms'])} ms and the 99th percentile "
+            f"{number(single['p99_ms'])} ms. The last two columns are computed from the CPU seconds: the machine ran other jobs meanwhile, and "
+            "the fastest of several runs is shown. A step in this process takes "
+            f"{record['local']['cpu_ms_per_step']:.3f} ms. OpenEnv reports 2,048 sessions and 932 requests per second on 8 cores with an "
+            "environment that does nothing.",
+            f"What {faults['sessions']} other sessions notice, each step compared with the local environment:",
+            table(("what happens", "steps equal", "different", "failed"), noticed),
+            f"The killed worker held {killed['sessions_of_the_worker']} of these sessions, which failed once and played on after the next "
+            f"reset; {killed['workers_afterwards']} workers served again afterwards.",
+            machine(record),
+            "`python -m benchmarks.serve_load --python .venv-openenv/bin/python`",
+        ]
+    )
+
+
+def serve_identity() -> str:
+    """The same episodes through every door of a server."""
+    record = load("serve_identity")
+    names = {
+        "connect": "`empg_gym.connect`",
+        "connect_batch": "`empg_gym.connect_batch`",
+        "mcp": "MCP, with the client of `mcp`",
+        "openenv": "OpenEnv, with the client of `openenv`",
+    }
+    rows = [
+        (names[name], door["package"], door["episodes"], number(door["steps"]), len(door["differences"]))
+        for name, door in record["doors"].items()
+    ]
+    return "\n\n".join(
+        [
+            "Episodes of all three environments, expert's, random and invalid actions; observation, reward and ending of every step compared "
+            "with `gymnasium.make` in the same process:",
+            table(("door", "package", "episodes", "steps", "episodes that differ"), rows),
+            machine(record),
+            "`python -m benchmarks.serve_identity`, and once more in `.venv-openenv`",
+        ]
+    )
+
+
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "demo_alfworld": ("The demo: EMPG on the embedded ALFWorld", demo_alfworld),
     "tiny_runs": ("The other environments with models of this size", tiny_runs),
@@ -767,6 +846,8 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "trl": ("Trainer: multi-step GRPO next to TRL", trl),
     "estimators": ("Trainer: cost of the estimators", estimators),
     "report_scale": ("Report: ten thousand episodes", report_scale),
+    "serve_load": ("Serving", serve_load),
+    "serve_identity": ("Served episodes", serve_identity),
     "soak": ("Attacks and faults", soak),
 }
 """Result file to heading and renderer, in the order of the page."""

@@ -18,6 +18,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[2]
 ADAPTERS = ROOT / "docs" / "adapters"
 """Pages of other frameworks, whose blocks `tests/adapters` runs where the framework is installed."""
+SERVING = ROOT / "docs" / "serve.md"
+"""Page whose blocks `tests/openenv` runs, where OpenEnv is installed."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN, SHOWN = ("bash", "python"), ("text",)
 _FENCE = re.compile(r"^(`{3,}|~{3,})(.*)$")

@@ -16,9 +16,13 @@ import typer
 
 from empg_gym import cli
 from tests.docs.changes import CHANGES, FILES
-from tests.docs.pages import ADAPTERS, PAGES, ROOT, RUN, blocks, script
+from tests.docs.pages import ADAPTERS, PAGES, ROOT, RUN, SERVING, blocks, script
 
-RUNNING = [page for page in PAGES if page.parent != ADAPTERS and any(block.language in RUN for block in blocks(page.read_text()))]
+RUNNING = [
+    page
+    for page in PAGES
+    if page.parent != ADAPTERS and page != SERVING and any(block.language in RUN for block in blocks(page.read_text()))
+]
 
 
 @pytest.mark.slow
