@@ -782,9 +782,9 @@ def serve_load() -> str:
     return "\n\n".join(
         [
             table(head, rows),
-            f"{single['sessions']} sessions were held, each in an episode of its own, in {number(single['memory_mb'])} MB of both workers; all "
-            f"of them stepping at once, the median answer took {number(single['median_ms'])} ms and the 99th percentile "
-            f"{number(single['p99_ms'])} ms. The last two columns are computed from the CPU seconds: the machine ran other jobs meanwhile, and "
+            f"{single['sessions']} sessions were held, each in an episode of its own, in {number(single['memory_mb'])} MB of both "
+            f"workers; all of them stepping at once, the median answer took {number(single['median_ms'])} ms and the 99th percentile "
+            f"{number(single['p99_ms'])} ms. The last two columns are computed from the CPU seconds: the machine ran other jobs, and "
             "the fastest of several runs is shown. A step in this process takes "
             f"{record['local']['cpu_ms_per_step']:.3f} ms. OpenEnv reports 2,048 sessions and 932 requests per second on 8 cores with an "
             "environment that does nothing.",
@@ -813,8 +813,8 @@ def serve_identity() -> str:
     ]
     return "\n\n".join(
         [
-            "Episodes of all three environments, expert's, random and invalid actions; observation, reward and ending of every step compared "
-            "with `gymnasium.make` in the same process:",
+            "Episodes of all three environments, expert's, random and invalid actions; observation, reward and ending of every step "
+            "compared with `gymnasium.make` in the same process:",
             table(("door", "package", "episodes", "steps", "episodes that differ"), rows),
             machine(record),
             "`python -m benchmarks.serve_identity`, and once more in `.venv-openenv`",

@@ -45,9 +45,8 @@ JSON = st.recursive(
     lambda part: st.lists(part, max_size=3) | st.dictionaries(st.text(max_size=5), part, max_size=3),
     max_leaves=8,
 )
-DATA = st.fixed_dictionaries(
-    {}, optional=dict.fromkeys(("seed", "episode_id", "split", "task", "index", "action", "metadata", "jsonrpc", "method", "params"), JSON)
-)
+KEYS = ("seed", "episode_id", "split", "task", "index", "action", "metadata", "jsonrpc", "method", "params")
+DATA = st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, JSON))
 MESSAGES = st.fixed_dictionaries(
     {}, optional={"type": st.sampled_from(["reset", "step", "state", "mcp", "fly"]) | JSON, "data": DATA | JSON}
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -25,9 +26,7 @@ def test_every_block_runs(tmp_path):
     try:
         output, _ = shell.communicate(timeout=900)
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     assert shell.returncode == 0, output[-6000:]
     assert "Verdict: PASS" in output and "Verdict: WARN" in output  # at the address; without Docker
