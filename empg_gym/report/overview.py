@@ -12,6 +12,7 @@ from empg_gym.report.cells import short_env
 from empg_gym.report.episodes import EpisodeStore
 from empg_gym.report.histogram import histogram
 from empg_gym.report.metrics import layout
+from empg_gym.report.phases import in_order
 from empg_gym.report.run_reader import RunReader
 from empg_gym.report.tables import flatten, tables
 from empg_gym.report.tiles import tiles
@@ -76,7 +77,7 @@ def _values(run: RunReader) -> dict[str, Any]:
         "failed": errors.total(),
         "errors": errors.most_common(_ERRORS),
         "more_errors": max(0, len(errors) - _ERRORS),
-        "notices": notices(records),
+        "notices": _notices(run),
         "is_training": run.is_training,
         "duration": duration(last.seconds) if last is not None and last.seconds is not None else None,
         # A training run's episodes are samples of several policies: their rates are not results.
@@ -85,6 +86,18 @@ def _values(run: RunReader) -> dict[str, Any]:
         "tables": tables(run.summary),
         "config": flatten(run.config),
     }
+
+
+def _notices(run: RunReader) -> list[str]:
+    """Return what a reader should know; of a training run for each phase of its samples."""
+    rows, records = run.episodes.rows, run.episodes.records
+    if not run.is_training:
+        return notices(records)
+    found = []
+    for phase in sorted({row["phase"] for row in rows}, key=in_order):
+        own = [record for row, record in zip(rows, records, strict=True) if row["phase"] == phase]
+        found += [f"{phase}: {notice}" if phase else notice for notice in notices(own)]
+    return found
 
 
 def _data(run: RunReader) -> dict[str, str]:

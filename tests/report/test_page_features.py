@@ -77,6 +77,17 @@ def test_groups_show_rewards_lengths_and_advantages_side_by_side(browser, traini
     wait(browser, lambda d: "Its group" in (text_of(d, "#view-episode .neighbours") or ""))
 
 
+def test_rates_of_the_list_are_never_over_several_phases_or_runs(browser, training, paired):
+    visit(browser, training, "#/episodes")
+    assert text_of(browser, "#episodes-status") == "1 to 24 of 24 episodes."
+    goto(browser, "#/episodes?phase=training")
+    assert re.search(r"; \d+ of 12 samples solved\.$", text_of(browser, "#episodes-status"))
+    visit(browser, paired, "#/episodes")
+    assert text_of(browser, "#episodes-status") == "1 to 50 of 240 episodes."
+    goto(browser, "#/episodes?run=first")
+    assert text_of(browser, "#episodes-status").endswith("% of these solved.")
+
+
 def test_groups_of_equal_rewards_are_filtered(browser, training):
     visit(browser, training, "#/groups?rewards=equal")
     equal = len(cells(browser))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from empg_gym.errors import DataError
-from empg_gym.report import write_report
+from empg_gym.report import write_comparison, write_index, write_report
 from tests.report.samples import GROUP, HOSTILE, evaluation_run, hostile_run, training_run, trajectory
 
 
@@ -94,6 +94,23 @@ def test_no_text_of_a_run_breaks_out_of_the_page(tmp_path):
     episode = blocks(page)["data-chunk-0"][0]
     assert episode["steps"][0]["observation"] == HOSTILE
     assert episode["instruction"] == HOSTILE + " ?", "a lone surrogate can't be encoded in UTF-8"
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_no_text_of_several_runs_breaks_out_of_their_page(tmp_path, training):
+    plain = outline(write_report(training_run(tmp_path / "plain", 3)))
+    runs = [hostile_run(tmp_path / f"{name}<img src=x onerror=1>") for name in ("a", "b")]
+    for number, run in enumerate(runs):
+        (run / "config.json").write_text(json.dumps({HOSTILE: HOSTILE * (number + 1)}))
+        if not training:
+            (run / "metrics.jsonl").unlink()
+    page = write_comparison(runs, tmp_path / "page.html", warnings=() if training else (HOSTILE,))
+    listed = write_index(tmp_path)
+    for parser in (outline(page), outline(listed)):
+        assert "window.hacked" not in "".join(body for _, body in parser.scripts)
+        assert not any("onerror" in attributes or tag == "img" for tag, attributes in parser.tags)
+        assert len([1 for attributes, _ in parser.scripts if "type" not in attributes]) == 1
+    assert len(outline(page).scripts) == len(plain.scripts)
 
 
 def test_the_data_of_the_page_equals_that_of_the_run(tmp_path):

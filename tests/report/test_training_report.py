@@ -60,6 +60,12 @@ def test_samples_are_labelled_and_pooled_over_no_phase(run):
     assert f"{groups[0].headline.successes} of {groups[0].headline.scored}" in page
 
 
+def test_notices_of_samples_name_their_phase(run):
+    shown = RunReport(run).values()["notices"]
+    names = ("evaluation before: ", "training: ", "evaluation during: ")
+    assert shown and all(notice.startswith(names) for notice in shown)
+
+
 def test_a_run_with_samples_of_one_phase_names_it(run):
     first = [row for row in run.episodes.rows if row["phase"] == "evaluation before"]
     groups = break_down(first, run.episodes.records[: len(first)], training=True)

@@ -137,8 +137,17 @@ function fillTable(view, query, inside) {
   const judged = table.order.filter((i) => table.index.outcome[i] < 2).length;
   const progress = inside && search.done < search.total ? ` Searching: ${percent(search.done / search.total)} read.` : "";
   byId("episodes-status").textContent = (!table.order.length ? `None of ${plural(total, "episode")} fits these filters.`
-    : `${grouped.format(positions[0] + 1)} to ${grouped.format(positions[0] + shown.length)} of ${plural(table.order.length, "episode")}` + (table.order.length < total ? ` (filtered from ${grouped.format(total)})` : "") + (judged ? `; ${percent(solved / judged)} of these solved.` : ".")) + progress;
+    : `${grouped.format(positions[0] + 1)} to ${grouped.format(positions[0] + shown.length)} of ${plural(table.order.length, "episode")}` + (table.order.length < total ? ` (filtered from ${grouped.format(total)})` : "") + solvedText(solved, judged)) + progress;
   state.listHash = location.hash.startsWith("#/episodes") ? location.hash : state.listHash;
+}
+
+// The share that was solved, unless the episodes are of several runs or of several phases of a training run: those are different policies.
+function solvedText(solved, judged) {
+  const { phase, run } = table.index;
+  const first = table.order[0];
+  const mixed = table.order.some((i) => phase.codes[i] !== phase.codes[first] || run.codes[i] !== run.codes[first]);
+  if (!judged || mixed) return ".";
+  return labelOf("phase", first) ? `; ${grouped.format(solved)} of ${plural(judged, "sample")} solved.` : `; ${percent(solved / judged)} of these solved.`;
 }
 
 // Put what the fields of a form hold into the address, shortly after the last key in a search field.
