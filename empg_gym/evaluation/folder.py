@@ -21,6 +21,7 @@ Rules:
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -97,7 +98,13 @@ class RunFolder:
             self._lines.flush()
 
     def _line(self, trajectory: Trajectory) -> str:
-        return signed(self._redactor.line(trajectory.to_json()), self._identity)
+        line = trajectory.to_json()
+        shown = self._redactor.line(line)
+        if shown != line and any(step.token_texts for step in trajectory.steps):
+            # The texts of tokens spell what is hidden elsewhere.
+            steps = [dataclasses.replace(step, token_texts=None) for step in trajectory.steps]
+            shown = self._redactor.line(dataclasses.replace(trajectory, steps=steps).to_json())
+        return signed(shown, self._identity)
 
     def keep_tokenizer(self, file: Path) -> None:
         """Copy a `tokenizer.json`, if there is none yet and it is of a usual size."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from empg_gym.report import write_report
 from empg_gym.runs.redaction import MASK, Redactor, is_secret
 from empg_gym.runs.terminal import Console, printable
 from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trajectory import Completion, read_trajectories
 from tests.toy import TOY_ID
 
 SECRET = "sEcr3t-Value-0123"
@@ -166,3 +168,21 @@ def test_a_secret_on_the_terminal(capsys, monkeypatch):
     Console(width=200).print(f"error: http://user:pass1234@host {SECRET}", markup=False)
     shown = capsys.readouterr().out
     assert SECRET not in shown and "pass1234" not in shown and MASK in shown
+
+
+def test_the_texts_of_tokens_do_not_spell_a_secret(tmp_path):
+    """An agent whose first episode repeats its key, token by token."""
+    half = len(SECRET) // 2
+    texts = ["the key is ", SECRET[:half], SECRET[half:]]
+    plays = iter([texts, ["I ", "look ", "around"]])
+
+    def agent(messages):
+        if len(messages) <= 2:
+            agent.texts = next(plays)
+        return Completion(text="".join(agent.texts), logprobs=np.full(3, -0.5, np.float32), token_texts=tuple(agent.texts))
+
+    options = {"limits": {"max_steps": 2}, "concurrency": 1, "agent_options": {"api_key": SECRET}}
+    evaluate(TOY_ID, agent, episodes=2, out=tmp_path, **options)
+    leaking, other = sorted(read_trajectories(tmp_path / "trajectories.jsonl"), key=lambda item: "key" not in item.steps[0].response)
+    assert MASK in leaking.steps[0].response and [step.token_texts for step in leaking.steps] == [None, None]
+    assert other.steps[0].token_texts == ("I ", "look ", "around")
