@@ -37,9 +37,9 @@ test-adapters: setup
 	$(call adapters,.venv-adapters,constraints-adapters.txt,trl$(,)inspect$(,)skyrl$(,)parquet)
 	$(ADAPTERS) .venv-adapters/bin/python -m pytest tests/adapters -x -rs $(ARGS)
 	$(call adapters,.venv-verifiers,constraints-verifiers.txt,verifiers,torch -e examples/adapters/empg_gym_v1)
-	$(ADAPTERS) .venv-verifiers/bin/python -m pytest tests/adapters/test_verifiers.py tests/adapters/test_examples.py -x -rs $(ARGS)
+	$(ADAPTERS) .venv-verifiers/bin/python -m pytest tests/adapters/test_verifiers.py tests/adapters/test_examples.py tests/adapters/test_identity.py -x -rs $(ARGS)
 	$(call adapters,.venv-verl,constraints-verl.txt,verl)
-	$(ADAPTERS) .venv-verl/bin/python -m pytest tests/adapters/test_verl.py tests/adapters/test_examples.py -x -rs $(ARGS)
+	$(ADAPTERS) .venv-verl/bin/python -m pytest tests/adapters/test_verl.py tests/adapters/test_examples.py tests/adapters/test_identity.py -x -rs $(ARGS)
 	$(call adapters,.venv-openenv,constraints-openenv.txt,openenv,schemathesis)
 	$(THREADS) .venv-openenv/bin/python -m pytest tests/openenv tests/serve/test_identity.py -x -rs $(ARGS)
 

@@ -16,6 +16,7 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.errors import TaskError
 from empg_gym.recipe import EnvRecipe
+from empg_gym.registration import find_id
 from empg_gym.trajectory import Completion, Trajectory
 
 OVER = "The episode is over."
@@ -62,7 +63,7 @@ class Session:
             ConfigError: the environment, the split or an argument is unknown.
             TaskError: the split lacks the task.
         """
-        env = self._env(EnvRecipe(task.env_id, {**self._kwargs, "split": task.split}, chat=self._chat))
+        env = self._env(EnvRecipe(find_id(task.env_id), {**self._kwargs, "split": task.split}, chat=self._chat))
         message, _ = env.reset(seed=task.seed, options=None if task.task is None else {"task": task.task})
         self._last = Reply(message, 0.0, False, False)
         return message

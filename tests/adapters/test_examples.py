@@ -13,7 +13,15 @@ import pytest
 from tests.docs.pages import ADAPTERS, ROOT, blocks
 
 EXAMPLES = sorted((ROOT / "examples" / "adapters").glob("*.py"))
-MODULE = {"trl": "trl", "verifiers": "verifiers", "inspect": "inspect_ai", "skyrl": "skyrl_gym", "verl": "verl", "datasets": "datasets"}
+MODULE = {
+    "templates": "empg_gym",
+    "trl": "trl",
+    "verifiers": "verifiers",
+    "inspect": "inspect_ai",
+    "skyrl": "skyrl_gym",
+    "verl": "verl",
+    "datasets": "datasets",
+}
 """Adapter to the module of its framework."""
 
 
@@ -89,6 +97,31 @@ def test_inspect(tmp_path):
         server = {"LOOPBACK_BASE_URL": url, "LOOPBACK_API_KEY": "x"}
         printed = run([*command, "--model", "openai-api/loopback/expert", "--log-dir", str(tmp_path)], tmp_path, **server)
     assert f"{local[0].task}: ({{'score': 1.0, 'success': 1.0, 'reward': 1.0}}, 'terminated')" in printed and "log: " in printed
+
+
+def test_datasets(tmp_path):
+    needs("trl")
+    needs("datasets")
+    from empg_gym.adapters.episode_task import episode_tasks
+    from empg_gym.export import export
+    from empg_gym.trajectory import write_trajectories
+    from tests.adapters.expert_server import expert_episodes
+    from tests.adapters.tiny_model import tiny_model, tiny_tokenizer
+
+    write_trajectories(tmp_path / "trajectories.jsonl", expert_episodes(episode_tasks("deepsearch", limit=2)))
+    export([tmp_path], tmp_path / "data", format="parquet")
+    tokenizer = tiny_tokenizer("qwen3_training.jinja")
+    for part in (tokenizer, tiny_model(tokenizer)):
+        part.save_pretrained(tmp_path / "model")
+    command = [
+        str(ROOT / "examples" / "adapters" / "datasets_sft.py"),
+        "--data",
+        str(tmp_path / "data"),
+        "--model",
+        str(tmp_path / "model"),
+    ]
+    printed = run([*command, "--steps", "1", "--batch", "1", "--cpu", "--out", str(tmp_path / "run")], tmp_path)
+    assert "2 solved episodes" in printed and "step 1: loss " in printed
 
 
 def test_verl(tmp_path):

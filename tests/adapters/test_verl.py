@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 pytest.importorskip("verl")
@@ -11,73 +9,21 @@ pytest.importorskip("verl")
 import torch
 from omegaconf import OmegaConf
 from tensordict import TensorDict
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
-from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from empg_gym.adapters.credit import EMPGOptions, modulate_rows
 from empg_gym.adapters.episode_task import EpisodeTask
-from empg_gym.adapters.verl import EMPGAgentLoop, EMPGTrainer, verl_rows
+from empg_gym.adapters.verl import EMPGTrainer, verl_rows
 from empg_gym.adapters.verl.credit import modulate_nested
 from empg_gym.errors import ConfigError, TaskError
 from tests.adapters.expert_server import expert_episodes
+from tests.adapters.verl_loop import byte_tokenizer, play
 
 BENCHMARKS = {"alfworld": {"size": "small"}, "webshop": {}, "deepsearch": {}}
-TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
-)
-
-
-class Settings:
-    """As verl wraps configurations."""
-
-    def __init__(self, config):
-        self.config = OmegaConf.create(config)
-
-
-class Answer:
-    def __init__(self, token_ids):
-        self.token_ids, self.log_probs = token_ids, [-0.5] * len(token_ids)
-        self.num_preempted, self.routed_experts, self.extra_fields = 0, None, {}
-
-
-class Server:
-    """Answers with the recorded responses; keeps the prompts."""
-
-    def __init__(self, responses, tokenizer):
-        self.responses, self.tokenizer, self.prompts, self.requests = iter(responses), tokenizer, [], set()
-
-    async def generate(self, *, request_id, prompt_ids, sampling_params, **_):
-        self.prompts.append(self.tokenizer.decode(prompt_ids))
-        self.requests.add(request_id)
-        return Answer(self.tokenizer(f"{next(self.responses)}<|im_end|>")["input_ids"])
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    vocabulary = {letter: number for number, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    inner.pre_tokenizer, inner.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), decoders.ByteLevel()
-    inner.add_special_tokens(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
-    made = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|im_end|>", pad_token="<|endoftext|>")
-    made.chat_template = TEMPLATE
-    return made
-
-
-def play(row, responses, tokenizer, limit=100_000, **options):
-    server = Server(responses, tokenizer)
-    rollout = {"prompt_length": 100_000, "response_length": limit}
-    config = Settings({"actor_rollout_ref": {"rollout": rollout, "model": {}}})
-
-    async def run():
-        loop = EMPGAgentLoop(
-            trainer_config=config, server_manager=server, tokenizer=tokenizer, processor=None, dataset_cls=RLHFDataset,
-            data_config=Settings({}), hf_model_type="qwen2", **options,
-        )  # fmt: skip
-        return await loop.run({}, raw_prompt=row["prompt"], priority=0, **row)
-
-    return asyncio.run(run()), server
+    return byte_tokenizer()
 
 
 def runs(mask):
@@ -89,7 +35,7 @@ def test_the_expert_plays_the_local_episode(env_id, tokenizer):
     kwargs = BENCHMARKS[env_id]
     rows = verl_rows(env_id, limit=2, seed=5, **kwargs)
     for row, local in zip(rows, expert_episodes([EpisodeTask.from_columns(row) for row in rows], **kwargs), strict=True):
-        output, server = play(row, [step.response for step in local.steps], tokenizer, env_kwargs=kwargs)
+        output, server, _ = play(row, [step.response for step in local.steps], tokenizer, env_kwargs=kwargs)
         whole = tokenizer.apply_chat_template(local.to_messages(), tokenize=False)
         assert tokenizer.decode(output.prompt_ids + output.response_ids) == whole.removesuffix("\n")
         assert (output.reward_score, output.extra_fields["turn_scores"]) == (local.total_reward, [step.reward for step in local.steps])
@@ -102,7 +48,7 @@ def test_the_expert_plays_the_local_episode(env_id, tokenizer):
 
 def test_an_episode_ends_at_the_response_length(tokenizer):
     row = verl_rows("alfworld", limit=1, size="small")[0]
-    output, _ = play(row, ["<think>x</think><action>look</action>"] * 50, tokenizer, limit=300, env_kwargs={"size": "small"})
+    output, _, _ = play(row, ["<think>x</think><action>look</action>"] * 50, tokenizer, limit=300, env_kwargs={"size": "small"})
     assert len(output.response_ids) == len(output.response_mask) == len(output.response_logprobs) == 300 and output.reward_score == 0.0
 
 

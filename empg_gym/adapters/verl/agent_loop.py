@@ -35,6 +35,11 @@ class EMPGAgentLoop(AgentLoopBase):  # type: ignore[misc]
         super().__init__(*arguments, **named)
         self._session = Session(dict(env_kwargs or {}), chat=ChatSettings(dialogue=dialogue))
 
+    @property
+    def session(self) -> Session:
+        """The episode with its record."""
+        return self._session
+
     async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
         """Play the episode of a row.
 
