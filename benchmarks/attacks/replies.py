@@ -190,7 +190,7 @@ def secrets(folder: Path) -> Outcome:
         out, options = folder / place.replace(" ", "-"), PLACES[place]
         summary = evaluate(ENV, as_agent(Leaks(options)), tasks=[0], out=out, retries=0, agent_options=options)
         write_report(out)
-        return all(SECRET not in path.read_text() for path in out.iterdir()) and SECRET not in json.dumps(summary.data)
+        return all(SECRET not in path.read_text() for path in out.rglob("*") if path.is_file()) and SECRET not in json.dumps(summary.data)
 
     return tally(PLACES, holds, "in configuration, summary, trajectories and report")
 
