@@ -22,7 +22,9 @@ _PURPOSES = {
     "bitsandbytes": "8-bit optimizer states",
     "spacy": "WebShop's original part-of-speech tagger",
     "search": "the bm25s and tantivy search backends",
-    "parquet": "question files in parquet",
+    "parquet": "question files and exports in parquet",
+    "wandb": "the logger wandb",
+    "trackio": "the logger trackio",
     "docs": "building the documentation",
 }
 
