@@ -56,8 +56,9 @@ def env(
     set_: Settings = None,
 ) -> None:
     """Serve environments over HTTP and WebSocket, to OpenEnv's clients and to empg_gym.connect."""
-    require("openenv", "openenv", "the environment server")
-    require("uvicorn", "openenv", "the environment server")
+    from empg_gym.serve.packages import require_extra
+
+    require_extra("openenv")
     from empg_gym.net.server import listen
     from empg_gym.serve.app import make_env_server
     from empg_gym.serve.settings import ServerSettings, SessionLimits
@@ -105,7 +106,9 @@ def mcp(
     set_: Settings = None,
 ) -> None:
     """Serve environments as MCP tools: reset, step, state, close, list_environments, list_tasks."""
-    require("mcp.server.mcpserver", "mcp", "the MCP server")
+    from empg_gym.serve.packages import require_extra
+
+    require_extra("mcp")
     from empg_gym.serve.episodes import Episodes
     from empg_gym.serve.host import EnvHost
     from empg_gym.serve.mcp import make_mcp_server

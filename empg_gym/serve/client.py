@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import empg_gym.errors
-from empg_gym.errors import ConfigError, EMPGGymError, EnvironmentFailure, require
+from empg_gym.errors import ConfigError, EMPGGymError, EnvironmentFailure
+from empg_gym.serve.packages import require_extra
 
 TOKEN_VARIABLE = "EMPG_GYM_TOKEN"
 """Environment variable with the token, for clients and servers."""
@@ -35,7 +36,7 @@ class Sessions:
     """
 
     def __init__(self, url: str, *, token: str | None = None, seconds: float = 120.0) -> None:
-        require("websockets", "connect", "a served environment")
+        require_extra("connect")
         from websockets.exceptions import InvalidHandshake, InvalidStatus
 
         from empg_gym.serve.websocket import WebSocket

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError
 import numpy as np
 import pytest
 
-from empg_gym.adapters import framework
+from empg_gym import packages
 from empg_gym.adapters.episode_task import EpisodeTask, episode_tasks
 from empg_gym.adapters.framework import FRAMEWORKS, require_framework
 from empg_gym.adapters.session import OVER, Session
@@ -34,17 +34,17 @@ def missing(package):
 
 
 def test_a_missing_or_wrong_package_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(framework, "version", missing)
+    monkeypatch.setattr(packages, "version", missing)
     with pytest.raises(MissingDependencyError, match=r"^empg_gym\.adapters\.trl needs the package 'trl', which is not installed"):
         require_framework("trl")
     for installed in ("1.15.9", "1.17.0", "0.9", "2"):
-        monkeypatch.setattr(framework, "version", lambda package, installed=installed: installed)
+        monkeypatch.setattr(packages, "version", lambda package, installed=installed: installed)
         with pytest.raises(
             MissingDependencyError, match=rf"was tested with trl>=1\.16,<1\.17, and version {installed} is installed; run: pip"
         ):
             require_framework("trl")
     for installed in ("1.16", "1.16.0", "1.16.3.post1"):
-        monkeypatch.setattr(framework, "version", lambda package, installed=installed: installed)
+        monkeypatch.setattr(packages, "version", lambda package, installed=installed: installed)
         require_framework("trl")
 
 
