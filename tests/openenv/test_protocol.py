@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import empg_gym
 from empg_gym.errors import EnvironmentFailure
-from empg_gym.serve.websocket import WebSocket
+from empg_gym.serve.websocket import Closed, WebSocket
 from tests.openenv.serving import serving
 
 
@@ -245,11 +245,9 @@ def test_the_limit_holds_for_both_kinds_of_sessions():
 def test_an_idle_session_is_closed():
     with serving("alfworld", idle_seconds=0.3) as url:
         connection = _socket(url)
-        connection.send('{"type": "reset"}')
-        connection.receive(300)
-        from empg_gym.serve.websocket import Closed
-
         with pytest.raises(Closed) as closed:
+            connection.send('{"type": "reset"}')
+            connection.receive(300)
             connection.receive(300)
         assert (closed.value.code, closed.value.reason) == (1001, "no message for 0.3 seconds")
 
