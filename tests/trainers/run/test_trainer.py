@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from collections import Counter
 
 import pytest
 import torch
@@ -79,6 +80,19 @@ def test_recorded_episodes_carry_entropies_and_advantages(whole):
         for step in item.steps:
             assert step.entropy is not None
             assert ("advantage_modulated" in step.diagnostics) == (item.info["kind"] == "training")
+
+
+def test_training_samples_are_whole_groups_with_their_rewards(whole):
+    repeats = json.loads((whole[0] / "config.json").read_text())["rl"]["repeats"]
+    sampled = [item for item in read_trajectories(whole[0] / "trajectories.jsonl") if item.info["kind"] == "training"]
+    groups = Counter((item.info["step"], item.group, item.task) for item in sampled)
+    assert repeats > 1 and groups and set(groups.values()) == {repeats}
+    assert all(item.info["training_reward"] == float(item.success) for item in sampled)
+
+
+def test_outcomes_name_the_type_of_every_task(whole):
+    for line in map(json.loads, (whole[0] / "outcomes.jsonl").read_text().splitlines()):
+        assert len(line["types"]) == len(line["tasks"]) > 0
 
 
 def test_output_without_a_terminal_is_plain_lines(whole):
