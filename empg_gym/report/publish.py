@@ -5,7 +5,7 @@ Hidden, each by a word in brackets:
     - absolute paths, `~/…` and `C:\\…`, and the folders of the run, of this process and of temporary files;
     - the name of this machine and hosts of internal addresses (no dot, or .local, .internal, .lan, .corp, .intranet, .home.arpa);
     - the name of this user, and those that home folders in the run's files name;
-    - e-mail addresses and IPv4 addresses.
+    - e-mail addresses and IP addresses.
 
 Rules:
     - It applies to every text of the page: settings, summary, errors, titles, tasks and the texts of episodes.
@@ -45,6 +45,10 @@ _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _IPV4 = re.compile(r"(?<![\w.])(?!127\.0\.0\.1\b|0\.0\.0\.0\b)(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
 
 
+_HEX = "[0-9A-Fa-f]{1,4}"
+_IPV6 = re.compile(rf"(?<![\w:.])(?:(?:{_HEX}:){{3,7}}{_HEX}|{_HEX}(?::{_HEX})*::(?:{_HEX}(?::{_HEX})*)?)(?![\w:])")
+
+
 class Publisher:
     """Hides what identifies a person or a machine.
 
@@ -77,7 +81,7 @@ class Publisher:
         if self._places is not None:
             text = self._places.sub(PATH, text)
         text = _EMAIL.sub(EMAIL, _PATHS.sub(PATH, text))
-        text = _IPV4.sub(ADDRESS, _URL_HOST.sub(_hide_host, text))
+        text = _IPV6.sub(ADDRESS, _IPV4.sub(ADDRESS, _URL_HOST.sub(_hide_host, text)))
         for names, mask in ((self._hosts, HOST), (self._users, USER)):
             if names is not None:
                 text = names.sub(mask, text)

@@ -37,6 +37,7 @@ def publisher(tmp_path):
         ("https://bert:secret@api.example.com/v1", "https://[redacted]@api.example.com/v1"),
         ("https://api.example.com/v1?api_key=abc123", "https://api.example.com/v1?api_key=[redacted]"),
         ("ask anna@lab.example or 10.1.2.3", "ask [e-mail] or [address]"),
+        ("fe80::1 and 2001:db8:0:0:1:0:0:1", "[address] and [address]"),
         ("key hunter2hunter2", "key [redacted]"),
     ],
 )
@@ -53,6 +54,8 @@ def test_what_identifies_is_hidden(publisher, text, hidden):
         "http://localhost:8000/v1",
         "http://127.0.0.1:1/",
         "valid/17",
+        "std::vector",
+        "at 10:20:30",
         "1/2",
         "$ 3.50",
     ],
