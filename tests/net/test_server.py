@@ -284,6 +284,13 @@ def gated():
         yield f"http://127.0.0.1:{port}"
 
 
+def test_a_server_behind_a_proxy_answers_for_every_name_but_not_for_other_sites():
+    with serving(names=["*"]) as (port, _):
+        for headers, status in (({}, 200), ({"Origin": "http://evil.example"}, 403), ({"Origin": "https://any.example"}, 200)):
+            url = f"http://127.0.0.1:{port}/health"
+            assert httpx.get(url, headers={"Host": "any.example", **headers}, trust_env=False, timeout=300).status_code == status
+
+
 def test_a_server_of_forms_accepts_them_from_its_own_pages_only():
     with serving(forms=True) as (port, _):
         form = {"Content-Type": "application/x-www-form-urlencoded"}
