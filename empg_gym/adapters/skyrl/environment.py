@@ -67,7 +67,7 @@ class EMPGTextEnv(BaseTextEnv):  # type: ignore[misc]
             observations=[] if done else [{"role": "user", "content": reply.message}],
             reward=reply.reward,
             done=done,
-            metadata={"terminated": reply.terminated, "truncated": done and not reply.terminated, "message": reply.message},
+            metadata={"terminated": reply.terminated, "truncated": reply.truncated or (not reply.done and done), "message": reply.message},
         )
 
     def get_metrics(self) -> dict[str, Any]:
