@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from empg_gym.adapters.opening import open_env, resolve_id
+from empg_gym.chat_settings import ChatSettings
 from empg_gym.errors import ConfigError
-from empg_gym.recipe import EnvRecipe
-from empg_gym.registration import find_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +22,7 @@ class EpisodeTask:
     """
 
     env_id: str
-    """Registered id, or its short form."""
+    """Registered id, its short form, or the URL of a served environment."""
     split: str
     task: str | int | None = None
     """Task id, or index into the split; None draws the task from the seed."""
@@ -46,7 +46,7 @@ class EpisodeTask:
             raise ConfigError('a row names its environment in the column "env_id", such as "EMPG/ALFWorld-v0"; this row lacks it')
         own_split, task, seed = (columns.get(name) for name in ("split", "task", "seed"))
         return cls(
-            env_id=find_id(named),
+            env_id=resolve_id(named),
             split=split if own_split is None else str(own_split),
             task=None if task is None else str(task) if isinstance(task, str) else _integer("task", task),
             seed=0 if seed is None else _integer("seed", seed),
@@ -61,7 +61,7 @@ def episode_tasks(env_id: str, *, split: str = "train", limit: int | None = None
     """Return the first tasks of a split; task i has the seed `seed + i`.
 
     Args:
-        env_id: registered id, or its short form.
+        env_id: registered id, its short form, or the URL of a served environment.
         split: name of the split.
         limit: number of tasks; None returns all.
         seed: seed of the first task.
@@ -72,8 +72,8 @@ def episode_tasks(env_id: str, *, split: str = "train", limit: int | None = None
     """
     if limit is not None and limit < 0:
         raise ConfigError(f"limit must be None (all tasks) or a number of at least 0, not {limit}")
-    name = find_id(env_id)
-    with contextlib.closing(EnvRecipe(name, {**kwargs, "split": split}).make()) as made:
+    name = resolve_id(env_id)
+    with contextlib.closing(open_env(name, split, kwargs, ChatSettings())) as made:
         env = made.text_env
         count = env.num_tasks if limit is None else min(limit, env.num_tasks)
         return [EpisodeTask(env_id=name, split=split, task=env.task_id(index), seed=seed + index) for index in range(count)]

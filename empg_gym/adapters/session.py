@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from empg_gym.adapters.episode_task import EpisodeTask
+from empg_gym.adapters.opening import open_env
 from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.chat_settings import ChatSettings
 from empg_gym.errors import TaskError
-from empg_gym.recipe import EnvRecipe
-from empg_gym.registration import find_id
 from empg_gym.trajectory import Completion, Trajectory
 
 OVER = "The episode is over."
@@ -53,7 +52,7 @@ class Session:
     def __init__(self, kwargs: Mapping[str, Any] | None = None, *, chat: ChatSettings | None = None) -> None:
         self._kwargs = dict(kwargs or {})
         self._chat = chat or ChatSettings()
-        self._made: tuple[EnvRecipe, LLMAgentEnv] | None = None
+        self._made: tuple[tuple[str, str], LLMAgentEnv] | None = None
         self._last = Reply("", 0.0, False, False)
 
     def reset(self, task: EpisodeTask) -> str:
@@ -62,8 +61,9 @@ class Session:
         Raises:
             ConfigError: the environment, the split or an argument is unknown.
             TaskError: the split lacks the task.
+            EnvironmentFailure: the environment is served, and its server does not answer, refuses, or is full.
         """
-        env = self._env(EnvRecipe(find_id(task.env_id), {**self._kwargs, "split": task.split}, chat=self._chat))
+        env = self._env(task.env_id, task.split)
         message, _ = env.reset(seed=task.seed, options=None if task.task is None else {"task": task.task})
         self._last = Reply(message, 0.0, False, False)
         return message
@@ -122,8 +122,8 @@ class Session:
             self._made[1].close()
             self._made = None
 
-    def _env(self, recipe: EnvRecipe) -> LLMAgentEnv:
-        if self._made is None or self._made[0] != recipe:
+    def _env(self, env_id: str, split: str) -> LLMAgentEnv:
+        if self._made is None or self._made[0] != (env_id, split):
             self.close()
-            self._made = recipe, recipe.make()
+            self._made = (env_id, split), open_env(env_id, split, self._kwargs, self._chat)
         return self._made[1]

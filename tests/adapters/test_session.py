@@ -15,7 +15,7 @@ from empg_gym.adapters.episode_task import EpisodeTask, episode_tasks
 from empg_gym.adapters.framework import FRAMEWORKS, require_framework
 from empg_gym.adapters.session import OVER, Session
 from empg_gym.chat_settings import ChatSettings
-from empg_gym.errors import ConfigError, MissingDependencyError, TaskError
+from empg_gym.errors import ConfigError, EnvironmentFailure, MissingDependencyError, TaskError
 from tests.docs.pages import ROOT
 from tests.toy import TOY_ID
 
@@ -102,3 +102,28 @@ def test_unknown_tasks_and_arguments_are_one_sentence():
         Session().reset(EpisodeTask(env_id=TOY_ID, split="train", task=50))
     with pytest.raises(ConfigError, match="takes no argument 'dors'; did you mean 'doors'"):
         Session({"dors": 3}).reset(TASK)
+
+
+def test_a_served_environment_is_played_like_a_local_one():
+    pytest.importorskip("websockets")
+    from empg_gym.recipe import EnvRecipe
+    from tests.serve.serving import serving
+
+    remote = Session()
+    with serving(EnvRecipe("EMPG/ALFWorld-v0", {"size": "small"})) as (url, _):
+        tasks = episode_tasks(url, limit=2, seed=3)
+        assert [task.task for task in tasks] == [task.task for task in episode_tasks("alfworld", limit=2, size="small")]
+        assert EpisodeTask.from_columns(tasks[1].columns()) == tasks[1]
+        local = Session({"size": "small"})
+        for task in tasks:
+            here = EpisodeTask(env_id="alfworld", split="train", task=task.task, seed=task.seed)
+            assert remote.reset(task) == local.reset(here)
+            while not local.last.done:
+                said = local.env.dialogue.render("", local.env.text_env.expert())
+                assert remote.step(said) == local.step(said)
+            assert remote.metrics == local.metrics
+        with pytest.raises(ConfigError, match="makes its environment; give it the options size when it is started"):
+            Session({"size": "small"}).reset(tasks[0])
+        remote.close()
+    with pytest.raises(EnvironmentFailure):
+        remote.reset(tasks[0])

@@ -12,25 +12,31 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from empg_gym.adapters.episode_task import EpisodeTask, episode_tasks
+from empg_gym.adapters.opening import open_env
 from empg_gym.adapters.session import Session
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.chat_settings import ChatSettings
-from empg_gym.recipe import EnvRecipe
 from empg_gym.trajectory import Completion
 
 
 class _ToolEnvironment:
-    """Common part; its arguments are those of `gymnasium.make`."""
+    """Common part.
+
+    Args:
+        split: split of rows that name none.
+        url: address of a served environment; None makes it here.
+        kwargs: further arguments of `gymnasium.make`; none with `url`.
+    """
 
     _env_id: ClassVar[str]
     _kwargs: ClassVar[dict[str, Any]] = {}
     """Keyword arguments that tool calls need."""
 
-    def __init__(self, split: str = "train", **kwargs: Any) -> None:
+    def __init__(self, split: str = "train", *, url: str | None = None, **kwargs: Any) -> None:
         self._split = split
-        self._arguments = {**self._kwargs, **kwargs}
-        self._session = Session(self._arguments, chat=_CHAT)
-        self._session_env()  # a wrong argument is reported here, before training starts
+        self._name, arguments = _opened(type(self), url, kwargs)
+        self._session = Session(arguments, chat=_CHAT)
+        open_env(self._name, split, arguments, _CHAT).close()  # a mistake is reported here, before training starts
 
     def reset(self, task: Any = None, seed: Any = None, split: Any = None, **_: Any) -> str:
         """Start the episode of a row and return its first observation.
@@ -39,7 +45,7 @@ class _ToolEnvironment:
             TaskError: the split lacks the task.
         """
         columns = {"task": task, "seed": seed, "split": split}
-        return self._session.reset(EpisodeTask.from_columns(columns, env_id=self._env_id, split=self._split))
+        return self._session.reset(EpisodeTask.from_columns(columns, env_id=self._name, split=self._split))
 
     def get_reward(self) -> float:
         """Return the sum of the rewards of the episode."""
@@ -49,9 +55,6 @@ class _ToolEnvironment:
     def session(self) -> Session:
         """The episode with its record and metrics, for reward functions that get `environments`."""
         return self._session
-
-    def _session_env(self) -> None:
-        EnvRecipe(self._env_id, {**self._arguments, "split": self._split}, chat=_CHAT).make().close()
 
     def _call(self, name: str, **arguments: Any) -> str:
         return self._session.step(Completion(text="", tool_calls=({"name": name, "arguments": arguments},))).message
@@ -125,11 +128,22 @@ class DeepSearchTools(_ToolEnvironment):
         return self._call("answer", answer=str(answer))
 
 
+def _opened(environment: type[_ToolEnvironment], url: str | None, kwargs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the id or address of the environment, and the arguments that it is made with."""
+    return (environment._env_id, {**environment._kwargs, **kwargs}) if url is None else (url, kwargs)
+
+
 _CHAT = ChatSettings(dialogue=ToolDialogue())
 
 
 def tool_rows(
-    environment: type[_ToolEnvironment], *, split: str = "train", limit: int | None = None, seed: int = 0, **kwargs: Any
+    environment: type[_ToolEnvironment],
+    *,
+    split: str = "train",
+    limit: int | None = None,
+    seed: int = 0,
+    url: str | None = None,
+    **kwargs: Any,
 ) -> list[dict[str, Any]]:
     """Return the rows of a data set for `environment_factory`: `prompt` with the rules, and the columns that `reset` reads.
 
@@ -138,14 +152,16 @@ def tool_rows(
         split: name of the split.
         limit: number of tasks; None returns all.
         seed: seed of the first task.
-        kwargs: further arguments of `gymnasium.make`.
+        url: address of a served environment; None makes it here.
+        kwargs: further arguments of `gymnasium.make`; none with `url`.
 
     Raises:
         ConfigError: the split or an argument is unknown.
+        EnvironmentFailure: no server answers at `url`.
     """
-    arguments = {**environment._kwargs, **kwargs}
-    env = EnvRecipe(environment._env_id, {**arguments, "split": split}, chat=_CHAT).make()
+    name, arguments = _opened(environment, url, kwargs)
+    env = open_env(name, split, arguments, _CHAT)
     prompt = [{"role": "system", "content": env.system_prompt}, {"role": "user", "content": ""}]
     env.close()
-    tasks = episode_tasks(environment._env_id, split=split, limit=limit, seed=seed, **arguments)
+    tasks = episode_tasks(name, split=split, limit=limit, seed=seed, **arguments)
     return [{"prompt": [dict(message) for message in prompt], **task.columns()} for task in tasks]

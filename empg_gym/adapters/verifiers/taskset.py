@@ -9,9 +9,8 @@ from typing import Any
 import verifiers.v1 as vf
 
 from empg_gym.adapters.episode_task import EpisodeTask, episode_tasks
+from empg_gym.adapters.opening import open_env, resolve_id
 from empg_gym.chat_settings import ChatSettings
-from empg_gym.recipe import EnvRecipe
-from empg_gym.registration import find_id
 
 
 class EMPGData(vf.TaskData):  # type: ignore[misc]
@@ -45,7 +44,7 @@ class EMPGTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
     """Options of the taskset: `--env.taskset.env-id webshop --env.taskset.split test`."""
 
     env_id: str = "EMPG/ALFWorld-v0"
-    """Environment: its id or short form."""
+    """Environment: its id, its short form, or the URL of a served one."""
     split: str = "train"
     """Split of the tasks."""
     seed: int = 0
@@ -66,9 +65,8 @@ class EMPGTaskset(vf.Taskset[EMPGTask, EMPGTasksetConfig]):  # type: ignore[misc
             ConfigError: the environment, the split, the dialogue or an argument is unknown.
         """
         config = self.config
-        name = find_id(config.env_id)
-        recipe = EnvRecipe(name, {**config.env_kwargs, "split": config.split}, chat=ChatSettings(dialogue=config.dialogue))
-        with contextlib.closing(recipe.make()) as env:
+        name = resolve_id(config.env_id)
+        with contextlib.closing(open_env(name, config.split, config.env_kwargs, ChatSettings(dialogue=config.dialogue))) as env:
             system_prompt = env.system_prompt or None
         for episode in episode_tasks(name, split=config.split, seed=config.seed, **config.env_kwargs):
             task = str(episode.task)
