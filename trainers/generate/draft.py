@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-_CONTEXTS = (3, 2)
+_CONTEXTS = (8, 5, 3, 2)
 """Lengths of the contexts that are looked up, the longest first."""
+CONTEXT = _CONTEXTS[0]
+"""Tokens before a guess that matter."""
 _MAX_ENTRIES = 200_000
 
 
@@ -27,23 +29,26 @@ class Drafter:
 
     def guess(self, ids: Sequence[int], count: int) -> list[int]:
         """Return up to `count` guesses of the tokens after `ids`."""
-        tail = list(ids[-_CONTEXTS[0] :])
+        tail = tuple(ids[-CONTEXT:])
         guesses: list[int] = []
         while len(guesses) < min(count, self.longest):
-            found = next((token for size in _CONTEXTS if (token := self._next.get(tuple(tail[-size:]))) is not None), None)
-            if found is None:
+            for size in _CONTEXTS:
+                if (found := self._next.get(tail[-size:])) is not None:
+                    guesses.append(found)
+                    tail = (*tail, found)
+                    break
+            else:
                 break
-            guesses.append(found)
-            tail.append(found)
         return guesses
 
     def learn(self, ids: Sequence[int], start: int) -> None:
         """Remember the tokens of a response, `ids` from `start` on."""
         if len(self._next) > _MAX_ENTRIES:
             self._next.clear()
-        for at in range(max(start, _CONTEXTS[0]), len(ids)):
+        for at in range(start, len(ids)):
             for size in _CONTEXTS:
-                self._next[tuple(ids[at - size : at])] = ids[at]
+                if size <= at:
+                    self._next[tuple(ids[at - size : at])] = ids[at]
 
     def clear(self) -> None:
         """Forget everything."""

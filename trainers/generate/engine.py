@@ -6,10 +6,10 @@ Vocabulary:
     waiting   rows whose new tokens have not been read yet; running: rows that are generating; idle: rows between two requests.
 
 Rules:
-    - `step` is one forward pass: it reads the new tokens of many waiting rows, or generates tokens for every running row: one, or more
-      where they were guessed (`empg_gym.trainers.generate.draft`), which changes the number of passes and nothing else. Reading has
-      priority once the waiting rows number an eighth of the running ones or have waited for eight passes, so that both kinds of passes
-      stay large.
+    - `step` is one forward pass: it reads the new tokens of many waiting rows, or the last token of every running row. Both generate the
+      next token of each row, and more where they were guessed (`empg_gym.trainers.generate.draft`), which changes the number of passes and
+      nothing else. Reading has priority once the waiting rows number an eighth of the running ones or have waited for eight passes, so
+      that both kinds of passes stay large.
     - A row whose response is complete leaves the running rows in the same pass; the slot of a released row is free before the next one.
     - There are at most `max_batch` slots. A row without one waits. Only if nothing else can run, the row that has been idle longest loses
       its slot (and is read again at its next request).
@@ -36,10 +36,10 @@ from transformers import PreTrainedModel
 from empg_gym.errors import AgentError, ConfigError
 from empg_gym.trainers.generate.base import Response, Usage
 from empg_gym.trainers.generate.cache import BLOCK, PagedCache, blocks_of
-from empg_gym.trainers.generate.draft import Drafter
+from empg_gym.trainers.generate.draft import CONTEXT, Drafter
 from empg_gym.trainers.generate.forward import Forward
 from empg_gym.trainers.generate.sampling import Sampling, sample
-from empg_gym.trainers.generate.token_pass import Pass
+from empg_gym.trainers.generate.token_pass import Pass, places
 
 _READ_SHARE = 1 / 8
 """Ratio of waiting to running rows above which reading has priority."""
@@ -51,7 +51,7 @@ the keys and values of such a pass to all heads."""
 
 
 _GUESSES = 2
-"""Maximum number of tokens that a lean decoding pass guesses for a row."""
+"""Maximum number of tokens that a lean pass guesses for a row."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -109,6 +109,7 @@ class Engine:
         config = model.config.get_text_config()
         self.cache = PagedCache(config.num_hidden_layers, budget)
         self._forward = Forward(model)
+        self._lean = False  # whether the current pass is
         self._drafter = Drafter(_GUESSES)
         self._is_stop = np.zeros(max(config.vocab_size, *(index + 1 for index in stop_ids)), bool)
         self._is_stop[list(stop_ids)] = True
@@ -189,6 +190,7 @@ class Engine:
         """Run one forward pass, and return the number of responses that it completed."""
         began = time.perf_counter()
         self._clock += 1
+        self._lean = self._forward.lean
         if self.cache.sparse:
             self._shrink()
         running = np.flatnonzero(self._running)
@@ -216,77 +218,83 @@ class Engine:
     # The two passes
 
     def _read(self, rows: list[Row]) -> int:
-        """Read the new tokens of `rows` and draw the next token of each."""
+        """Read the new tokens of `rows`, with guesses of the next ones, and draw the tokens after them."""
         slots = np.array([row.slot for row in rows])
         starts = self._length[slots]
-        parts = [row.ids[start:] for row, start in zip(rows, starts.tolist(), strict=True)]
-        counts = np.array([len(part) for part in parts])
-        for row, slot in zip(rows, slots.tolist(), strict=True):
+        parts, guesses = [], []
+        space = (self._blocks[slots] * BLOCK).tolist()
+        for row, slot, start, most in zip(rows, slots.tolist(), starts.tolist(), space, strict=True):
             request = row.request
             assert request is not None
             self._step[slot] = len(row.ids) - request.start
             self._limit[slot] = len(request.uniforms)
             self._uniforms[slot, : len(request.uniforms)] = request.uniforms
-        drawn = self._run(slots, np.array([token for part in parts for token in part], np.int64), counts, every=False)
-        self.usage.prompt_tokens += int(counts.sum())
-        for row in rows:
             row.used = self._clock
-        self._length[slots] = starts + counts
-        return self._record(slots, drawn, np.ones(len(slots), np.int64))
+            parts.append(row.ids[start:])
+            guesses.append(self._guess(slot, row.ids[-CONTEXT:])[: most - len(row.ids)])
+        self.usage.prompt_tokens += sum(map(len, parts))
+        return self._run(slots, parts, guesses)
 
     def _decode(self, slots: NDArray[np.int64]) -> int:
         """Read the last token of the running rows, with guesses of the next ones, and draw the tokens after them."""
-        guesses = [self._guess(slot) for slot in slots.tolist()] if self._forward.lean else [[] for _ in slots]
-        counts = np.array([1 + len(some) for some in guesses])
-        kept = self._extend(slots, counts)
+        guesses = [self._guess(slot, self._recent(slot)) for slot in slots.tolist()]
+        kept = self._extend(slots, np.array([1 + len(some) for some in guesses]))
         if not len(kept):
             return 0
         if len(kept) < len(slots):
-            places = np.searchsorted(slots, kept)
-            slots, counts, guesses = kept, counts[places], [guesses[place] for place in places]
-        tokens = [token for last, some in zip(self._last[slots].tolist(), guesses, strict=True) for token in (last, *some)]
-        drawn = self._run(slots, np.array(tokens, np.int64), counts, every=bool(counts.max() > 1))
-        if counts.max() > 1:
-            counts, drawn = self._accept(np.array(tokens, np.int64), counts, drawn)
-        self._length[slots] += counts
-        return self._record(slots, drawn, counts)
+            guesses = [guesses[place] for place in np.searchsorted(slots, kept)]
+        return self._run(kept, [[last] for last in self._last[kept].tolist()], guesses)
 
-    def _guess(self, slot: int) -> list[int]:
-        """Return guesses of the tokens after the last one of a running row."""
+    def _guess(self, slot: int, recent: list[int]) -> list[int]:
+        """Return guesses of the tokens of a response after the `recent` tokens of its row."""
+        return self._drafter.guess(recent, int(self._limit[slot] - self._step[slot]) - 1) if self._lean else []
+
+    def _recent(self, slot: int) -> list[int]:
+        """Return the last tokens of a running row."""
         row = self._rows[slot]
         assert row is not None and row.request is not None
-        count = int(self._step[slot])
-        recent = row.ids[max(0, row.request.start - 3) : row.request.start] + self._tokens[slot, max(0, count - 3) : count].tolist()
-        return self._drafter.guess(recent, int(self._limit[slot]) - count - 1)
+        start, count = row.request.start, int(self._step[slot])
+        return row.ids[max(0, start + count - CONTEXT) : start] + self._tokens[slot, max(0, count - CONTEXT) : count].tolist()
+
+    def _run(self, slots: NDArray[np.int64], parts: Sequence[list[int]], guesses: Sequence[list[int]]) -> int:
+        """Read new tokens of rows and guesses of the tokens after them; record the tokens drawn after them, up to the first wrong guess."""
+        counts, wanted = np.array([len(part) for part in parts]), np.array([1 + len(some) for some in guesses])
+        tokens = np.array([token for part, some in zip(parts, guesses, strict=True) for token in (*part, *some)], np.int64)
+        drawn = self._draw(slots, tokens, counts + wanted - 1, wanted)
+        if wanted.max() > 1:
+            wanted, drawn = self._accept(guesses, wanted, drawn)
+        self._length[slots] += counts + wanted - 1
+        return self._record(slots, drawn, wanted)
 
     def _accept(
-        self, tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64], drawn_3T: NDArray[np.float32]
+        self, guesses: Sequence[list[int]], wanted_B: NDArray[np.int64], drawn_3T: NDArray[np.float32]
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return [B] how many of the drawn tokens of each row count, up to the first that differs from its guess, and those tokens."""
-        width = int(counts_B.max())
-        inside = np.arange(width) < counts_B[:, None]
-        read, drawn = np.full(inside.shape, -1), np.full(inside.shape, -1)
-        read[inside], drawn[inside] = tokens_T, drawn_3T[0]
-        right = (drawn[:, :-1] == read[:, 1:]) & ~self._is_stop[drawn[:, :-1]]
-        accepted = 1 + np.cumprod(right, axis=1).sum(axis=1)
+        width = int(wanted_B.max())
+        inside = np.arange(width) < wanted_B[:, None]
+        guessed, drawn = np.full(inside.shape, -1), np.full(inside.shape, -1)
+        guessed[np.arange(width) < wanted_B[:, None] - 1] = [token for some in guesses for token in some]
+        drawn[inside] = drawn_3T[0]
+        right = (drawn == guessed) & ~self._is_stop[drawn]
+        accepted = 1 + np.cumprod(right[:, :-1], axis=1).sum(axis=1)
         return accepted, drawn_3T[:, (np.arange(width) < accepted[:, None])[inside]]
 
     @torch.inference_mode()
-    def _run(
-        self, slots: NDArray[np.int64], tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64], *, every: bool
+    def _draw(
+        self, slots: NDArray[np.int64], tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64], wanted_B: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Read new tokens of rows. Return [3, B] the next token of each, its log-probability and its distribution's entropy.
+        """Read new tokens of rows, and draw a token after each of the last ones of a row, as many as are wanted.
 
-        With `every`, all T tokens are read as parts of responses, and the result is [3, T].
+        Returns:
+            [3, T'] the tokens, their log-probabilities and the entropies of their distributions.
         """
-        starts, at = self._length[slots], self._step[slots]
+        starts = self._length[slots]
         width = blocks_of(int((starts + counts_B).max()))
-        batch = Pass(tokens=tokens_T, starts=starts, counts=counts_B, table=self._table[slots, :width], every=every)
+        batch = Pass(tokens=tokens_T, starts=starts, counts=counts_B, wanted=wanted_B, table=self._table[slots, :width])
         logits = self._forward(batch, self.cache)
         self.usage.forwards += 1
         self._starved = False
-        if every:
-            slots, at = np.repeat(slots, counts_B), _places(at, counts_B)
+        slots, at = np.repeat(slots, wanted_B), places(self._step[slots], wanted_B)
         uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
         ids, logp, entropy = sample(logits, uniforms, self.sampling)
         drawn: NDArray[np.float32] = torch.stack([ids.float(), logp, entropy]).cpu().numpy()
@@ -296,7 +304,7 @@ class Engine:
 
     def _record(self, slots: NDArray[np.int64], drawn_3T: NDArray[np.float32], counts_B: NDArray[np.int64]) -> int:
         """Record the tokens drawn for every slot; complete the responses that end."""
-        rows, at = np.repeat(slots, counts_B), _places(self._step[slots], counts_B)
+        rows, at = np.repeat(slots, counts_B), places(self._step[slots], counts_B)
         self._tokens[rows, at], self._logprobs[rows, at], self._entropies[rows, at] = drawn_3T
         last = drawn_3T[0, counts_B.cumsum() - 1].astype(np.int64)
         self._last[slots] = last
@@ -317,7 +325,7 @@ class Engine:
         count = self._step[slot]
         ids = self._tokens[slot, :count].copy()
         row.ids[request.start :] = ids.tolist()
-        self._drafter.learn(row.ids[max(0, request.start - 3) :], min(3, request.start))
+        self._drafter.learn(row.ids[max(0, request.start - CONTEXT) :], min(CONTEXT, request.start))
         row.used = self._clock
         self._full = False
         self.usage.responses += 1
@@ -412,7 +420,7 @@ class Engine:
             self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * self._table.shape[1]) - self._table.shape[1])))
         blocks = self.cache.take(int(counts.sum()))
         rows = np.repeat(slots, counts)
-        self._table[rows, _places(self._blocks[slots], counts)] = blocks
+        self._table[rows, places(self._blocks[slots], counts)] = blocks
         self._blocks[slots] += counts
 
     def _evict(self, slots: Iterable[int]) -> None:
@@ -494,11 +502,6 @@ def _settle(row: Row, outcome: Response | BaseException) -> None:
     request, row.request = row.request, None
     if request is not None:
         request.on_done(outcome)
-
-
-def _places(starts_B: NDArray[np.int64], counts_B: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return [T] the numbers from each start on, as many as its count."""
-    return np.arange(counts_B.sum()) + np.repeat(starts_B + counts_B - counts_B.cumsum(), counts_B)
 
 
 def _shared_prefix(old: Sequence[int], new: Sequence[int]) -> int:

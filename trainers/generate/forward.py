@@ -28,11 +28,11 @@ class Forward:
 
     @property
     def lean(self) -> bool:
-        """Whether the next pass is lean. Only a lean pass can return logits after every token."""
+        """Whether the next pass is lean. Only a lean pass can return logits after more tokens than the last one of a row."""
         return self._lean is not None and self._lean.usable()
 
     def __call__(self, batch: Pass, cache: PagedCache) -> torch.Tensor:
-        """Run a pass and return [B, V] logits after the last token of each row, or [T, V] after every token."""
+        """Run a pass and return [T', V] the wanted logits."""
         return self._lean(batch, cache) if self._lean is not None and self.lean else self._modules(batch, cache)
 
 

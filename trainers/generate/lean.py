@@ -3,11 +3,11 @@
 The modules of transformers cost more than the arithmetic of a small model, and a rectangle of rows is mostly padding. This pass
 
     - computes the new tokens of all rows without padding, with the weights of the model's own modules (it copies none);
-    - computes the last layer, except its keys and values, for the last token of each row only;
+    - computes the last layer, except its keys and values, only for the tokens after which logits are wanted;
     - attends to the blocks of the cache where they are, and only to as many as a row has; the sums have the order of the row's tokens,
       wherever its blocks are.
 
-It equals the modules up to the order of float sums. It is used where that is known: see `LeanDecoder.of` and `usable`.
+It equals the modules up to the order of float sums. It is used where that is known: see `suits` and `LeanDecoder.usable`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch.nn import Linear
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 
 from empg_gym.trainers.generate.cache import BLOCK, PagedCache, PagedLayer
-from empg_gym.trainers.generate.token_pass import Pass
+from empg_gym.trainers.generate.token_pass import Pass, places
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,6 +34,30 @@ _QUERIES = 256
 _VIEW_SHARE = 0.5
 """Share of the cache's blocks above which attention in blocks runs over all of them instead of copying its own."""
 _MASKED = -1e30
+_LEAST = -60.0
+"""Exponent below which a weight does not change a sum. Numbers that underflow cost dozens of times more, in exp and in products."""
+
+
+def suits(model: PreTrainedModel) -> bool:
+    """Return whether a lean pass can replace the model's modules: a known type, with plain layers, small, in float32 on the CPU."""
+    config = model.config
+    rope = getattr(config, "rope_parameters", None) or {}
+    return (
+        type(model).__module__.startswith("transformers.")
+        and type(model).__name__ in _TYPES
+        and all(type(module) is Linear for name, module in model.named_modules() if name.endswith(("_proj", "lm_head")))
+        and model.device.type == "cpu"
+        and all(parameter.dtype == torch.float32 for parameter in model.parameters())
+        and sum(parameter.numel() for parameter in model.parameters()) <= _PARAMETERS
+        and config.hidden_act == "silu"
+        and rope.get("rope_type", "default") == "default"
+    )
+
+
+def has_only(model: Any, modules: int) -> bool:
+    """Return whether the model still has as many modules, and no hook waits for a call of one."""
+    found = list(model.modules())
+    return len(found) == modules and not any(module._forward_hooks or module._forward_pre_hooks for module in found)
 
 
 class LeanDecoder:
@@ -55,47 +79,34 @@ class LeanDecoder:
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> LeanDecoder | None:
-        """Return the lean pass of a model: of a known type, with plain layers, small, in float32 on the CPU. None for others."""
-        config = model.config
-        rope = getattr(config, "rope_parameters", None) or {}
-        known = (
-            type(model).__module__.startswith("transformers.")
-            and type(model).__name__ in _TYPES
-            and all(type(module) is Linear for name, module in model.named_modules() if name.endswith(("_proj", "lm_head")))
-            and model.device.type == "cpu"
-            and all(parameter.dtype == torch.float32 for parameter in model.parameters())
-            and sum(parameter.numel() for parameter in model.parameters()) <= _PARAMETERS
-            and config.hidden_act == "silu"
-            and rope.get("rope_type", "default") == "default"
-        )
-        return cls(model) if known else None
+        """Return the lean pass of a model, or None where its modules must run."""
+        return cls(model) if suits(model) else None
 
     def usable(self) -> bool:
         """Return whether the modules are still those that `of` saw: no adapter has replaced a layer, and no hook waits for a call."""
-        modules = list(self.model.modules())
-        return len(modules) == self._modules and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
+        return has_only(self.model, self._modules)
 
     def __call__(self, batch: Pass, cache: PagedCache) -> Tensor:
-        """Run a pass and return [B, V] logits after the last token of each row, or [T, V] after every token."""
+        """Run a pass and return [T', V] the wanted logits."""
         rows = np.repeat(np.arange(len(batch.counts)), batch.counts)
         ends = np.cumsum(batch.counts)
         positions = np.arange(len(rows)) - (ends - batch.counts)[rows] + batch.starts[rows]
         blocks = torch.from_numpy(batch.table[rows, positions // BLOCK])
         cache.placement.place(blocks, torch.from_numpy(positions % BLOCK), torch.from_numpy(np.ascontiguousarray(batch.table)))
-        last = None if batch.every or len(rows) == len(ends) else torch.from_numpy(ends - 1)
+        wanted = None if len(rows) == batch.wanted.sum() else torch.from_numpy(places(ends - batch.wanted, batch.wanted))
         phases = self._phases_at(positions, int((batch.starts + batch.counts).max()))
-        in_blocks = _BlockAttention(batch, int(batch.counts.max()) if batch.every else 1)
+        in_blocks = _BlockAttention(batch)
         layers = self.decoder.layers
         h = embedding(torch.from_numpy(batch.tokens), self.decoder.embed_tokens.weight)
         for layer, store in zip(layers, cache.paged, strict=True):
             attention = layer.self_attn
             x = _normed(layer.input_layernorm, h)
-            keys = _rotated(_linear(attention.k_proj, x).view(-1, self.kv_heads, self.features), phases)
+            keys = rotated(_linear(attention.k_proj, x).view(-1, self.kv_heads, self.features), phases)
             store.write(keys, _linear(attention.v_proj, x).view(-1, self.kv_heads, self.features))
-            if last is not None and layer is layers[-1]:
-                h, x, phases, last = h[last], x[last], phases[last], None
-            queries = _rotated(_linear(attention.q_proj, x).view(-1, self.heads, self.features), phases)
-            attend = in_blocks if last is None else self._read
+            if wanted is not None and layer is layers[-1]:
+                h, x, phases, wanted = h[wanted], x[wanted], phases[wanted], None
+            queries = rotated(_linear(attention.q_proj, x).view(-1, self.heads, self.features), phases)
+            attend = in_blocks if wanted is None else self._read
             attended = attend(queries, store, batch, attention.scaling)
             h = h + _linear(attention.o_proj, attended.reshape(len(h), -1))
             x = _normed(layer.post_attention_layernorm, h)
@@ -138,17 +149,16 @@ class LeanDecoder:
 
 
 class _BlockAttention:
-    """Attention of a few tokens per row to all tokens of its row, block by block.
+    """Attention of the wanted tokens of a pass, a few per row, to all tokens of their row, block by block.
 
     Args:
         batch: the pass.
-        queries: maximum tokens per row that attend, the last ones.
     """
 
-    def __init__(self, batch: Pass, queries: int) -> None:
+    def __init__(self, batch: Pass) -> None:
         lengths = batch.starts + batch.counts
         self.rows, self.width = batch.table.shape
-        self.queries = queries
+        self.queries = queries = int(batch.wanted.max())
         inside = np.arange(self.width) * BLOCK < lengths[:, None]
         owned, rank = batch.table[inside], np.flatnonzero(inside.ravel())
         row = rank // self.width
@@ -165,7 +175,7 @@ class _BlockAttention:
         at[rank] = place
         # at: of each place of the table, back: of each block; what they say about places without a block, and blocks of others, is dropped.
         self.at, self.back, self.owner, self.place, self.row = (torch.from_numpy(array) for array in (at, back, owner, place, row))
-        used = np.minimum(batch.counts, queries)
+        used = batch.wanted
         offsets = np.minimum(np.arange(queries), used[:, None] - 1)
         self.padded = torch.from_numpy(((np.cumsum(used) - used)[:, None] + offsets).ravel()) if queries > 1 else None
         self.real = torch.from_numpy(np.flatnonzero(np.arange(queries) < used[:, None]))
@@ -183,7 +193,7 @@ class _BlockAttention:
         scores = grouped.index_select(0, self.owner).matmul(keys.transpose(2, 3))
         shape = scores.shape[1:]
         weights = scores.index_select(0, self.at).view(rows, width, kv_heads, -1, self.queries, BLOCK).add_(self.bias)
-        weights = weights.sub_(weights.amax((1, 5), keepdim=True)).exp_()
+        weights = weights.sub_(weights.amax((1, 5), keepdim=True)).clamp_min_(_LEAST).exp_()
         total = weights.sum((1, 5))
         parts = weights.view(rows * width, *shape).index_select(0, self.back).matmul(values).index_select(0, self.place)
         sums = parts.new_zeros(rows, *parts.shape[1:]).index_add_(0, self.row, parts)
@@ -197,16 +207,23 @@ def _linear(layer: Any, x: Tensor) -> Tensor:
 
 
 def _normed(norm: Any, x: Tensor) -> Tensor:
-    """Return the root-mean-square norm of `x`."""
-    scale = x.square().mean(-1, keepdim=True).add_(norm.variance_epsilon).rsqrt_()
-    return (x * scale).mul_(norm.weight)
+    return normed(x, norm.weight, norm.variance_epsilon)[0]
 
 
-def _rotated(x: Tensor, phases: Tensor) -> Tensor:
-    """Apply rotary positions: [T, heads, features] with [T, 2, features] cosines and sines."""
+def normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return the root-mean-square norm of [T, D], and its [T, 1] scale."""
+    scale = x.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
+    return (x * scale).mul_(weight), scale
+
+
+def rotated(x: Tensor, phases: Tensor, *, back: bool = False) -> Tensor:
+    """Apply rotary positions to [T, heads, features] with [T, 2, features] cosines and sines, or turn them back."""
     half = x.shape[2] // 2
-    turned = torch.cat([-x[..., half:], x[..., :half]], -1)
-    return (x * phases[:, :1]).add_(turned.mul_(phases[:, 1:]))
+    sign = -1 if back else 1
+    turned = x * phases[:, :1]
+    turned[..., :half].addcmul_(x[..., half:], phases[:, 1:, :half], value=-sign)
+    turned[..., half:].addcmul_(x[..., :half], phases[:, 1:, half:], value=sign)
+    return turned
 
 
 def _triangle(queries: int, span: int) -> Tensor:

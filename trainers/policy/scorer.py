@@ -3,6 +3,7 @@
 Rules:
     - The forward pass takes and returns tensors only, so that the module can be wrapped, sharded, compiled and checkpointed as a whole.
     - Rows are read one after the other without padding if the model allows it (`Scorer.packs`), otherwise padded on the right.
+    - A small model on the CPU runs without its modules (`empg_gym.trainers.policy.lean`), equal up to the order of float sums.
     - The head runs only at positions that predict a generated token; see `empg_gym.trainers.policy.head`.
     - Master weights keep their number type; a forward pass in another one runs under autocast.
     - Dropout is off in every pass: the trained policy is the one that generated the episodes.
@@ -20,6 +21,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.policy.attention import ROWS, can_pack
 from empg_gym.trainers.policy.head import Entropy, capped_logits, score_tokens
+from empg_gym.trainers.policy.lean import LeanHidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,10 +64,13 @@ class Scorer(nn.Module):
         self._autocast = self.compute_dtype is not next(model.parameters()).dtype
         self._cap: float | None = getattr(model.config, "final_logit_softcapping", None)
         self._recomputed: tuple[nn.Module, ...] = _recompute_layers(model) if recompute_layers else ()
+        self._lean: LeanHidden | None = None
         self.eval()
         self._check_head()
         self.packs = pack and can_pack(model) and self._can_pack_exactly()
         """Whether rows are read without padding."""
+        if self.packs and not (recompute_layers or compiled or self._autocast):
+            self._lean = LeanHidden.of(model)
         if compiled:
             self.compile(dynamic=True)
             self._try_compiled()
@@ -105,10 +110,12 @@ class Scorer(nn.Module):
         """Return [n, D] last hidden states at the indices `wanted` into T."""
         for layer in self._recomputed:  # only layers in training mode are recomputed; `_in_evaluation_mode` switches it off inside
             layer.training = torch.is_grad_enabled()
-        decoder: Any = self.model.get_decoder()
         place = torch.arange(len(ids), device=ids.device)
         row = torch.bucketize(place, starts[1:], right=True)
         column = place - starts[row]
+        if self.packs and self._lean is not None and self._lean.usable():
+            return self._lean(ids, starts.diff().tolist(), column, wanted)
+        decoder: Any = self.model.get_decoder()
         if self.packs:
             unused_mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=ids.device)
             packed = {"cu_seq_lens_q": starts, "cu_seq_lens_k": starts, "max_length_q": longest, "max_length_k": longest}

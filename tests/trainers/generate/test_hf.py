@@ -242,8 +242,9 @@ def test_reading_passes_are_bounded_by_the_positions_they_see(tiny, monkeypatch)
     forward = Forward.__call__
 
     def record(self, batch, cache):
-        if batch.counts.max() > 1 and not batch.every:
-            seen.append((len(batch.counts), int((batch.starts + batch.counts).max())))
+        prompts = batch.counts - batch.wanted + 1
+        if prompts.max() > 1:
+            seen.append((len(prompts), int((batch.starts + prompts).max())))
         return forward(self, batch, cache)
 
     monkeypatch.setattr(Forward, "__call__", record)
@@ -282,6 +283,39 @@ def test_guessed_tokens_change_the_number_of_passes_only(monkeypatch):
         assert other.usage.response_tokens == tokens
         passes.append(other.usage.forwards)
     assert second < 0.7 * passes[0]
+
+
+def test_responses_with_guesses_have_the_models_distribution(monkeypatch):
+    """Guesses at random, half of them wrong, against the exact probabilities of all sequences of three tokens."""
+    model, tokenizer = tiny_model()
+    likely, length, draws = (5, 6, 7, 8), 3, 1200
+    bias = torch.full_like(model.lm_head.bias, -40.0)
+    bias[list(likely)] = 0.0
+    model.lm_head.bias.data = bias
+    draw = np.random.default_rng(0)
+    monkeypatch.setattr(Drafter, "guess", lambda self, ids, count: draw.choice(likely, size=min(count, 2)).tolist())
+    generator = HFGenerator(model, tokenizer, max_response_tokens=length, max_batch=draws)
+
+    async def respond():
+        sessions = [generator.session(None, seed) for seed in range(draws)]
+        return await asyncio.gather(*(session.act([{"role": "user", "content": "go"}]) for session in sessions))
+
+    answers = asyncio.run(respond())
+    assert generator.usage.forwards < length + 1
+    prompt = torch.from_numpy(answers[0].prompt_token_ids).long()
+    sequences = torch.cartesian_prod(*[torch.tensor(likely)] * length)
+    with torch.no_grad():
+        logits = model(torch.cat([prompt.expand(len(sequences), -1), sequences], dim=1)).logits[:, len(prompt) - 1 : -1]
+    expected = draws * logits.log_softmax(-1).gather(-1, sequences[..., None]).squeeze(-1).sum(-1).exp().double()
+    assert float(expected.sum()) == pytest.approx(draws)
+    drawn = torch.tensor(np.array([answer.token_ids for answer in answers]))
+    counts = (drawn[:, None] == sequences).all(-1).sum(0)
+    large = expected >= 5
+    cells = [(counts[large], expected[large]), (counts[~large].sum(), expected[~large].sum())]
+    statistic = sum(float(((count - want) ** 2 / want).sum()) for count, want in cells if want.sum() > 0)
+    freedom = int(large.sum())
+    assert freedom > 10
+    assert statistic < freedom + 4 * (2 * freedom) ** 0.5
 
 
 def test_limits_are_checked(tiny):

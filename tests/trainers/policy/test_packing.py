@@ -1,5 +1,7 @@
 """Invariants: rows packed without padding, padded, and one by one have the same log-probabilities, entropies, losses and gradients."""
 
+import dataclasses
+
 import pytest
 import torch
 from transformers import (
@@ -133,3 +135,31 @@ def test_bfloat16_passes_keep_float32_weights_and_gradients(rows):
     for parameter, gradient, wanted in zip(model.parameters(), gradients, exact, strict=True):
         assert parameter.dtype == gradient.dtype == torch.float32
         assert float((gradient - wanted).norm() / wanted.norm().clamp(min=1e-3)) < 0.1
+
+
+@pytest.mark.parametrize("settings, lean", [({}, True), ({"recompute_layers": True}, False), ({"compute_dtype": torch.bfloat16}, False)])
+def test_small_models_run_without_their_modules(settings, lean, rows):
+    policy = Policy(make("qwen2"), **settings)
+    called = []
+    hook = policy.model.model.layers[0].mlp.register_forward_hook(lambda *_: called.append(1))
+    policy.score_rows(rows)
+    assert called  # a hook needs the modules
+    hook.remove()
+    policy.model.model.layers[0].mlp.forward = lambda *_: pytest.fail("the modules ran")
+    if lean:
+        policy.score_rows(rows)
+    else:
+        with pytest.raises(pytest.fail.Exception):
+            policy.score_rows(rows)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama"])
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_pass_without_modules_has_their_gradients(name, share, rows):
+    rows = [dataclasses.replace(row, generated=torch.arange(len(row)) >= max(1, round((1 - share) * len(row)))) for row in rows]
+    results = []
+    for settings in ({}, {"recompute_layers": True}):
+        policy = Policy(make(name), **settings)
+        results.append(loss_and_gradients(policy, rows, 1000))
+    for lean, modules in zip(*results, strict=True):
+        torch.testing.assert_close(lean, modules, rtol=1e-4, atol=1e-5)
