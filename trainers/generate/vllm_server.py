@@ -81,6 +81,8 @@ class VLLMServerGenerator(VLLMGenerator):
         if url is not None and (python or server_options):
             raise ConfigError("backend_options: python and server_options are for a server that is started here; leave them or url out")
         self._model = model
+        self.url = "" if url is None else url.rstrip("/").removesuffix("/v1")
+        self._name = _NAME if url is None else self._served_name()
         self._folder = Path(tempfile.mkdtemp(prefix="empg-vllm-") if folder is None else folder).resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._temporary = folder is None
@@ -103,8 +105,7 @@ class VLLMServerGenerator(VLLMGenerator):
                 **(server_options or {}),
             }
             self._process = ServerProcess(python or default_python(), _flags(options), self._folder, start_seconds)
-        self.url = url.rstrip("/").removesuffix("/v1") if url is not None else self._process.url if self._process else ""
-        self._name = _NAME if url is None else self._served_name()
+            self.url = self._process.url
         self._client = JSONClient(
             self.url,
             timeout=timeout,

@@ -87,8 +87,7 @@ class LeanHidden:
             attended = _attend(queries, keys, values, lengths, attention.scaling, counts, column)
         h = h + _linear(attention.o_proj, attended)
         x = _Norm.apply(h, *_norm(layer.post_attention_layernorm))  # type: ignore[no-untyped-call]
-        h = h + _linear(layer.mlp.down_proj, silu(_linear(layer.mlp.gate_proj, x)) * _linear(layer.mlp.up_proj, x))
-        return h
+        return h + _linear(layer.mlp.down_proj, silu(_linear(layer.mlp.gate_proj, x)) * _linear(layer.mlp.up_proj, x))
 
     def _rotated(self, x: Tensor, phases: Tensor) -> Tensor:
         result: Tensor = _Rotate.apply(x.view(len(x), -1, self.features), phases)  # type: ignore[no-untyped-call]

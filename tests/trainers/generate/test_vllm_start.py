@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import tempfile
 
 import pytest
 
@@ -47,6 +48,13 @@ def test_an_interpreter_without_vllm_is_named_with_its_error_and_the_log_is_kept
 def test_options_that_cannot_work_are_refused(tiny, options, message):
     with pytest.raises(ConfigError, match=message):
         build_generator("vllm-server", options, *tiny, SETTINGS)
+
+
+def test_a_server_that_does_not_answer_leaves_no_folder(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ConfigError, match="no vLLM server answers"):
+        build_generator("vllm-server", {"url": "http://127.0.0.1:9"}, *tiny, SETTINGS)
+    assert not list(tmp_path.iterdir())
 
 
 def test_command_line_options():
