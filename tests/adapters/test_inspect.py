@@ -91,7 +91,7 @@ def test_the_viewer_lists_the_log(folder):
         while True:
             assert viewer.poll() is None and time.monotonic() < deadline
             try:
-                listed = opener.open(f"http://127.0.0.1:{port}/api/logs", timeout=60).read().decode()
+                listed = opener.open(f"http://127.0.0.1:{port}/api/logs", timeout=300).read().decode()
                 break
             except OSError:
                 time.sleep(0.1)

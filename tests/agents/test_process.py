@@ -40,7 +40,7 @@ def alive(pid):
 
 def gone(numbers):
     """Whether the processes end; the system takes a moment after a kill."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 300
     while any(map(alive, numbers)) and time.monotonic() < deadline:
         time.sleep(0.01)
     return not any(map(alive, numbers))

@@ -47,7 +47,7 @@ def test_another_process_makes_the_same_environment():
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.stdout.strip() == f"{recipe.make().reset(seed=3)[0]} {recipe.describe()['prompt_hash']}", done.stderr
 

@@ -84,7 +84,7 @@ def test_environments_that_do_io_wait_as_many_at_once_as_there_are_episodes():
         does_io = True
 
         def _apply(self, action):
-            together.wait(timeout=20)
+            together.wait(timeout=300)
             return super()._apply(action)
 
     rollout = Rollout(lambda: LLMAgentEnv(Blocking(), dialogue="plain"), Expert(), concurrency=32, retries=0)

@@ -163,7 +163,7 @@ def test_16_clients_that_never_read_hold_a_bounded_number_of_bytes():
         assert most <= (40 << 20) + 16 * (1 << 18)
         assert answers(port)
         assert len(httpx.get(f"http://127.0.0.1:{port}/large", timeout=300, trust_env=False).content) == LARGE
-        end = time.monotonic() + 20
+        end = time.monotonic() + 300
         while server.config.app._ledger.held and time.monotonic() < end:
             time.sleep(0.01)
         assert all(len(ended(one)) < LARGE for one in opened), "each was cut off or refused"
@@ -232,7 +232,7 @@ def test_a_client_that_leaves_is_forgotten():
             with connections(port, 4, f"{HEAD}Content-Length: 100\r\n\r\n".encode() + bytes(50)):
                 pass
         assert answers(port)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 300
         while (server.config.app._ledger.held or len(server.server_state.connections)) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert (server.config.app._ledger.held, len(server.server_state.connections)) == (0, 0)

@@ -128,7 +128,7 @@ def test_the_command_follows_until_it_is_interrupted(tmp_path):
         address = process.stdout.readline().split("live report: ")[1].split(" ")[0]
         assert httpx.get(address).status_code == 200
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=300) == 0
         assert "stopped" in process.stdout.read()
     finally:
         process.kill()

@@ -177,7 +177,7 @@ def test_a_browser_that_cannot_be_restarted_is_a_clear_error(monkeypatch):
         os.kill(process, signal.SIGKILL)
     with pytest.raises(EnvironmentFailure, match="doctor"):
         env.step("search[red shoes]")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 300
     while alive(group) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(group)
