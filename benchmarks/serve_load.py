@@ -291,6 +291,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--repeats", type=int, default=5, help="the fastest is reported: the machine may be shared")
+    parser.add_argument("--held", type=int, default=4096, help="sessions that are held at once, and stepped in turn")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     record: dict[str, Any] = {"machine": machine("websockets", "gymnasium"), "workers": options.workers}
@@ -304,6 +305,10 @@ def main() -> None:
         record["openenv"], record["batched"] = fastest(single), fastest(batched)
         record["faults"] = faults(server, 24)
         print(json.dumps(record["faults"]))
+    with serving(options.python, options.workers, options.held) as server:
+        held = asyncio.run(openenv_sessions(server, options.held, options.seconds))
+        record["held"] = {name: held[name] for name in ("sessions", "opening_seconds", "memory_mb", "steps", "p99_ms")}
+        print(json.dumps(record["held"]))
     options.out.write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -788,6 +788,8 @@ def serve_load() -> str:
             "the fastest of several runs is shown. A step in this process takes "
             f"{record['local']['cpu_ms_per_step']:.3f} ms. OpenEnv reports 2,048 sessions and 932 requests per second on 8 cores with an "
             "environment that does nothing.",
+            f"The same two workers held {number(record['held']['sessions'])} sessions in {number(record['held']['memory_mb'])} MB, "
+            "and answered all of them.",
             f"What {faults['sessions']} other sessions notice, each step compared with the local environment:",
             table(("what happens", "steps equal", "different", "failed"), noticed),
             f"The killed worker held {killed['sessions_of_the_worker']} of these sessions, which failed once and played on after the next "
