@@ -9,6 +9,7 @@ Only solved episodes are trained on, and of them only the responses.
 """
 
 import argparse
+from pathlib import Path
 
 from datasets import load_dataset
 from trl import SFTConfig, SFTTrainer
@@ -25,7 +26,9 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true")
     args = parser.parse_args()
 
-    episodes = load_dataset(args.data, split="train").filter(lambda row: row["success"]).select_columns(["messages"])
+    mode = "force_redownload" if Path(args.data).is_dir() else None  # datasets caches a folder by its name
+    episodes = load_dataset(args.data, split="train", download_mode=mode)
+    episodes = episodes.filter(lambda row: row["success"]).select_columns(["messages"])
     print(f"{len(episodes)} solved episodes")
     trainer = SFTTrainer(
         model=args.model,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from benchmarks.adapter_identity import DOORS, KWARGS, differences, installed, local_episodes
+from benchmarks.adapter_identity import DOORS, KWARGS, RESULT, differences, installed, local_episodes
 
 EPISODES = 10
 """Of each environment: 30 in all. The benchmark plays 1,000."""
@@ -26,3 +28,11 @@ def test_episodes_are_equal(door, played):
     if door not in installed():
         pytest.skip(f"{door} is not installed here")
     assert differences(door, *played) == []
+
+
+def test_the_committed_result_has_equal_episodes_only():
+    doors = json.loads(RESULT.read_text())["doors"]
+    assert {"trl", "skyrl", "inspect", "verl"} <= set(doors) <= set(DOORS)
+    for row in doors.values():
+        environments = row["environments"].values()
+        assert not any(item["differing"] for item in environments) and all(item["episodes"] >= 30 for item in environments)
