@@ -95,7 +95,7 @@ def evaluated(model: Path) -> list[dict[str, Any]]:
 
 
 def curve(folder: Path, last: int) -> list[dict[str, float]]:
-    """Return step, success in training (mean of five steps) and in the evaluations of a run, up to a step, where there is an evaluation."""
+    """Return step, success in training (mean of the last five steps) and in the evaluations of a run, up to a step: every five steps."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     lines = [line for line in lines if line["phase"] == "rl" and line["step"] <= last]
     points = []
@@ -104,7 +104,7 @@ def curve(folder: Path, last: int) -> list[dict[str, float]]:
         found = {
             name.split("/")[1]: round(value, 4) for name, value in line.items() if name.startswith("eval/") and name.endswith("/success")
         }
-        if found:
+        if found or (latest and line["step"] % 5 == 0):
             points.append({"step": line["step"], **({"training": round(mean([latest]), 4)} if latest else {}), **found})
     return points
 

@@ -1,4 +1,4 @@
-"""Write docs/results.md and the marked blocks of README.md from the committed files in benchmarks/results.
+"""Write docs/results.md, the marked blocks of README.md and its picture from the committed files in benchmarks/results.
 
 python scripts/results_page.py            write
 python scripts/results_page.py --check    exit 1 if a page is not up to date with the result files
@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from empg_gym.scoring.intervals import mean, mean_interval
+from empg_gym.study.chart import HEIGHT, WIDTH, Series, line_chart
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+PICTURE_COLOURS = ("#1f6feb", "#d97706", "#6b7280")
 Json = dict[str, Any]
 
 
@@ -677,7 +679,9 @@ def readme_demo() -> str:
             f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: "
             f"success in % on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
-            *demo_curve(mean_curve(record["runs"]["empg"]), record["config"]["eval"]["curve_tasks"]),
+            f"The curve over the steps of reinforcement (evaluations in between of {record['config']['eval']['curve_tasks']} games; training: "
+            "mean of five steps of 128 episodes, at temperature 1):",
+            "![Success in training and on held-out games, by step](docs/assets/demo-curve.svg)",
         ]
     )
 
@@ -695,16 +699,27 @@ def mean_curve(runs: list[Json]) -> list[Json]:
     return [{name: sum(point[name] for point in points) / len(points) for name in points[0]} for points in zip(*curves, strict=True)]
 
 
-def demo_curve(points: list[Json], games: int) -> list[str]:
-    """Return a learning curve as a table; nothing where it was not recorded."""
-    if not points:
-        return []
-    names = [name for name in points[-1] if name != "step"]
-    rows = [(name, *(f"{100 * point[name]:.0f}" if name in point else "" for point in points)) for name in names]
-    title = (
-        f"The curve (success in %; evaluations in between of {games} games, training: mean of five steps of 128 episodes at temperature 1):"
+def demo_picture() -> str:
+    """Return the learning curve of the demo as SVG; README.md shows it."""
+    record = load("demo_alfworld")
+    points = mean_curve(record["runs"]["empg"])
+    names = {name: None for point in points for name in point if name != "step"}
+    series = [
+        Series(name, [(point["step"], *[point[name]] * 3) for point in points if name in point], place) for place, name in enumerate(names)
+    ]
+    lines = [(name, PICTURE_COLOURS[place]) for place, name in enumerate(names)]
+    style = "".join(f".c{place}{{stroke:{colour}}}" for place, (_, colour) in enumerate(lines))
+    legend = "".join(
+        f'<text x="{540}" y="{190 - 16 * place}" text-anchor="end" style="fill:{colour}">{name}</text>'
+        for place, (name, colour) in enumerate(lines)
     )
-    return [title, table(("step", *(f"{point['step']:.0f}" for point in points)), rows)]
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+    inside = (
+        "<style>text{font:12px sans-serif;fill:#555}.grid{stroke:#ddd}.curve{fill:none;stroke-width:2}.band{fill:none}"
+        f'{style}</style><rect width="100%" height="100%" fill="#fff"/>'
+    )
+    head, mark, rest = str(line_chart("Success", series, percent=True)).partition(">")
+    return head.replace("<svg ", start, 1) + mark + inside + rest.replace("</svg>", legend + "</svg>") + "\n"
 
 
 def readme_proof() -> str:
@@ -880,8 +895,9 @@ BLOCKS: dict[str, Callable[[], str]] = {"demo": readme_demo, "proof": readme_pro
 
 
 def main() -> int:
-    """Write or check both pages."""
-    pages = {ROOT / "docs" / "results.md": results_page(), ROOT / "README.md": readme()}
+    """Write or check both pages and the picture."""
+    picture = ROOT / "docs" / "assets" / "demo-curve.svg"
+    pages = {ROOT / "docs" / "results.md": results_page(), ROOT / "README.md": readme(), picture: demo_picture()}
     if "--check" in sys.argv[1:]:
         stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
         if stale:
