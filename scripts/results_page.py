@@ -679,8 +679,8 @@ def readme_demo() -> str:
             f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: "
             f"success in % on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
-            f"The curve over the steps of reinforcement (evaluations in between of {record['config']['eval']['curve_tasks']} games; training: "
-            "mean of five steps of 128 episodes, at temperature 1):",
+            f"The curve over the steps of reinforcement (evaluations in between of {record['config']['eval']['curve_tasks']} games; "
+            "training: mean of five steps of 128 episodes, at temperature 1):",
             "![Success in training and on held-out games, by step](docs/assets/demo-curve.svg)",
         ]
     )
