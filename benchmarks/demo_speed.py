@@ -1,10 +1,11 @@
 """CPU seconds of the demo's reinforcement step in this tree and in an earlier one, by phase.
 
     git worktree add --detach ../earlier REVISION
-    python -m benchmarks.demo_speed --earlier ../earlier --model runs/demo/checkpoints/rl-000000
+    python -m benchmarks.demo_speed --earlier ../earlier --earlier-model CHECKPOINT --model runs/demo/checkpoints/rl-000000
 
 Each tree has a worker process with one thread. The workers take turns, one phase at a time, so that both see the same machine; what is
-reported is the processor time of the phase, and its ratio in each round. Both play the same episodes.
+reported is the processor time of the phase, and its ratio in each round. There are two comparisons: both trees with the earlier demo's
+configuration and model, where they play the same episodes, and each with its own demo, whose rows have become shorter.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ RESULT = ROOT / "benchmarks" / "results" / "demo_speed.json"
 PHASES = ("collect", "learn")
 
 
-def work(model: str, tasks: int, out: str) -> None:
+def work(config_file: str, model: str, tasks: int, out: str) -> None:
     """Run a phase for every line on standard input, and answer with a line of JSON."""
     from rich.console import Console
 
@@ -37,7 +38,7 @@ def work(model: str, tasks: int, out: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         changes = ["run.threads=1", "warmstart.steps=0", "model.from_scratch=none", f'model.name="{model}"', f'run.out="{out}"']
-        config = load_config(Path("configs/alfworld-tiny.toml"), [*changes, f"rl.tasks_per_step={tasks}"])
+        config = load_config(Path(config_file), [*changes, f"rl.tasks_per_step={tasks}"])
         trainer = Trainer(config, ProgressView(Console(file=nowhere)))
         iteration = trainer._iteration(trainer._optimizer(config.rl.optimizer, 100))
         collection = None
@@ -62,9 +63,20 @@ def work(model: str, tasks: int, out: str) -> None:
         trainer.models.close()
 
 
-def start(tree: Path, model: str, tasks: int, out: str) -> subprocess.Popen[str]:
+def start(tree: Path, config: Path, model: str, tasks: int, out: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
-    command = [sys.executable, str(Path(__file__).resolve()), "--work", out, "--model", model, "--tasks", str(tasks)]
+    command = [
+        sys.executable,
+        str(Path(__file__).resolve()),
+        "--work",
+        out,
+        "--config",
+        str(config),
+        "--model",
+        model,
+        "--tasks",
+        str(tasks),
+    ]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=tree, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
 
@@ -102,11 +114,15 @@ def report(rounds: list[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, Any]
     }
 
 
-def measure(trees: dict[str, Path], model: str, tasks: int, count: int) -> list[dict[str, dict[str, dict[str, Any]]]]:
+Side = tuple[Path, Path, str]
+"""Tree, configuration file and model."""
+
+
+def measure(sides: dict[str, Side], tasks: int, count: int) -> list[dict[str, dict[str, dict[str, Any]]]]:
     """Return the answers of both workers, round by round."""
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
-        workers = {side: start(tree, model, tasks, f"{folder}/{side}") for side, tree in trees.items()}
+        workers = {name: start(*side, tasks, f"{folder}/{name}") for name, side in sides.items()}
         for number in range(count):
             order = list(workers.items())[:: 1 if number % 2 == 0 else -1]
             done: dict[str, dict[str, dict[str, Any]]] = {side: {} for side in workers}
@@ -125,22 +141,31 @@ def measure(trees: dict[str, Path], model: str, tasks: int, count: int) -> list[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--earlier", type=Path)
+    parser.add_argument("--earlier-model")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--config", help=argparse.SUPPRESS)
     parser.add_argument("--tasks", type=int, nargs="+", default=[4, 16])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        work(args.model, args.tasks[0], args.work)
+        work(args.config, args.model, args.tasks[0], args.work)
         return
     from benchmarks.machine import machine
 
-    model = str(Path(args.model).resolve())
-    trees = {"earlier": args.earlier.resolve(), "now": ROOT}
+    tree, preset = args.earlier.resolve(), Path("configs/alfworld-tiny.toml")
+    before: Side = (tree, tree / preset, str(Path(args.earlier_model).resolve()))
+    same: dict[str, Side] = {"earlier": before, "now": (ROOT, *before[1:])}
+    own: dict[str, Side] = {"earlier": before, "now": (ROOT, ROOT / preset, str(Path(args.model).resolve()))}
+    load = os.getloadavg()[0]
     result = {
         "what": "CPU seconds of the demo's reinforcement step with one thread, in an earlier revision and now, interleaved",
         "earlier_revision": subprocess.check_output(["git", "-C", str(args.earlier), "rev-parse", "--short", "HEAD"], text=True).strip(),
-        "sizes": [report(measure(trees, model, tasks, args.rounds)) for tasks in args.tasks],
+        "revision": subprocess.check_output(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], text=True).strip(),
+        "load_before": round(load, 1),
+        "sizes": [report(measure(same, tasks, args.rounds)) for tasks in args.tasks],
+        "own_demo": report(measure(own, args.tasks[-1], args.rounds)),
+        "load_after": round(os.getloadavg()[0], 1),
         "machine": machine("torch", "transformers"),
     }
     RESULT.write_text(json.dumps(result, indent=2) + "\n")

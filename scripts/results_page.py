@@ -404,24 +404,27 @@ def tiny_runs() -> str:
 def demo_speed() -> str:
     """The demo's reinforcement step in an earlier revision and now."""
     record = load("demo_speed")
+    measured = [*(("the earlier one", size) for size in record["sizes"]), ("each its own", record["own_demo"])]
     rows = [
-        (size["episodes_per_step"], phase, *(f"{part[key]:.2f}" for key in keys), ", ".join(map(str, part["ratios"])))
-        for size in record["sizes"]
+        (demo, size["episodes_per_step"], phase, *(f"{part[key]:.2f}" for key in keys), ", ".join(map(str, part["ratios"])))
+        for demo, size in measured
         for phase, part in size["phases"].items()
         for keys in [("earlier_cpu_s", "now_cpu_s", "ratio")]
     ]
-    head = ("episodes", "phase", f"CPU seconds at {record['earlier_revision']}", "now", "ratio", "ratio of each round")
+    head = ("demo", "episodes", "phase", f"CPU seconds at {record['earlier_revision']}", "now", "ratio", "ratio of each round")
     passes = " and ".join(
         f"{size['forward_passes']['now'] / size['forward_passes']['earlier']:.2f} with {size['episodes_per_step']} episodes"
         for size in record["sizes"]
     )
     same = all(size["same_responses_in_the_first_round"] for size in record["sizes"])
     text = (
-        f"One thread, both revisions in turns on a machine that many others used: the CPU seconds of a phase vary by a factor of two. The "
+        f"One thread, both revisions in turns on a machine that many others used (load {record['load_before']:g} to "
+        f"{record['load_after']:g}; now is {record['revision']}): the CPU seconds of a phase vary by a factor of two. With the earlier demo "
+        "both revisions have its configuration and model; the last rows compare the demos themselves, whose rows have become shorter. The "
         f"generator's forward passes fell to {passes}. The responses of the first round are {'the same' if same else 'different'} in both "
         "revisions; later ones follow weights that differ in the order of float sums."
     )
-    command = "`python -m benchmarks.demo_speed --earlier TREE --model CHECKPOINT`"
+    command = "`python -m benchmarks.demo_speed --earlier TREE --earlier-model CHECKPOINT --model CHECKPOINT`"
     return "\n\n".join([text, table(head, rows), machine(record), command])
 
 
