@@ -419,9 +419,9 @@ def demo_speed() -> str:
     same = all(size["same_responses_in_the_first_round"] for size in record["sizes"])
     text = (
         f"One thread, both revisions in turns on a machine that many others used (load {record['load_before']:g} to "
-        f"{record['load_after']:g}; now is {record['revision']}): the CPU seconds of a phase vary by a factor of two. With the earlier demo "
-        "both revisions have its configuration and model; the last rows compare the demos themselves, whose rows have become shorter. The "
-        f"generator's forward passes fell to {passes}. The responses of the first round are {'the same' if same else 'different'} in both "
+        f"{record['load_after']:g}; now is {record['revision']}): the CPU seconds of a phase vary by a factor of two. With the earlier "
+        "demo both revisions have its configuration and model; the last rows compare the demos themselves, whose rows have become shorter. "
+        f"The generator's forward passes fell to {passes}. The first round's responses are {'the same' if same else 'different'} in both "
         "revisions; later ones follow weights that differ in the order of float sums."
     )
     command = "`python -m benchmarks.demo_speed --earlier TREE --earlier-model CHECKPOINT --model CHECKPOINT`"

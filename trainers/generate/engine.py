@@ -254,7 +254,8 @@ class Engine:
         row = self._rows[slot]
         assert row is not None and row.request is not None
         start, count = row.request.start, int(self._step[slot])
-        return row.ids[max(0, start + count - CONTEXT) : start] + self._tokens[slot, max(0, count - CONTEXT) : count].tolist()
+        drawn: list[int] = self._tokens[slot, max(0, count - CONTEXT) : count].tolist()
+        return row.ids[max(0, start + count - CONTEXT) : start] + drawn
 
     def _run(self, slots: NDArray[np.int64], parts: Sequence[list[int]], guesses: Sequence[list[int]]) -> int:
         """Read new tokens of rows and guesses of the tokens after them; record the tokens drawn after them, up to the first wrong guess."""

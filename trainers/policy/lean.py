@@ -65,7 +65,7 @@ class LeanHidden:
             h = self._layer(decoder.layers[-1], h, phases, lengths, wanted, column)
         else:  # attention to all earlier tokens needs no mask
             h = self._layer(decoder.layers[-1], h, phases, lengths)[wanted]
-        result: Tensor = _Norm.apply(h, *_norm(decoder.norm))  # type: ignore[no-untyped-call]
+        result: Tensor = _Norm.apply(h, *_norm(decoder.norm))
         return result
 
     def _layer(
@@ -73,7 +73,7 @@ class LeanHidden:
     ) -> Tensor:
         """Return the hidden states after a layer: all T, or the `wanted` ones."""
         attention = layer.self_attn
-        x = _Norm.apply(h, *_norm(layer.input_layernorm))  # type: ignore[no-untyped-call]
+        x = _Norm.apply(h, *_norm(layer.input_layernorm))
         keys = self._rotated(_linear(attention.k_proj, x), phases)
         values = _linear(attention.v_proj, x).view(-1, self.kv_heads, self.features)
         if wanted is None or column is None:
@@ -86,11 +86,11 @@ class LeanHidden:
             counts = torch.bincount(torch.bucketize(wanted, ends, right=True), minlength=len(lengths)).tolist()
             attended = _attend(queries, keys, values, lengths, attention.scaling, counts, column)
         h = h + _linear(attention.o_proj, attended)
-        x = _Norm.apply(h, *_norm(layer.post_attention_layernorm))  # type: ignore[no-untyped-call]
+        x = _Norm.apply(h, *_norm(layer.post_attention_layernorm))
         return h + _linear(layer.mlp.down_proj, silu(_linear(layer.mlp.gate_proj, x)) * _linear(layer.mlp.up_proj, x))
 
     def _rotated(self, x: Tensor, phases: Tensor) -> Tensor:
-        result: Tensor = _Rotate.apply(x.view(len(x), -1, self.features), phases)  # type: ignore[no-untyped-call]
+        result: Tensor = _Rotate.apply(x.view(len(x), -1, self.features), phases)
         return result
 
 
