@@ -420,7 +420,8 @@ def demo_speed() -> str:
     text = (
         f"One thread, both revisions in turns on a machine that many others used (load {record['load_before']:g} to "
         f"{record['load_after']:g}; now is {record['revision']}): the CPU seconds of a phase vary by a factor of two. With the earlier "
-        "demo both revisions have its configuration and model; the last rows compare the demos themselves, whose rows have become shorter. "
+        "demo both revisions have its configuration and model; the last rows compare the demos themselves: rows are shorter, "
+        "and groups whose episodes end alike are left out. "
         f"The generator's forward passes fell to {passes}. The first round's responses are {'the same' if same else 'different'} in both "
         "revisions; later ones follow weights that differ in the order of float sums."
     )
