@@ -12,7 +12,17 @@ from empg_gym.trainers.policy.policy import Policy
 pytestmark = pytest.mark.slow
 
 
-def test_the_whole_script_runs_on_a_cpu(tmp_path):
+@pytest.fixture
+def section(tmp_path, monkeypatch):
+    """Return the renderer of the page's section, reading the result files of another folder."""
+    monkeypatch.syspath_prepend(str(gpu.ROOT / "scripts"))
+    from result_sections import machine_room, shared
+
+    monkeypatch.setattr(shared, "RESULTS", tmp_path)
+    return machine_room.gpu
+
+
+def test_the_whole_script_runs_on_a_cpu(tmp_path, section):
     out = tmp_path / "gpu.json"
     gpu.main(["--device", "cpu", "--size", "tiny", "--out", str(out)])
     record = json.loads(out.read_text())
@@ -28,21 +38,12 @@ def test_the_whole_script_runs_on_a_cpu(tmp_path):
         assert len(record["updates"]["tiny LoRA"]) == 2
     assert record["head"]["naive"]["seconds"] > 0 and record["head"]["ours"]["seconds"] > 0
     assert record["iterations"]["demo"]["episodes"] == 2
-    page = load_results_page(tmp_path).gpu()
+    page = section()
     assert page.startswith("On CPU, float32.") and "| tiny | 64 | " in page and "| demo | 2 | " in page
 
 
-def test_the_page_says_that_no_figure_exists_yet(tmp_path):
-    assert load_results_page(tmp_path).gpu().startswith("No GPU figure exists yet")
-
-
-def load_results_page(results):
-    """Return scripts/results_page.py, reading the result files of another folder."""
-    spec = importlib.util.spec_from_file_location("results_page", gpu.ROOT / "scripts" / "results_page.py")
-    page = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(page)
-    page.RESULTS = results
-    return page
+def test_the_page_says_that_no_figure_exists_yet(section):
+    assert section().startswith("No GPU figure exists yet")
 
 
 @pytest.mark.parametrize("length", [8, 32])

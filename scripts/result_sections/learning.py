@@ -1,0 +1,216 @@
+"""Sections about what training reaches, and the demo's block and picture in the README."""
+
+from __future__ import annotations
+
+from empg_gym.study.chart import HEIGHT, WIDTH, Series, line_chart
+from result_sections.shared import Json, load, machine, mean_over, number, over_seeds, percent, points, spread, table
+
+PICTURE_COLOURS = ("#1f6feb", "#d97706", "#6b7280")
+TINY_RUNS = (
+    (
+        "alfworld_official_tiny",
+        "ALFWorld, released games",
+        "python -m benchmarks.train_official DATA",
+    ),
+    ("webshop_tiny", "WebShop", "python -m benchmarks.train_tiny configs/webshop-tiny.toml"),
+    ("deepsearch_tiny", "Deep Search", "python -m benchmarks.train_tiny configs/deepsearch-tiny.toml"),
+)
+"""Result file, world and command."""
+STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
+
+
+def own_states(warm: Json) -> str:
+    """Return the part of the warm start that is played by the policy."""
+    steps = round(warm.get("dagger", 0) * warm["steps"])
+    return f", the last {steps} of which are on new episodes that the policy plays together with the expert" if steps else ""
+
+
+def demo_alfworld() -> str:
+    """The demo over seeds."""
+    record = load("demo_alfworld")
+    warm, rl = record["config"]["warmstart"], record["config"]["rl"]
+    parts = [
+        f"{record['parameters']:,} parameters, {over_seeds(record['seeds'])}. "
+        f"The warm start: {warm['steps']:,} supervised steps of {warm['episodes_per_step']} episodes{own_states(warm)}; "
+        f"reinforcement: {record.get('steps', rl['steps'])} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
+    ]
+    for method, splits in record["methods"].items():
+        rows = [
+            (split, part["games"], spread(part["before"], 100), spread(part["after"], 100), spread(part["points_gained"], 1))
+            for split, part in splits.items()
+        ]
+        parts.append(table((method.upper(), "games", "success % after the warm start", "after reinforcement", "points gained"), rows))
+    if len(record["methods"]) > 1:
+        parts.append(
+            "The methods start from the same checkpoints, with the same seeds, tasks and budget. Differences between them that are smaller "
+            "than the intervals are not significant."
+        )
+    runs = record["runs"]["empg"]
+    if "steps" in record:
+        lowest = [f"{name} {100 * part['success']:.0f} %" for name, part in sorted(runs[0]["after"][0]["by_type"].items())]
+        parts.append(
+            f"One run, interrupted after {record['steps']} of {rl['steps']} steps of reinforcement. By task type on "
+            f"{runs[0]['after'][0]['split']}: {', '.join(lowest)}. Weights after the warm start: `{runs[0]['start_weights']}`."
+        )
+        parts += [machine(record), "`python -m benchmarks.demo_alfworld --checkpoint RUN/checkpoints/rl-NNNNNN`"]
+        return "\n\n".join(parts)
+    names = sorted(runs[0]["after"][0]["by_type"])
+    for place, title in ((0, runs[0]["after"][0]["split"]), (1, runs[0]["after"][1]["split"])):
+        rows = [
+            (
+                name,
+                *(spread(mean_over([run[when][place]["by_type"][name]["success"] for run in runs]), 100) for when in ("before", "after")),
+            )
+            for name in names
+        ]
+        parts.append(table((f"EMPG by task type on {title}", "after the warm start", "after reinforcement"), rows))
+    seconds = ", ".join(f"{item['cpu_seconds']:.0f} ({item['threads'] or 'all'})" for item in runs)
+    parts += [
+        f"CPU seconds of training and evaluation, threads in brackets: {seconds}.",
+        machine(record),
+        f"`python -m benchmarks.demo_alfworld --methods {' '.join(record['methods'])}`",
+    ]
+    return "\n\n".join(parts)
+
+
+def method_variants() -> str:
+    """Variants of EMPG and of state grouping against GRPO."""
+    record = load("method_variants")
+    runs, against = record["runs"], record["against_grpo"]
+    rows = []
+    for name, seeds in runs.items():
+        for seed, run in seeds.items():
+            paired = against.get(name, {}).get("per_seed", {}).get(seed)
+            shift = run["means_over_steps"].get("empg/shift_failed")
+            rows.append(
+                (
+                    name,
+                    seed,
+                    f"{100 * run['before']:.1f}",
+                    f"{100 * run['after']:.1f}",
+                    "" if paired is None else points(paired["difference"], paired["interval_95"]),
+                    f"{100 * run['train_success_last']:.1f}",
+                    "" if shift is None else f"{shift:+.3f}",
+                    f"{100 * run['means_over_steps'].get('advantage/failed_groups_share', 0.0):.0f}",
+                )
+            )
+    head = (
+        "variant",
+        "seed",
+        "before, %",
+        "after, %",
+        "points against GRPO",
+        f"training tasks, last {record['last_steps']} steps, %",
+        "`empg/shift_failed`",
+        "steps in all-fail groups, %",
+    )
+    config = record["config"]
+    rl, warm = config["rl"], config["warmstart"]
+    seconds = [run["cpu_seconds"] for seeds in runs.values() for run in seeds.values()]
+    return "\n\n".join(
+        [
+            f"Success on {record['games']} games of {record['split']} before and after reinforcement ({rl['steps']} steps of "
+            f"{rl['tasks_per_step']} x {rl['repeats']} episodes) from one warm start per seed ({warm['steps']} steps, detours "
+            f"{warm['detours']}), the same tasks and seeds for all variants. Differences are paired by game, with 95 % intervals for this "
+            "pair of policies. One seed says little about the methods: another seed may turn a difference around.",
+            table(head, rows),
+            f"{min(seconds):,.0f} to {max(seconds):,.0f} CPU seconds a run, one thread.",
+            machine(record),
+            "`python -m benchmarks.method_variants`",
+        ]
+    )
+
+
+def state_groups() -> str:
+    """GiGPO's groups by exact state and by observation text."""
+    record = load("state_groups")
+    mean = record["mean"]
+    rows = [(name, percent(mean[f"{key}_alone"]), f"{mean[f'{key}_group_size']:.1f}") for key, name in STATE_KEYS]
+    return "\n\n".join(
+        [
+            f"The same episodes, grouped in two ways ({record['batches']} batches of {record['episodes_per_batch']}, "
+            f"{number(mean['steps'])} steps each):",
+            table(("steps are compared if they share", "steps alone", "mean size of a step's group"), rows),
+            f"Of the pairs of steps with the same text, {percent(mean['observation_pairs_in_different_states'])} are in different states "
+            '(such as "Nothing happens."); of the pairs in the same state, '
+            f"{percent(mean['state_pairs_with_different_observations'])} read different texts. The advantages have a cosine of "
+            f"{mean['cosine_of_advantages']:.3f}; {percent(mean['sign_differs'])} of the steps change their sign.",
+            machine(record),
+            "`python -m benchmarks.state_groups CHECKPOINT`",
+        ]
+    )
+
+
+def tiny_runs() -> str:
+    """The other tiny configurations, one seed each."""
+    rows, commands = [], []
+    for name, world, command in TINY_RUNS:
+        record = load(name)
+        summary = record["summary"]
+        commands.append(f"`{command}` ({summary['seconds'] / 60:.0f} minutes on one core)")
+        for before, after in zip(summary["before"], summary["after"], strict=True):
+            shares = percent(before["success"]), percent(after["success"])
+            rows.append((world, before["split"], before["tasks"], *shares, f"{before['score']:.3f}", f"{after['score']:.3f}"))
+    head = ("world", "split", "tasks", "success after the warm start", "after EMPG", "score before", "after")
+    text = (
+        "One seed each. The warm start teaches to copy: names, ASINs, product options. A difference of less than ten "
+        "points on a hundred tasks may be chance; the reinforcement is kept to minutes on a CPU."
+    )
+    return "\n\n".join([text, table(head, rows), machine(record), ", ".join(commands)])
+
+
+def readme_demo() -> str:
+    """The demo's result in three lines."""
+    record = load("demo_alfworld")
+    splits = record["methods"]["empg"]
+    rows = [(split, spread(part["before"], 100), spread(part["after"], 100)) for split, part in splits.items()]
+    games = next(iter(splits.values()))["games"]
+    seeds, steps, planned = len(record["seeds"]), record.get("steps"), record["config"]["rl"]["steps"]
+    over = f"mean of {seeds} seeds ± half of the 95 % interval" if seeds > 1 else f"seed {record['seeds'][0]}"
+    over += "" if steps is None else f", after {steps} of {planned} steps of reinforcement"
+    return "\n\n".join(
+        [
+            f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: "
+            f"success in % on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
+            table(("", "after the warm start", "after EMPG"), rows),
+            f"The curve over the steps of reinforcement (evaluations in between of {record['config']['eval']['curve_tasks']} games; "
+            "training: mean of five steps of 128 episodes, at temperature 1):",
+            "![Success in training and on held-out games, by step](docs/assets/demo-curve.svg)",
+        ]
+    )
+
+
+def cpu_minutes(runs: list[Json]) -> str:
+    """Return the mean CPU time of the runs; nothing where it was not recorded."""
+    if any("cpu_seconds" not in run for run in runs):
+        return ""
+    return f", in {sum(run['cpu_seconds'] for run in runs) / len(runs) / 60:.0f} CPU minutes for training and evaluation"
+
+
+def mean_curve(runs: list[Json]) -> list[Json]:
+    """Return the mean learning curve of runs that were evaluated after the same steps."""
+    curves = [run.get("curve", []) for run in runs]
+    return [{name: sum(point[name] for point in points) / len(points) for name in points[0]} for points in zip(*curves, strict=True)]
+
+
+def demo_picture() -> str:
+    """Return the learning curve of the demo as SVG; README.md shows it."""
+    record = load("demo_alfworld")
+    points = mean_curve(record["runs"]["empg"])
+    names = {name: None for point in points for name in point if name != "step"}
+    series = [
+        Series(name, [(point["step"], *[point[name]] * 3) for point in points if name in point], place) for place, name in enumerate(names)
+    ]
+    lines = [(name, PICTURE_COLOURS[place]) for place, name in enumerate(names)]
+    style = "".join(f".c{place}{{stroke:{colour}}}" for place, (_, colour) in enumerate(lines))
+    legend = "".join(
+        f'<text x="{540}" y="{190 - 16 * place}" text-anchor="end" style="fill:{colour}">{name}</text>'
+        for place, (name, colour) in enumerate(lines)
+    )
+    start = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+    inside = (
+        "<style>text{font:12px sans-serif;fill:#555}.grid{stroke:#ddd}.curve{fill:none;stroke-width:2}.band{fill:none}"
+        f'{style}</style><rect width="100%" height="100%" fill="#fff"/>'
+    )
+    head, mark, rest = str(line_chart("Success", series, percent=True)).partition(">")
+    return head.replace("<svg ", start, 1) + mark + inside + rest.replace("</svg>", legend + "</svg>") + "\n"
