@@ -68,7 +68,7 @@ def demo_alfworld() -> str:
     parts += [
         f"CPU seconds of training and evaluation, threads in brackets: {seconds}.",
         machine(record),
-        f"`python -m benchmarks.demo_alfworld --methods {' '.join(record['methods'])}`",
+        f"`python -m benchmarks.demo_alfworld --seeds {' '.join(map(str, record['seeds']))} --methods {' '.join(record['methods'])}`",
     ]
     return "\n\n".join(parts)
 
