@@ -16,7 +16,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import itertools
 import json
+import math
 import os
 import re
 import subprocess
@@ -202,7 +204,9 @@ def verifiers_door(env_id: str, episodes: Sequence[Episode]) -> list[list[Entry]
 def _entries(shown: Sequence[str], facts: dict[str, Any]) -> list[Entry]:
     """Return entries from the messages to the model and what the adapter recorded."""
     observations, rewards = [*shown[1:], facts["final_observation"]], facts["rewards"]
-    middle = [(text, reward, False, False) for text, reward in zip(observations, rewards, strict=True)]
+    # A message or a reward too many is a difference from the local episode, which the caller reports.
+    pairs = itertools.zip_longest(observations, rewards, fillvalue=None)
+    middle = [("" if text is None else text, math.nan if reward is None else reward, False, False) for text, reward in pairs]
     middle[-1] = (*middle[-1][:2], facts["terminated"], facts["truncated"])
     return [(shown[0], 0.0, False, False), *middle]
 

@@ -44,6 +44,6 @@ gym.register("Example/Corridor-v0", Corridor, kwargs={"split": "train", "max_ste
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key, as in empg-gym train")
-    own = ['env={id="Example/Corridor-v0", dialogue="plain", system_prompt=""}', 'eval={splits=["test"], tasks=12}', "rl.steps=20"]
-    short = ["warmstart={steps=10, episodes=80, episodes_per_step=8, optimizer={lr=3e-3}}", "run.out=runs/own-environment"]
-    Trainer(load_config(Path("configs/alfworld-tiny.toml"), own + short + parser.parse_args().set), ProgressView(Console())).run()
+    own = ['env={id="Example/Corridor-v0", dialogue="plain", system_prompt=""}', 'eval={splits=["test"], tasks=12}']
+    own += ["run.out=runs/own-environment", *parser.parse_args().set]
+    Trainer(load_config(Path("configs/tiny.toml"), own), ProgressView(Console())).run()
