@@ -125,7 +125,7 @@ def test_an_agents_server_whose_body_does_not_end_is_cut_off(monkeypatch):
     assert sent and sent[0] < ENDLESS // 2
 
 
-@pytest.mark.parametrize("first", [b"", gzip.compress(b"text")])
+@pytest.mark.parametrize("first", [b"", gzip.compress(b"text")], ids=["alone", "after a member"])
 def test_junk_after_a_compressed_page_is_cut_off(first):
     head, said = (b"Content-Encoding: gzip\r\n", "continues after") if first else (b"", "larger than")
     with endless(head, first) as (address, sent), pytest.raises(ExchangeError, match=said):
