@@ -190,7 +190,7 @@ def _read(path: Path, env: LLMAgentEnv) -> Iterator[Trajectory]:
     """Yield the episodes of a run folder, a file of trajectories, or a file that `empg-gym export` wrote.
 
     Raises:
-        DataError: there is no such file, or it is damaged.
+        DataError: the file does not exist or is damaged.
     """
     file = next((path / name for name in (TRAJECTORIES, PARQUET) if (path / name).is_file()), path) if path.is_dir() else path
     if not file.is_file():
