@@ -39,6 +39,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "report_scale": ("Report: ten thousand episodes", operation.report_scale),
     "serve_load": ("Serving", operation.serve_load),
     "serve_identity": ("Served episodes", operation.serve_identity),
+    "serve_container": ("Containers", operation.serve_container),
     "soak": ("Attacks and faults", operation.soak),
 }
 """Result file to heading and renderer, in the order of the page."""

@@ -141,3 +141,34 @@ def serve_identity() -> str:
             "`python -m benchmarks.serve_identity`, and once more in `.venv-openenv`",
         ]
     )
+
+
+def serve_container() -> str:
+    """The containers of the three benchmarks, judged by OpenEnv with Docker."""
+    record = load("serve_container")
+    rows = []
+    for name, row in record["environments"].items():
+        package, episodes = row["package"], row["episodes"]
+        skipped = sum(map(len, package["skipped"].values()))
+        rows.append(
+            (
+                f"`{name}`",
+                f"{len(package['passed'])} passed, {len(package['failed'])} failed, {skipped} without a grader",
+                f"{sum(row['url'].values())} of {len(row['url'])} passed",
+                f"{episodes['differing']} of {episodes['episodes']} ({episodes['steps']} steps)",
+                f"{row['image_mb']} MB",
+            )
+        )
+    passed = ", ".join(f"`{name}`" for name in record["environments"]["alfworld"]["package"]["passed"])
+    return "\n\n".join(
+        [
+            "The folders of `empg-gym serve space`, built by `openenv validate` and run as it runs them: no network, a read-only file "
+            "system, another user. Then a container of the same image, checked by `openenv validate --url` and played through "
+            "`empg_gym.connect`:",
+            table(("environment", "checks of the package", "checks of the address", "episodes that differ from local", "image"), rows),
+            f"Passed: {passed}. OpenEnv {record['machine']['packages']['openenv']} names further checks without having a grader for "
+            f"them. Docker {record['docker']}; base image: {record['base_image']}; OpenEnv's helper image: {record['helper_image']}.",
+            machine(record),
+            "`python -m benchmarks.serve_container --wheels build/wheels` in `.venv-openenv`",
+        ]
+    )

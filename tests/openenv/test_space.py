@@ -98,9 +98,13 @@ def _port():
 def container(space):
     """Run the recipe's command in the folder, as the container would; yield the address."""
     _, folder = space
-    variables = dict(part.split("=", 1) for argument in _of(folder, "ENV") for part in shlex.split(argument))
+    place = lambda text: text.replace("/app", str(folder))  # noqa: E731
+    variables = dict(place(part).split("=", 1) for argument in _of(folder, "ENV") for part in shlex.split(argument))
     environment = {**os.environ, **variables, "HOME": os.environ["HOME"], "PORT": str(_port()), "PYTHONPATH": str(ROOT)}
     run = lambda argument: [sys.executable, *json.loads(argument)[1:]]  # noqa: E731
+    _, prepare, _ = _of(folder, "RUN")
+    subprocess.run([sys.executable, *shlex.split(prepare)[1:]], cwd=folder, env=environment, check=True)
+    built = _files(folder / "cache")
     process = subprocess.Popen(run(_of(folder, "CMD")[0]), cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
     check = run(re.search(r"CMD (\[.*\])", _of(folder, "HEALTHCHECK")[0])[1])
     deadline = time.monotonic() + 300
@@ -112,6 +116,11 @@ def container(space):
     process.send_signal(signal.SIGTERM)
     process.wait(300)
     process.stderr.close()
+    assert _files(folder / "cache") == built, "the server wrote to the image"
+
+
+def _files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
 
 
 def test_the_container_holds_what_the_runtime_level_checks(container):
