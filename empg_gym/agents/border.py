@@ -113,12 +113,13 @@ def _floats(values: Any, like: NDArray[Any] | None, least: float, most: float, c
         return None
     with np.errstate(over="ignore"):
         array = array.astype(np.float32, copy=False)
-    if array.size and not (np.isfinite(array).all() and array.min() >= least and array.max() <= most):
+    if not array.size:
+        return array
+    smallest, largest = float(array.min()), float(array.max())  # NaN if one value is
+    if not (math.isfinite(smallest) and math.isfinite(largest) and smallest >= least and largest <= most):
         return None
     low = 0.0 if math.isfinite(least) else least
-    if array.size and (array.max() > ceiling or array.min() < low):
-        array = np.clip(array, low, ceiling)
-    return array
+    return np.clip(array, low, ceiling) if largest > ceiling or smallest < low else array
 
 
 def _array(values: Any) -> NDArray[Any] | None:

@@ -136,8 +136,8 @@ class FastEngine:
             return bool(lit) and any(not lit.isdisjoint(state.contents[r]) for r in game.receptacles_at[state.location])
         done = processed(game, state)
         needed = 2 if goal == TWO else 1
-        wanted = [o for o in game.goal_things if done is None or o in done]
-        return bool(wanted) and any(sum(o in state.contents[r] for o in wanted) >= needed for r in game.goal_receptacles)
+        wanted = frozenset(game.goal_things) if done is None else done.intersection(game.goal_things)
+        return bool(wanted) and any(len(wanted.intersection(state.contents[r])) >= needed for r in game.goal_receptacles)
 
     # Admissible commands
 

@@ -18,6 +18,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from empg_gym.trainers.generate.template_process import process_of
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 
 Message = Mapping[str, Any]
 _SENTINEL = "sentinel"
+_SHORT = 500
+"""Characters of a text whose ids are remembered."""
+_REMEMBERED = 10_000
+"""Texts whose ids are remembered."""
 
 
 class ChatCodec:
@@ -40,6 +45,7 @@ class ChatCodec:
         self.appends_only = tokenizer.chat_template == CHAT_TEMPLATE
         self._template = None if self.appends_only else process_of(tokenizer)
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
+        self._encode_short = lru_cache(_REMEMBERED)(self._encode)  # observations of small environments repeat
         self.end_of_turn = self._end_of_turn()
         """Id with which the template ends a response."""
 
@@ -51,8 +57,12 @@ class ChatCodec:
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of `text`, without added special tokens."""
+        return list(self._encode_short(text) if len(text) <= _SHORT else self._encode(text))
+
+    def _encode(self, text: str) -> Sequence[int]:
         if self._backend is not None:
-            return list(self._backend.encode(text, add_special_tokens=False).ids)
+            ids: Sequence[int] = self._backend.encode(text, add_special_tokens=False).ids
+            return ids
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
