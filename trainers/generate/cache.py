@@ -84,8 +84,7 @@ class Placement:
         """Return [T*heads] indices of the new tokens into (block, head, position)."""
         found = self._memo.get(("write", heads))
         if found is None:
-            lanes = self.blocks[:, None] * heads + torch.arange(heads, device=self.blocks.device)
-            found = self._memo["write", heads] = (lanes * BLOCK + self.offsets[:, None]).view(-1)
+            found = self._memo["write", heads] = _lanes(self.blocks, self.offsets, heads)
         return found
 
     def sources(self, heads: int) -> torch.Tensor:
@@ -95,6 +94,12 @@ class Placement:
             lanes = torch.arange(heads, device=self.table.device)[:, None]
             found = self._memo["read", heads] = (self.table[:, None] * heads + lanes).view(-1)
         return found
+
+
+def _lanes(blocks: torch.Tensor, offsets: torch.Tensor, heads: int) -> torch.Tensor:
+    """Return [T*heads] indices of positions into (block, head, position)."""
+    lanes = blocks[:, None] * heads + torch.arange(heads, device=blocks.device)
+    return (lanes * BLOCK + offsets[:, None]).view(-1)
 
 
 class PagedLayer(CacheLayerMixin):
@@ -129,6 +134,13 @@ class PagedLayer(CacheLayerMixin):
         targets = self.placement.targets(keys_THF.shape[1])
         for store, states in ((self.keys, keys_THF), (self.values, values_THF)):
             store.view(-1, store.shape[3]).index_copy_(0, targets, states.reshape(-1, store.shape[3]))
+
+    def copy(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
+        """Copy keys and values from and to [T] positions, counted over all blocks."""
+        for store in (self.keys, self.values):
+            source, target = (_lanes(places // BLOCK, places % BLOCK, store.shape[1]) for places in (sources, targets))
+            lanes = store.view(-1, store.shape[3])
+            lanes.index_copy_(0, target, lanes.index_select(0, source))
 
     def _gather(self, store: torch.Tensor, rows: int) -> torch.Tensor:
         _, heads, _, features = store.shape
@@ -217,6 +229,11 @@ class PagedCache(Cache):
         """Return blocks to the free ones."""
         for block in blocks:
             heapq.heappush(self._free, block)
+
+    def copy(self, sources_T: NDArray[np.int64], targets_T: NDArray[np.int64]) -> None:
+        """Copy keys and values of all layers from and to positions, counted over all blocks."""
+        for layer in self.paged:
+            layer.copy(*(torch.from_numpy(places).to(layer.keys.device) for places in (sources_T, targets_T)))
 
     @property
     def sparse(self) -> bool:

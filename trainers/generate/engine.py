@@ -10,6 +10,8 @@ Rules:
       next token of each row, and more where they were guessed (`empg_gym.trainers.generate.draft`), which changes the number of passes and
       nothing else. Reading has priority once the waiting rows number an eighth of the running ones or have waited for eight passes, so
       that both kinds of passes stay large.
+    - Rows of equal tokens, such as the first steps of a task's episodes, are computed once in a pass: the others copy the keys and values
+      and draw from the same logits.
     - A row whose response is complete leaves the running rows in the same pass; the slot of a released row is free before the next one.
     - There are at most `max_batch` slots. A row without one waits. Only if nothing else can run, the row that has been idle longest loses
       its slot (and is read again at its next request).
@@ -70,6 +72,7 @@ class Row:
     """The tokens of a session and its place in the cache."""
 
     ids: list[int] = field(default_factory=list)
+    """Those of the response so far included."""
     slot: int | None = None
     request: Request | None = None
     used: int = 0
@@ -126,10 +129,8 @@ class Engine:
         self._table = np.zeros((max_batch, 8), np.int64)  # their numbers
         self._step = np.zeros(max_batch, np.int64)  # tokens of the response so far
         self._limit = np.zeros(max_batch, np.int64)
-        self._last = np.zeros(max_batch, np.int64)  # the token to be read next
         self._running = np.zeros(max_batch, bool)
         self._uniforms = np.zeros(shape, np.float64)
-        self._tokens = np.zeros(shape, np.int32)
         self._logprobs = np.zeros(shape, np.float32)
         self._entropies = np.zeros(shape, np.float32)
 
@@ -220,52 +221,51 @@ class Engine:
     def _read(self, rows: list[Row]) -> int:
         """Read the new tokens of `rows`, with guesses of the next ones, and draw the tokens after them."""
         slots = np.array([row.slot for row in rows])
-        starts = self._length[slots]
-        parts, guesses = [], []
-        space = (self._blocks[slots] * BLOCK).tolist()
-        for row, slot, start, most in zip(rows, slots.tolist(), starts.tolist(), space, strict=True):
+        for row, slot in zip(rows, slots.tolist(), strict=True):
             request = row.request
             assert request is not None
             self._step[slot] = len(row.ids) - request.start
             self._limit[slot] = len(request.uniforms)
             self._uniforms[slot, : len(request.uniforms)] = request.uniforms
             row.used = self._clock
-            parts.append(row.ids[start:])
-            guesses.append(self._guess(slot, row.ids[-CONTEXT:])[: most - len(row.ids)])
-        self.usage.prompt_tokens += sum(map(len, parts))
-        return self._run(slots, parts, guesses)
+        space = (self._blocks[slots] * BLOCK).tolist()
+        guesses = [self._guess(row)[: most - len(row.ids)] for row, most in zip(rows, space, strict=True)]
+        self.usage.prompt_tokens += sum(len(row.ids) for row in rows) - int(self._length[slots].sum())
+        return self._run(slots, rows, guesses)
 
     def _decode(self, slots: NDArray[np.int64]) -> int:
         """Read the last token of the running rows, with guesses of the next ones, and draw the tokens after them."""
-        guesses = [self._guess(slot, self._recent(slot)) for slot in slots.tolist()]
+        guesses = [self._guess(self._row(slot)) for slot in slots.tolist()]
         kept = self._extend(slots, np.array([1 + len(some) for some in guesses]))
         if not len(kept):
             return 0
         if len(kept) < len(slots):
             guesses = [guesses[place] for place in np.searchsorted(slots, kept)]
-        return self._run(kept, [[last] for last in self._last[kept].tolist()], guesses)
+        return self._run(kept, [self._row(slot) for slot in kept.tolist()], guesses)
 
-    def _guess(self, slot: int, recent: list[int]) -> list[int]:
-        """Return guesses of the tokens of a response after the `recent` tokens of its row."""
-        return self._drafter.guess(recent, int(self._limit[slot] - self._step[slot]) - 1) if self._lean else []
-
-    def _recent(self, slot: int) -> list[int]:
-        """Return the last tokens of a running row."""
+    def _row(self, slot: int) -> Row:
         row = self._rows[slot]
-        assert row is not None and row.request is not None
-        start, count = row.request.start, int(self._step[slot])
-        drawn: list[int] = self._tokens[slot, max(0, count - CONTEXT) : count].tolist()
-        return row.ids[max(0, start + count - CONTEXT) : start] + drawn
+        assert row is not None
+        return row
 
-    def _run(self, slots: NDArray[np.int64], parts: Sequence[list[int]], guesses: Sequence[list[int]]) -> int:
-        """Read new tokens of rows and guesses of the tokens after them; record the tokens drawn after them, up to the first wrong guess."""
+    def _guess(self, row: Row) -> list[int]:
+        """Return guesses of the next tokens of a row's response."""
+        if not self._lean or row.request is None:
+            return []
+        return self._drafter.guess(row.ids[-CONTEXT:], row.request.start + len(row.request.uniforms) - len(row.ids) - 1)
+
+    def _run(self, slots: NDArray[np.int64], rows: Sequence[Row], guesses: Sequence[list[int]]) -> int:
+        """Read the tokens of rows that are not in the cache and guesses of the next ones; record the tokens drawn up to a wrong guess."""
+        starts = self._length[slots]
+        parts = [[*row.ids[start:], *some] for row, start, some in zip(rows, starts.tolist(), guesses, strict=True)]
         counts, wanted = np.array([len(part) for part in parts]), np.array([1 + len(some) for some in guesses])
-        tokens = np.array([token for part, some in zip(parts, guesses, strict=True) for token in (*part, *some)], np.int64)
-        drawn = self._draw(slots, tokens, counts + wanted - 1, wanted)
+        leaders = _leaders(rows, starts, guesses)
+        drawn = self._draw(slots, parts, counts, wanted, leaders)
+        guessed = wanted - 1
         if wanted.max() > 1:
             wanted, drawn = self._accept(guesses, wanted, drawn)
-        self._length[slots] += counts + wanted - 1
-        return self._record(slots, drawn, wanted)
+        self._length[slots] += counts - guessed + wanted - 1
+        return self._record(slots, rows, drawn, wanted)
 
     def _accept(
         self, guesses: Sequence[list[int]], wanted_B: NDArray[np.int64], drawn_3T: NDArray[np.float32]
@@ -282,7 +282,12 @@ class Engine:
 
     @torch.inference_mode()
     def _draw(
-        self, slots: NDArray[np.int64], tokens_T: NDArray[np.int64], counts_B: NDArray[np.int64], wanted_B: NDArray[np.int64]
+        self,
+        slots: NDArray[np.int64],
+        parts: Sequence[list[int]],
+        counts_B: NDArray[np.int64],
+        wanted_B: NDArray[np.int64],
+        leaders_B: NDArray[np.int64],
     ) -> NDArray[np.float32]:
         """Read new tokens of rows, and draw a token after each of the last ones of a row, as many as are wanted.
 
@@ -290,9 +295,19 @@ class Engine:
             [3, T'] the tokens, their log-probabilities and the entropies of their distributions.
         """
         starts = self._length[slots]
-        width = blocks_of(int((starts + counts_B).max()))
-        batch = Pass(tokens=tokens_T, starts=starts, counts=counts_B, wanted=wanted_B, table=self._table[slots, :width])
+        table = self._table[slots, : blocks_of(int((starts + counts_B).max()))]
+        own = np.flatnonzero(leaders_B == np.arange(len(slots)))
+        tokens = np.array([token for index in own.tolist() for token in parts[index]], np.int64)
+        batch = Pass(tokens=tokens, starts=starts[own], counts=counts_B[own], wanted=wanted_B[own], table=table[own])
         logits = self._forward(batch, self.cache)
+        if len(own) < len(slots):
+            others = np.flatnonzero(leaders_B != np.arange(len(slots)))
+            row, position = np.repeat(others, counts_B[others]), places(starts[others], counts_B[others])
+            sources, targets = (table[index, position // BLOCK] * BLOCK + position % BLOCK for index in (leaders_B[row], row))
+            self.cache.copy(sources, targets)
+            first = np.zeros(len(slots), np.int64)
+            first[own] = np.cumsum(batch.wanted) - batch.wanted
+            logits = logits[torch.from_numpy(places(first[leaders_B], wanted_B)).to(logits.device)]
         self.usage.forwards += 1
         self._starved = False
         slots, at = np.repeat(slots, wanted_B), places(self._step[slots], wanted_B)
@@ -303,33 +318,32 @@ class Engine:
             raise AgentError("the model's logits are not finite: its weights or its number type are damaged (a learning rate too high?)")
         return drawn
 
-    def _record(self, slots: NDArray[np.int64], drawn_3T: NDArray[np.float32], counts_B: NDArray[np.int64]) -> int:
-        """Record the tokens drawn for every slot; complete the responses that end."""
-        rows, at = np.repeat(slots, counts_B), places(self._step[slots], counts_B)
-        self._tokens[rows, at], self._logprobs[rows, at], self._entropies[rows, at] = drawn_3T
-        last = drawn_3T[0, counts_B.cumsum() - 1].astype(np.int64)
-        self._last[slots] = last
+    def _record(self, slots: NDArray[np.int64], rows: Sequence[Row], drawn_3T: NDArray[np.float32], counts_B: NDArray[np.int64]) -> int:
+        """Record the tokens drawn for every row; complete the responses that end."""
+        index, at = np.repeat(slots, counts_B), places(self._step[slots], counts_B)
+        self._logprobs[index, at], self._entropies[index, at] = drawn_3T[1:]
+        tokens = drawn_3T[0].astype(np.int64)
+        for row, some in zip(rows, np.split(tokens, counts_B.cumsum()[:-1]), strict=True):
+            row.ids += some.tolist()
         self._step[slots] += counts_B
-        stopped = self._is_stop[last]
+        stopped = self._is_stop[tokens[counts_B.cumsum() - 1]]
         done = stopped | (self._step[slots] >= self._limit[slots])
         self._running[slots] = ~done
         self.usage.response_tokens += int(counts_B.sum())
         ended = np.flatnonzero(done)
-        for index in ended.tolist():
-            self._finish(int(slots[index]), bool(stopped[index]))
+        for place in ended.tolist():
+            self._finish(rows[place], int(slots[place]), bool(stopped[place]))
         return len(ended)
 
-    def _finish(self, slot: int, stopped: bool) -> None:
-        row = self._rows[slot]
-        assert row is not None and row.request is not None
+    def _finish(self, row: Row, slot: int, stopped: bool) -> None:
         request, row.request = row.request, None
+        assert request is not None
         count = self._step[slot]
-        ids = self._tokens[slot, :count].copy()
-        row.ids[request.start :] = ids.tolist()
         self._drafter.learn(row.ids[max(0, request.start - CONTEXT) :], min(CONTEXT, request.start))
         row.used = self._clock
         self._full = False
         self.usage.responses += 1
+        ids = np.array(row.ids[request.start :], np.int32)
         logprobs, entropies = self._logprobs[slot, :count].copy(), self._entropies[slot, :count].copy()
         request.on_done(Response(ids=ids, logprobs=logprobs, entropies=entropies, stopped=stopped))
 
@@ -395,9 +409,7 @@ class Engine:
         return slots
 
     def _age(self, slot: int) -> tuple[int, int]:
-        row = self._rows[slot]
-        assert row is not None
-        return row.used, slot
+        return self._row(slot).used, slot
 
     # Memory
 
@@ -433,11 +445,8 @@ class Engine:
     def _preempt(self, slots: Iterable[int]) -> None:
         """Let running rows wait; what they have generated is read again."""
         for slot in slots:
-            row = self._rows[slot]
-            assert row is not None and row.request is not None
-            row.ids[row.request.start :] = self._tokens[slot, : self._step[slot]].tolist()
             self._running[slot] = False
-            self.waiting.append(row)
+            self.waiting.append(self._row(slot))
 
     def _refuse(self, row: Row) -> None:
         """Fail a waiting row that does not fit into the cache by itself; if the cache is smaller than its budget, let it try that first."""
@@ -503,6 +512,17 @@ def _settle(row: Row, outcome: Response | BaseException) -> None:
     request, row.request = row.request, None
     if request is not None:
         request.on_done(outcome)
+
+
+def _leaders(rows: Sequence[Row], starts: NDArray[np.int64], guesses: Sequence[list[int]]) -> NDArray[np.int64]:
+    """Return [B] the index of the first of the rows that is equal to each, with as many tokens in the cache and equal guesses."""
+    known: dict[tuple[int, ...], int] = {}
+    leaders = np.arange(len(rows))
+    for index, (row, start, some) in enumerate(zip(rows, starts.tolist(), guesses, strict=True)):
+        first = known.setdefault((start, len(row.ids), *row.ids[-CONTEXT:], *some), index)
+        if rows[first].ids == row.ids:
+            leaders[index] = first
+    return leaders
 
 
 def _shared_prefix(old: Sequence[int], new: Sequence[int]) -> int:
