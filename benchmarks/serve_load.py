@@ -294,7 +294,11 @@ def main() -> None:
     parser.add_argument("--held", type=int, default=4096, help="sessions that are held at once, and stepped in turn")
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
-    record: dict[str, Any] = {"machine": machine("websockets", "gymnasium"), "workers": options.workers}
+    record: dict[str, Any] = {
+        "machine": machine("websockets", "gymnasium"),
+        "workers": options.workers,
+        "load_average": os.getloadavg()[1],
+    }
     with serving(options.python, options.workers, options.sessions + 64) as server:
         record["local"] = local_steps(3.0)
         single, batched = [], []

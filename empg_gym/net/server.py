@@ -12,7 +12,7 @@ kept, and this module adds what is missing:
       connection has a fixed size.
     - At most `max_connections` are open; one more closes the oldest whose client the server waits for.
     - Foreign hosts and pages of other sites are refused (`empg_gym.net.origin`).
-    - WebSockets pass the same checks and are read message by message: the next one is read when the last one has been taken. A client
+    - WebSockets pass the same checks and are read message by message: at most one waits while the last one is answered. A client
       that doesn't take a message within `send_seconds` is cut off, and so is one whose machine is gone. One that computes for long is not:
       it need not answer pings. Messages are not compressed.
 
@@ -38,6 +38,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from empg_gym.errors import ConfigError, EnvironmentFailure
 from empg_gym.net.origin import Gate
+from empg_gym.net.wait_limit import WaitLimit
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -178,7 +179,8 @@ class LimitedApp:
             if (refusal := self._gate.refusal(scope.get("method", "GET"), headers)) is not None:
                 raise _Refused(*refusal)
             if scope["type"] == "websocket":
-                await self._app(scope, receive, self._message_sender(client, send))
+                with contextlib.closing(WaitLimit(self._limits.send_seconds)) as limit:
+                    await self._app(scope, receive, self._message_sender(client, limit, send))
             else:
                 body = await self._body(client, headers, receive)
                 await self._app(scope, _received(body, receive), self._sender(client, send))
@@ -189,15 +191,14 @@ class LimitedApp:
         finally:
             self._ledger.drop(client)
 
-    def _message_sender(self, client: _Client, send: Send) -> Send:
+    def _message_sender(self, client: _Client, limit: WaitLimit, send: Send) -> Send:
         """Return a `send` for a WebSocket: each message must be taken before the next one is sent."""
 
         async def limited(message: Message) -> None:
             try:
                 await self._ledger.take(client, len(message.get("text") or message.get("bytes") or ""), 5 * self._limits.stall_seconds)
                 with client.awaited():
-                    async with asyncio.timeout(self._limits.send_seconds):
-                        await send(message)
+                    await limit.wait(send(message))
             except (TimeoutError, _Refused):  # too late for an answer
                 raise _CutOff from None
             finally:
@@ -359,6 +360,15 @@ def _websocket_protocol() -> type[asyncio.Protocol]:
             if self.response.status_code == 101:
                 self.scope["extensions"][_ABORT] = {"now": self.transport.abort}
                 _probe(self.transport.get_extra_info("socket"))
+
+        def send_receive_event_to_app(self) -> None:
+            # Uvicorn pauses reading for every message, at the price of two system calls. One message may wait.
+            if not self.queue.empty():
+                super().send_receive_event_to_app()
+                return
+            paused, self.read_paused = self.read_paused, True
+            super().send_receive_event_to_app()
+            self.read_paused = paused
 
         async def run_asgi(self) -> None:
             await super().run_asgi()

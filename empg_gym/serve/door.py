@@ -9,11 +9,12 @@ Rules:
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import hmac
 import json
 
 from empg_gym.net.server import App, Message, Receive, Send, refuse
+from empg_gym.net.wait_limit import WaitLimit
 from empg_gym.serve.slots import SessionSlots
 
 _ONE_SESSION = ("/ws", "/mcp")
@@ -45,10 +46,10 @@ class Door:
         elif scope["type"] == "http":
             await self._app(scope, receive, send)
         elif not path.endswith(_ONE_SESSION):
-            await self._app(scope, self._until_idle(receive, send), send)
+            await self._until_idle(scope, receive, send)
         elif self._slots.acquire():
             try:
-                await self._app(scope, self._until_idle(receive, send), send)
+                await self._until_idle(scope, receive, send)
             finally:
                 self._slots.release()
         else:
@@ -60,16 +61,17 @@ class Door:
         given = dict(scope["headers"]).get(b"authorization", b"")
         return hmac.compare_digest(given, self._expected)
 
-    def _until_idle(self, receive: Receive, send: Send) -> Receive:
-        async def limited() -> Message:
-            try:
-                async with asyncio.timeout(self._idle_seconds):
-                    return await receive()
-            except TimeoutError:
-                await send({"type": "websocket.close", "code": 1001, "reason": f"no message for {self._idle_seconds:g} seconds"})
-                return {"type": "websocket.disconnect", "code": 1001}
+    async def _until_idle(self, scope: Message, receive: Receive, send: Send) -> None:
+        with contextlib.closing(WaitLimit(self._idle_seconds)) as limit:
 
-        return limited
+            async def limited() -> Message:
+                try:
+                    return await limit.wait(receive())
+                except TimeoutError:
+                    await send({"type": "websocket.close", "code": 1001, "reason": f"no message for {self._idle_seconds:g} seconds"})
+                    return {"type": "websocket.disconnect", "code": 1001}
+
+            await self._app(scope, limited, send)
 
     async def _turn_away(self, receive: Receive, send: Send) -> None:
         await receive()

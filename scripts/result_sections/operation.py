@@ -77,6 +77,7 @@ def serve_load() -> str:
                 number(run["steps_per_second"]),
                 f"{run['server_cpu_ms_per_step']:.3f} ms + {run['client_cpu_ms_per_step']:.3f} ms",
                 number(2000 / both),
+                number(run["server_steps_per_core_second"]),
                 number(8 * run["server_steps_per_core_second"]),
             )
         )
@@ -95,6 +96,7 @@ def serve_load() -> str:
         "steps/s, measured",
         "CPU per step, server + clients",
         "steps/s of two idle cores",
+        "steps/s of a core for the server",
         "steps/s of 8 cores for the server",
     )
     killed = faults["killed_worker"]
@@ -103,8 +105,8 @@ def serve_load() -> str:
             table(head, rows),
             f"{single['sessions']} sessions were held, each in an episode of its own, in {number(single['memory_mb'])} MB of both "
             f"workers; all of them stepping at once, the median answer took {number(single['median_ms'])} ms and the 99th percentile "
-            f"{number(single['p99_ms'])} ms. The last two columns are computed from the CPU seconds: the machine ran other jobs, and "
-            "the fastest of several runs is shown. A step in this process takes "
+            f"{number(single['p99_ms'])} ms. The last three columns are computed from the CPU seconds: the machine ran other jobs "
+            f"(load average {record['load_average']:.1f} before the start), and the fastest of several runs is shown. A step in this process takes "
             f"{record['local']['cpu_ms_per_step']:.3f} ms. OpenEnv reports 2,048 sessions and 932 requests per second on 8 cores with an "
             "environment that does nothing.",
             f"The same two workers held {number(record['held']['sessions'])} sessions in {number(record['held']['memory_mb'])} MB, "
