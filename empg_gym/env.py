@@ -219,6 +219,14 @@ class TextEnv(gym.Env[str, str], ABC):
         """
         return None
 
+    def expert_thought(self) -> str:
+        """Return the purpose of the action that `expert` returns, in one sentence, or an empty text. By default empty.
+
+        Raises:
+            TaskError: before the first reset.
+        """
+        return ""
+
     @property
     def rules(self) -> str:
         """What an agent must know: the setting and the grammar of actions. Part of the system prompt; by default empty."""

@@ -86,6 +86,9 @@ class ProcessEnv(ProxyEnv):
         action: str | None = self._call("expert")
         return action
 
+    def expert_thought(self) -> str:
+        return str(self._call("expert_thought"))
+
     def gold_answer(self) -> GoldAnswer | None:
         answer: GoldAnswer | None = self._call("gold_answer")
         return answer

@@ -169,8 +169,16 @@ class ALFWorldEnv(TextEnv):
         return self._loaded.game.goal.task_type
 
     def expert(self) -> str | None:
+        return self._consulted()[0]
+
+    def expert_thought(self) -> str:
+        return self._consulted()[1]
+
+    def _consulted(self) -> tuple[str | None, str]:
+        """Return the expert's next action and its thought."""
         _ = self.task  # raises before the first reset
-        return Expert(self._engine.as_fast_engine(), search=self._search).act()
+        expert = Expert(self._engine.as_fast_engine(), search=self._search)
+        return expert.act(), expert.thought
 
     @property
     def rules(self) -> str:

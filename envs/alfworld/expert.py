@@ -30,6 +30,8 @@ class Expert:
         """Receptacles whose contents are known."""
         self.done = processed(self.game, self.state)
         """Objects that meet the goal's condition; None if it has none."""
+        self.thought = ""
+        """The purpose of the command that `act` returned last, in words: what is to be found, made or brought where."""
 
     def act(self) -> str | None:
         """Return a command on a path to the goal, or None if the goal holds or can't be reached."""
@@ -44,6 +46,7 @@ class Expert:
         wanted = frozenset(game.goal_things)
         if state.held not in wanted:
             return self._drop() if state.held >= 0 else self._fetch(wanted)
+        self.thought = f"Use the {game.goal.lamp}."
         lamps = self._holding(game.goal_lamps)
         if not lamps:
             return self._search(None)
@@ -64,9 +67,10 @@ class Expert:
         if state.held >= 0:
             if self.done is not None and state.held not in self.done:
                 return self._process()
+            self.thought = f"Put it in the {game.goal.receptacle}."
             return self._reach(target, lambda: self._put(target))
-        settled = frozenset(o for o in state.contents[target] if self.done is None or o in self.done)
-        return self._fetch(fitting - settled)
+        settled = fitting.intersection(o for o in state.contents[target] if self.done is None or o in self.done)
+        return self._fetch(fitting - settled, another=game.goal.task_type == TWO and bool(settled) and target in self.known)
 
     def _destination(self) -> int | None:
         """Return the goal receptacle to use: for two objects the one known to hold most of them, else the nearest."""
@@ -81,8 +85,9 @@ class Expert:
 
     # Subtasks
 
-    def _fetch(self, wanted: frozenset[int]) -> str | None:
+    def _fetch(self, wanted: frozenset[int], *, another: bool = False) -> str | None:
         game, state = self.game, self.state
+        self.thought = f"Find {'another' if another else 'one'} {game.goal.target}."
         wanted = wanted & game.traits["pickupable"]
         places = self._holding(wanted)
         if not places:
@@ -104,6 +109,7 @@ class Expert:
         if not places:
             return None
         place = min(places, key=lambda r: (game.location_of[r] != self.state.location, r))
+        self.thought = f"{process.verb.capitalize()} it with the {process.station}."
         if game.location_of[place] != self.state.location:
             return f"go to {game.receptacles[place]}"
         return f"{process.verb} {game.things[self.state.held]} with {game.receptacles[place]}"
@@ -111,6 +117,7 @@ class Expert:
     def _drop(self) -> str | None:
         """Put down an object that is not wanted, as near as possible."""
         game, state = self.game, self.state
+        self.thought = "Put it down."
         places = [r for r, fits in enumerate(game.fits) if state.held in fits]
         if not places:
             return None

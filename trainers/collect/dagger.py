@@ -19,7 +19,7 @@ from empg_gym.agent_env import LLMAgentEnv
 from empg_gym.agents.base import BaseAgent, Message
 from empg_gym.rng import Stream, stream
 from empg_gym.rollout import EpisodeSpec, Limits, Rollout
-from empg_gym.trainers.collect.demonstrations import DETOUR, draw_task, no_expert
+from empg_gym.trainers.collect.demonstrations import DETOUR, draw_task, expert_response, no_expert
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.data.batch import has_outcome, require_episodes
 from empg_gym.trainers.generate.base import Generator, GeneratorSession
@@ -43,7 +43,7 @@ class DaggerEpisodes:
         self._publish = publish
         self._rollout = Rollout(
             recipe,
-            AccompaniedPolicy(generator, config.warmstart.dagger_policy),
+            AccompaniedPolicy(generator, config.warmstart.dagger_policy, thoughts=config.warmstart.thoughts),
             limits=Limits(max_row_tokens=settings.max_row_tokens),
             concurrency=settings.concurrency,
             retries=settings.retries,
@@ -80,18 +80,19 @@ class AccompaniedPolicy(BaseAgent):
     Args:
         generator: of the policy.
         share: share of the steps that the policy takes.
+        thoughts: whether the expert's responses contain its thoughts.
     """
 
-    def __init__(self, generator: Generator, share: float) -> None:
-        self._generator, self._share = generator, share
+    def __init__(self, generator: Generator, share: float, *, thoughts: bool = False) -> None:
+        self._generator, self._share, self._thoughts = generator, share, thoughts
 
     def session(self, env: LLMAgentEnv, seed: int) -> _Session:
-        return _Session(env, self._generator.session(env, seed), np.random.default_rng(seed), self._share)
+        return _Session(env, self._generator.session(env, seed), np.random.default_rng(seed), self._share, self._thoughts)
 
 
 class _Session:
-    def __init__(self, env: LLMAgentEnv, policy: GeneratorSession, rng: np.random.Generator, share: float) -> None:
-        self._env, self._policy, self._rng, self._share = env, policy, rng, share
+    def __init__(self, env: LLMAgentEnv, policy: GeneratorSession, rng: np.random.Generator, share: float, thoughts: bool) -> None:
+        self._env, self._policy, self._rng, self._share, self._thoughts = env, policy, rng, share, thoughts
         self._wanted = ""
         """The expert's response at the last step."""
 
@@ -100,7 +101,7 @@ class _Session:
         action = self._env.text_env.expert()
         if action is None:
             return Completion(text="", stop=True)
-        self._wanted = self._env.dialogue.render("", action)
+        self._wanted = expert_response(self._env, action, thoughts=self._thoughts)
         if self._rng.random() < self._share:
             return await self._policy.act(messages, tools=tools)
         return self._policy.follow(messages, self._wanted)

@@ -50,12 +50,18 @@ def draw_task(env: LLMAgentEnv, rng: np.random.Generator, weights: Mapping[str, 
             return seed, task
 
 
+def expert_response(env: LLMAgentEnv, action: str, *, thoughts: bool) -> str:
+    """Return the response with an action, preceded by the expert's thought if `thoughts` is set and the expert has one."""
+    return env.dialogue.render(env.text_env.expert_thought() if thoughts else "", action)
+
+
 def demonstrate(
     env: LLMAgentEnv,
     index: int,
     *,
     seed: int,
     detours: float,
+    thoughts: bool = False,
     tokenizer: PreTrainedTokenizerBase | ChatCodec | None = None,
     weights: Mapping[str, float] = MappingProxyType({}),
 ) -> Trajectory:
@@ -73,7 +79,7 @@ def demonstrate(
         detour = bool(known) and rng.random() < detours
         if detour:
             action = str(rng.choice(list(known)))
-        text = env.dialogue.render("", action)
+        text = expert_response(env, action, thoughts=thoughts)
         _, _, terminated, truncated, _ = env.step(_completion(row, env, text))
         if detour:
             env.trajectory.steps[-1].diagnostics[DETOUR] = 1.0
@@ -90,7 +96,9 @@ def demonstrations(env: LLMAgentEnv, tokenizer: PreTrainedTokenizerBase, config:
     codec = ChatCodec(tokenizer)
     found = acted = False
     for index in range(config.episodes):
-        trajectory = demonstrate(env, index, seed=seed, detours=config.detours, tokenizer=codec, weights=config.task_weights)
+        trajectory = demonstrate(
+            env, index, seed=seed, detours=config.detours, thoughts=config.thoughts, tokenizer=codec, weights=config.task_weights
+        )
         acted = acted or bool(trajectory.steps)
         if trajectory.steps and (trajectory.success or not config.only_solved):
             found = True
@@ -111,10 +119,10 @@ def no_expert(env: LLMAgentEnv) -> DataError:
     )
 
 
-def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: float) -> Iterator[str]:
+def tokenizer_texts(env: LLMAgentEnv, episodes: int, *, seed: int, detours: float, thoughts: bool = False) -> Iterator[str]:
     """Yield the texts of expert episodes, to train a tokenizer on: prompts, observations, responses and admissible actions."""
     for index in range(episodes):
-        trajectory = demonstrate(env, index, seed=seed, detours=detours)
+        trajectory = demonstrate(env, index, seed=seed, detours=detours, thoughts=thoughts)
         yield from (trajectory.system_prompt, trajectory.final_observation)
         for step in trajectory.steps:
             yield step.observation

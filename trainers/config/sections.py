@@ -305,6 +305,9 @@ class WarmStartConfig(Section):
     task_weights: dict[str, PositiveFloat] = Field(default_factory=dict)
     """How often a type of task occurs among the episodes, relative to the others: hard ones need more. Example:
     `{ pick_two_obj_and_place = 3 }` triples the odds of one type."""
+    thoughts: bool = False
+    """Whether the expert's responses contain its thoughts, where the environment's expert has any (`TextEnv.expert_thought`). A model that
+    learns to write them keeps track of what it is doing. Example: "<think>Find one mug.</think>open drawer 1"."""
     only_solved: bool = True
     """Exclude episodes that were not solved."""
     dagger: Share = 0.0

@@ -2,7 +2,8 @@
 
 Rules:
     - A name is a word followed by a number ("mug 2").
-    - A phrase is a sequence of words without digits. Phrases are found as byte-pair encoding finds pieces, with words instead of bytes
+    - A phrase is a sequence of words without digits and without nouns, the words that form names: the "mug" of an instruction stays a token
+      that a model can compare with "mug 2". Phrases are found as byte-pair encoding finds pieces, with words instead of bytes
       (superword tokens, as in SuperBPE, Liu et al. 2025): the most frequent pair of neighbours is joined, again and again.
     - A phrase is matched only where neither a word nor a number continues it, the longest first.
 """
@@ -17,6 +18,7 @@ from collections.abc import Iterable
 from tokenizers import Regex, pre_tokenizers
 
 _NAME = r" ?\p{L}+ \p{N}+"
+_NOUN = re.compile(r"([^\W\d_]+) \d")
 _WORD = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """The byte-level pattern of GPT-2."""
 _MIN_FREQUENCY = 20
@@ -49,10 +51,12 @@ def find_phrases(texts: Iterable[str], count: int) -> list[str]:
     """Return up to `count` frequent phrases of the texts, the first found first."""
     cut = pre_tokenizers.Split(Regex(f"{_NAME}|{_WORD}"), "isolated")
     runs: Counter[tuple[str, ...]] = Counter()
-    for text, times in Counter(texts).items():
+    counted = Counter(texts)
+    nouns = {noun for text in counted for noun in _NOUN.findall(text)}
+    for text, times in counted.items():
         run: list[str] = []
         for word, _ in [*cut.pre_tokenize_str(text), ("0", None)]:
-            if _DIGIT.search(word) is None:
+            if _DIGIT.search(word) is None and word.strip() not in nouns:
                 run.append(word)
                 continue
             runs[tuple(run)] += times

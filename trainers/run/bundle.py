@@ -84,7 +84,8 @@ class PolicyBundle:
         if self.config.warmstart.trajectories:
             texts = recorded_texts(read_recordings(self.config, env), env)
         else:
-            texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=self.config.warmstart.detours)
+            settings = self.config.warmstart
+            texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=settings.detours, thoughts=settings.thoughts)
         model, tokenizer = load_model(
             from_scratch=wanted.from_scratch,
             tokenizer_texts=texts,
