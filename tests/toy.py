@@ -90,6 +90,9 @@ class DoorsEnv(TextEnv):
     def expert(self) -> str | None:
         return None if self.success else f"open door {self._right()}"
 
+    def expert_thought(self) -> str:
+        return "Leave the room."
+
     @property
     def rules(self) -> str:
         return 'You are in a house. Open doors with "open door N".'

@@ -1,6 +1,7 @@
 """The experts win, from the start and from random states."""
 
 import random
+import re
 
 import pytest
 
@@ -72,3 +73,32 @@ def test_search_uses_only_what_has_been_shown():
 def test_every_task_type_is_among_the_first_six():
     env = ALFWorldEnv("valid_unseen")
     assert [env.reset(options={"task": i})[1]["task_type"] for i in range(6)] == list(SENTENCES)
+
+
+def thoughts_of(env: ALFWorldEnv, task: int) -> list[str]:
+    """Return the expert's thoughts over an episode, without repetitions."""
+    env.reset(seed=0, options={"task": task})
+    found: list[str] = []
+    while (action := env.expert()) is not None:
+        if env.expert_thought() not in found:
+            found.append(env.expert_thought())
+        env.step(action)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("task_type", "pattern"),
+    [
+        ("pick_and_place_simple", r"Find one (\w+)\.\|Put it in the (\w+)\."),
+        ("look_at_obj_in_light", r"Find one (\w+)\.\|Use the (\w+)\."),
+        ("pick_heat_then_place_in_recep", r"Find one (\w+)\.\|Heat it with the microwave\.\|Put it in the (\w+)\."),
+        ("pick_two_obj_and_place", r"Find one (\w+)\.\|Put it in the (\w+)\.\|Find another \1\."),
+    ],
+)
+def test_the_expert_says_what_it_is_after(task_type, pattern):
+    env = ALFWorldEnv("train", size="small", expert="search", task_types=[task_type])
+    for task in range(12):
+        thoughts = thoughts_of(env, task)
+        found = re.fullmatch(pattern, "|".join(thoughts))
+        assert found, thoughts
+        assert all(word in env.instruction for word in found.groups())

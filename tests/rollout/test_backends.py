@@ -100,6 +100,7 @@ def test_a_process_environment_answers_like_the_one_inside_it():
         assert ours.reset(seed=3) == theirs.reset(seed=3)
         saved = pickle.loads(pickle.dumps(ours.snapshot()))
         assert ours.state_key() == theirs.state_key() and ours.expert() == theirs.expert()
+        assert ours.expert_thought() == theirs.expert_thought() != ""
         assert ours.step(ours.expert()) == theirs.step(theirs.expert())
         assert (ours.score, ours.success, ours.task, ours.task_type) == (theirs.score, theirs.success, theirs.task, theirs.task_type)
         assert ours.restore(saved)[0] == theirs.restore(saved)[0] and ours.state_key() == theirs.state_key()

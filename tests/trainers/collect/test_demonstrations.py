@@ -39,6 +39,15 @@ def test_rows_contain_the_responses(env, codec):
         assert step.response_token_ids[-1] == codec.end_of_turn
 
 
+def test_the_expert_thinks_aloud_if_asked(codec):
+    recipe = CONFIG.env.model_copy(update={"id": "EMPG/ALFWorld-v0", "options": {"expert": "search"}, "embedded_options": {"size": "small"}})
+    env = recipe.recipe().make()
+    silent, aloud = (demonstrate(env, 3, seed=0, detours=0.0, thoughts=thoughts) for thoughts in (False, True))
+    assert [step.action for step in aloud.steps] == [step.action for step in silent.steps]
+    assert not any(step.thought for step in silent.steps)
+    assert all(step.thought and step.response == f"<think>{step.thought}</think>{step.action}" for step in aloud.steps)
+
+
 def test_detours_are_in_the_row_but_not_in_the_loss(env, codec):
     episodes = list(demonstrations(env, codec.tokenizer, CONFIG.warmstart, seed=0))
     steps = [step for item in episodes for step in item.steps]

@@ -112,3 +112,8 @@ def test_phrases_are_found_by_frequency():
     assert find_phrases(["go to"] * 31 + ["go up"] * 30, 1) == ["go to"]
     assert find_phrases(["go to the end"] * 19, 9) == []
     assert all(not any(map(str.isdigit, phrase)) for phrase in find_phrases(ROOM, 50))
+
+
+def test_phrases_contain_no_nouns():
+    assert find_phrases(["find the mug"] * 30, 9) == ["find the", "find the mug"]
+    assert find_phrases(["find the mug"] * 30 + ["a mug 2"], 9) == ["find the"]
