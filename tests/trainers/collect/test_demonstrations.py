@@ -40,7 +40,9 @@ def test_rows_contain_the_responses(env, codec):
 
 
 def test_the_expert_thinks_aloud_if_asked(codec):
-    recipe = CONFIG.env.model_copy(update={"id": "EMPG/ALFWorld-v0", "options": {"expert": "search"}, "embedded_options": {"size": "small"}})
+    recipe = CONFIG.env.model_copy(
+        update={"id": "EMPG/ALFWorld-v0", "options": {"expert": "search"}, "embedded_options": {"size": "small"}}
+    )
     env = recipe.recipe().make()
     silent, aloud = (demonstrate(env, 3, seed=0, detours=0.0, thoughts=thoughts) for thoughts in (False, True))
     assert [step.action for step in aloud.steps] == [step.action for step in silent.steps]
