@@ -41,7 +41,7 @@ test-adapters: setup
 	$(call adapters,.venv-verl,constraints-verl.txt,verl)
 	$(ADAPTERS) .venv-verl/bin/python -m pytest tests/adapters/test_verl.py tests/adapters/test_examples.py tests/adapters/test_identity.py -x -rs $(ARGS)
 	$(call adapters,.venv-openenv,constraints-openenv.txt,openenv,schemathesis)
-	$(THREADS) .venv-openenv/bin/python -m pytest tests/openenv tests/serve/test_identity.py -x -rs $(ARGS)
+	$(THREADS) .venv-openenv/bin/python -m pytest tests/openenv tests/adapters/test_identity.py -x -rs $(ARGS)
 
 ADAPTERS := $(THREADS) TRL_EXPERIMENTAL_SILENCE=1 HF_HUB_OFFLINE=1
 , := ,

@@ -38,7 +38,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "estimators": ("Trainer: cost of the estimators", machine_room.estimators),
     "report_scale": ("Report: ten thousand episodes", operation.report_scale),
     "serve_load": ("Serving", operation.serve_load),
-    "serve_identity": ("Served episodes", operation.serve_identity),
+    "identity": ("Identical episodes", operation.identity),
     "serve_container": ("Containers", operation.serve_container),
     "soak": ("Attacks and faults", operation.soak),
 }

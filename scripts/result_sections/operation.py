@@ -106,9 +106,9 @@ def serve_load() -> str:
             f"{single['sessions']} sessions were held, each in an episode of its own, in {number(single['memory_mb'])} MB of both "
             f"workers; all of them stepping at once, the median answer took {number(single['median_ms'])} ms and the 99th percentile "
             f"{number(single['p99_ms'])} ms. The last three columns are computed from the CPU seconds: the machine ran other jobs "
-            f"(load average {record['load_average']:.1f} before the start), and the fastest of several runs is shown. A step in this process takes "
-            f"{record['local']['cpu_ms_per_step']:.3f} ms. OpenEnv reports 2,048 sessions and 932 requests per second on 8 cores with an "
-            "environment that does nothing.",
+            f"(load average {record['load_average']:.1f} before the start), and the fastest of several runs is "
+            f"shown. A step in this process takes {record['local']['cpu_ms_per_step']:.3f} ms. OpenEnv reports "
+            "2,048 sessions and 932 requests per second on 8 cores with an environment that does nothing.",
             f"The same two workers held {number(record['held']['sessions'])} sessions in {number(record['held']['memory_mb'])} MB, "
             "and answered all of them.",
             f"What {faults['sessions']} other sessions notice, each step compared with the local environment:",
@@ -121,26 +121,22 @@ def serve_load() -> str:
     )
 
 
-def serve_identity() -> str:
-    """The same episodes through every door of a server."""
-    record = load("serve_identity")
-    names = {
-        "connect": "`empg_gym.connect`",
-        "connect_batch": "`empg_gym.connect_batch`",
-        "mcp": "MCP, with the client of `mcp`",
-        "openenv": "OpenEnv, with the client of `openenv`",
-    }
-    rows = [
-        (names[name], door["package"], door["episodes"], number(door["steps"]), len(door["differences"]))
-        for name, door in record["doors"].items()
-    ]
+def identity() -> str:
+    """The same episodes through every door."""
+    record = load("identity")
+    rows = []
+    for door in record["doors"].values():
+        environments = door["environments"].values()
+        total = {key: sum(of[key] for of in environments) for key in ("episodes", "steps", "differing")}
+        package = f"{door['package']} {door['version']}"
+        rows.append((door["title"], package, number(total["episodes"]), number(total["steps"]), total["differing"]))
     return "\n\n".join(
         [
-            "Episodes of all three environments, expert's, random and invalid actions; observation, reward and ending of every step "
-            "compared with `gymnasium.make` in the same process:",
+            "Episodes of all three environments, mostly the expert's actions, some random, some invalid; observation, reward and ending of "
+            "every step compared with `gymnasium.make` in the same process:",
             table(("door", "package", "episodes", "steps", "episodes that differ"), rows),
             machine(record),
-            "`python -m benchmarks.serve_identity`, and once more in `.venv-openenv`",
+            "`python -m benchmarks.identity` in each environment that `make test-adapters` makes",
         ]
     )
 

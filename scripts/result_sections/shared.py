@@ -46,7 +46,7 @@ def machine(record: Json) -> str:
     """Return the machine of a result file in one sentence."""
     of = record["machine"]
     packages = ", ".join(f"{name} {version}" for name, version in of["packages"].items())
-    return f"Measured on {of['cpu']}, {of['cores']} cores, Python {of['python']} ({packages})."
+    return f"Measured on {of['cpu']}, {of['cores']} cores, Python {of['python']}{f' ({packages})' if packages else ''}."
 
 
 def over_seeds(seeds: list[int]) -> str:

@@ -1,21 +1,10 @@
-"""The same episodes through every adapter: observations, rewards and endings, compared with `gymnasium.make` in this process.
+"""The doors of the adapters: the episodes as other people's frameworks see them. Each needs its framework's environment.
 
-    python -m benchmarks.adapter_identity [--episodes 1000] [--doors trl skyrl …]
-
-Run it in each adapter's environment (`make test-adapters` makes them): a door whose framework is not installed is left out, and its
-entry in benchmarks/results/adapter_identity.json stays. A door is a function from environment and episodes to what the framework saw.
-
-Rules:
-    - An episode is a task, a seed and actions: mostly the expert's, some random, some invalid, until the end or a limit of 12 steps.
-    - An entry of an episode is (observation, reward, terminated, truncated); the first one is the reset's.
-    - Actions are texts in the dialogue `plain`; TRL gets the tool call of the same meaning.
+Actions are texts in the dialogue `plain`; TRL gets the tool call of the same meaning.
 """
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import importlib.util
 import itertools
 import json
 import math
@@ -24,75 +13,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import gymnasium as gym
-import numpy as np
+from benchmarks.identity.episodes import KWARGS, SEED, Entry, Episode
 
-from benchmarks.machine import machine
-from empg_gym.adapters.episode_task import EpisodeTask, episode_tasks
-from empg_gym.adapters.framework import FRAMEWORKS
-from empg_gym.env import TextEnv
-from empg_gym.registration import find_id
-
-ROOT = Path(__file__).parents[1]
-RESULT = ROOT / "benchmarks" / "results" / "adapter_identity.json"
-SEED = 1_000
-KWARGS: dict[str, dict[str, Any]] = {
-    "alfworld": {"size": "small", "max_steps": 12},
-    "webshop": {"max_steps": 12},
-    "deepsearch": {"protocol": "plain"},
-}
-"""Environment to its arguments."""
-SHARES = {"alfworld": 0.4, "webshop": 0.3, "deepsearch": 0.3}
-"""Share of the episodes."""
-
-Entry = tuple[str, float, bool, bool]
-
-
-class Episode(NamedTuple):
-    """An episode to replay."""
-
-    task: EpisodeTask
-    actions: list[str]
-    entries: list[Entry]
-    """What the local environment showed."""
-
-
-def local_episodes(env_id: str, count: int) -> list[Episode]:
-    """Return episodes of the first tasks of `train`, played here; first observations differ from each other."""
-    kwargs = KWARGS[env_id]
-    env = gym.make(find_id(env_id), split="train", **kwargs)
-    played: dict[str, Episode] = {}
-    for task in episode_tasks(env_id, limit=count + count // 10, seed=SEED, **kwargs):  # some begin alike
-        if len(played) == count:
-            break
-        rng = np.random.default_rng(task.seed)
-        observation, info = env.reset(seed=task.seed, options={"task": task.task})
-        first, entries, actions, done = observation, [(observation, 0.0, False, False)], [], False
-        while not done:
-            actions.append(_action(env.unwrapped, info, rng))
-            observation, reward, terminated, truncated, info = env.step(actions[-1])
-            entries.append((observation, float(reward), terminated, truncated))
-            done = terminated or truncated
-        played.setdefault(first, Episode(task, actions, entries))
-    env.close()
-    return list(played.values())
-
-
-def _action(env: TextEnv, info: dict[str, Any], rng: np.random.Generator) -> str:
-    draw = rng.random()
-    if draw < 0.05 and env.benchmark == "ALFWorld":
-        return "dance on the table"
-    expert = env.expert()
-    if draw < 0.75 and expert is not None:
-        return expert
-    chosen = str(rng.choice(info["admissible_actions"]))
-    words = re.findall(r"\w+", info["instruction"])
-    return re.sub(r"<[^>]*>", lambda _: str(rng.choice(words)), chosen)
+ROOT = Path(__file__).parents[2]
 
 
 def trl_door(env_id: str, episodes: Sequence[Episode]) -> list[list[Entry]]:
@@ -225,50 +152,3 @@ def verl_door(env_id: str, episodes: Sequence[Episode]) -> list[list[Entry]]:
         facts = {"terminated": last.terminated, "truncated": last.truncated, "final_observation": last.message}
         seen.append(_entries(shown, {**facts, "rewards": output.extra_fields["turn_scores"]}))
     return seen
-
-
-DOORS: dict[str, tuple[str, Callable[[str, Sequence[Episode]], list[list[Entry]]]]] = {
-    "trl": ("trl", trl_door),
-    "skyrl": ("skyrl_gym", skyrl_door),
-    "inspect": ("inspect_ai", inspect_door),
-    "verifiers": ("verifiers", verifiers_door),
-    "verl": ("verl", verl_door),
-}
-"""Extra to the module of its framework, and its door."""
-
-
-def installed() -> list[str]:
-    """Return the doors whose framework is installed."""
-    return [name for name, (module, _) in DOORS.items() if importlib.util.find_spec(module) is not None]
-
-
-def differences(door: str, env_id: str, episodes: Sequence[Episode]) -> list[str]:
-    """Return the tasks whose episode differs from the local one."""
-    seen = DOORS[door][1](env_id, episodes)
-    pairs = zip(episodes, seen, strict=True)
-    return [str(episode.task.task) for episode, entries in pairs if [tuple(entry) for entry in entries] != episode.entries]
-
-
-def main() -> None:
-    """Compare, print and record."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--episodes", type=int, default=1_000, help="episodes per door, of all three environments together")
-    parser.add_argument("--doors", nargs="+", choices=DOORS, default=installed())
-    args = parser.parse_args()
-    local = {env_id: local_episodes(env_id, round(args.episodes * share)) for env_id, share in SHARES.items()}
-    for door in args.doors:
-        row: dict[str, Any] = {"package": FRAMEWORKS[door].package, "version": version(FRAMEWORKS[door].package), "environments": {}}
-        for env_id, episodes in local.items():
-            differing = differences(door, env_id, episodes)
-            steps = sum(len(episode.actions) for episode in episodes)
-            row["environments"][env_id] = {"episodes": len(episodes), "steps": steps, "differing": len(differing)}
-            print(door, env_id, row["environments"][env_id], differing[:3], flush=True)
-        result = {"machine": machine(), "doors": {}}
-        with contextlib.suppress(FileNotFoundError):
-            result = json.loads(RESULT.read_text())
-        result["doors"][door] = row
-        RESULT.write_text(json.dumps(result, indent=1) + "\n")
-
-
-if __name__ == "__main__":
-    main()
