@@ -4,18 +4,19 @@ The modules of transformers cost more than the arithmetic of a small model, and 
 
     - computes the new tokens of all rows without padding, with the weights of the model's own modules (it copies none);
     - computes the last layer, except its keys and values, only for the tokens after which logits are wanted;
-    - attends to the blocks of the cache where they are, and only to as many as a row has; the sums have the order of the row's tokens,
-      wherever its blocks are.
+    - attends to a few rows of similar length at a time; the sums have the order of the row's tokens, wherever its blocks are.
 
 It equals the modules up to the order of float sums. It is used where that is known: see `suits` and `LeanDecoder.usable`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import Linear
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
@@ -31,11 +32,9 @@ _PARAMETERS = 50_000_000
 """Size above which the arithmetic dominates."""
 _QUERIES = 256
 """Queries of a row that attend at once."""
-_VIEW_SHARE = 0.5
-"""Share of the cache's blocks above which attention in blocks runs over all of them instead of copying its own."""
+_GATHERED = 2**17
+"""Numbers that are gathered at once as keys, and again as values, if several rows have so few: half a megabyte."""
 _MASKED = -1e30
-_LEAST = -60.0
-"""Exponent below which a weight does not change a sum. Numbers that underflow cost dozens of times more, in exp and in products."""
 
 
 def suits(model: PreTrainedModel) -> bool:
@@ -95,7 +94,8 @@ class LeanDecoder:
         cache.placement.place(blocks, torch.from_numpy(positions % BLOCK), torch.from_numpy(np.ascontiguousarray(batch.table)))
         wanted = None if len(rows) == batch.wanted.sum() else torch.from_numpy(places(ends - batch.wanted, batch.wanted))
         phases = self._phases_at(positions, int((batch.starts + batch.counts).max()))
-        in_blocks = _BlockAttention(batch)
+        few = _Attention(batch, batch.wanted, self.kv_heads, self.features)
+        many = few if wanted is None else _Attention(batch, batch.counts, self.kv_heads, self.features)
         layers = self.decoder.layers
         h = embedding(torch.from_numpy(batch.tokens), self.decoder.embed_tokens.weight)
         for layer, store in zip(layers, cache.paged, strict=True):
@@ -106,8 +106,7 @@ class LeanDecoder:
             if wanted is not None and layer is layers[-1]:
                 h, x, phases, wanted = h[wanted], x[wanted], phases[wanted], None
             queries = rotated(_linear(attention.q_proj, x).view(-1, self.heads, self.features), phases)
-            attend = in_blocks if wanted is None else self._read
-            attended = attend(queries, store, batch, attention.scaling)
+            attended = (few if wanted is None else many)(queries, store, attention.scaling)
             h = h + _linear(attention.o_proj, attended.reshape(len(h), -1))
             x = _normed(layer.post_attention_layernorm, h)
             h = h + _linear(layer.mlp.down_proj, silu(_linear(layer.mlp.gate_proj, x)).mul_(_linear(layer.mlp.up_proj, x)))
@@ -120,86 +119,74 @@ class LeanDecoder:
             self._phases = torch.stack(self.decoder.rotary_emb(torch.zeros(1), some[None]), dim=2)[0]
         return self._phases[torch.from_numpy(positions)]
 
-    def _read(self, queries: Tensor, store: PagedLayer, batch: Pass, scale: float) -> Tensor:
-        """Return [T, heads, features] the attention of all new tokens, row by row."""
-        out = torch.empty_like(queries)
-        begin = 0
-        sources = store.placement.sources(self.kv_heads).view(len(batch.counts), self.kv_heads, -1)
-        widths = -(-(batch.starts + batch.counts) // BLOCK)
-        masks = _triangle(min(_QUERIES, int(batch.counts.max())), int((batch.starts + batch.counts).max()))
-        shape = (1, self.kv_heads, -1, self.features)
-        pools = [pool.view(-1, BLOCK * self.features) for pool in (store.keys, store.values)]
-        for row, (start, count, width) in enumerate(zip(batch.starts.tolist(), batch.counts.tolist(), widths.tolist(), strict=True)):
-            own = sources[row, :, :width].reshape(-1)
-            keys, values = (pool.index_select(0, own).view(shape) for pool in pools)
-            for first in range(0, count, _QUERIES):
-                some = slice(begin + first, begin + min(first + _QUERIES, count))
-                number, span = some.stop - some.start, start + some.stop - begin
-                found = scaled_dot_product_attention(
-                    queries[some].transpose(0, 1)[None],
-                    keys[:, :, :span],
-                    values[:, :, :span],
-                    attn_mask=masks[len(masks) - number :, masks.shape[1] - span :],
-                    scale=scale,
-                    enable_gqa=self.heads > self.kv_heads,
-                )
-                out[some] = found[0].transpose(0, 1)
-            begin += count
-        return out
 
+class _Attention:
+    """Attention of the last tokens of each row of a pass to all tokens of their row.
 
-class _BlockAttention:
-    """Attention of the wanted tokens of a pass, a few per row, to all tokens of their row, block by block.
+    It runs over a few rows of similar length at a time, whose keys and values are gathered and are used while the core's cache holds them.
 
     Args:
         batch: the pass.
+        counts: [B] queries of each row.
+        kv_heads: of keys and values.
+        features: of a head.
     """
 
-    def __init__(self, batch: Pass) -> None:
-        lengths = batch.starts + batch.counts
-        self.rows, self.width = batch.table.shape
-        self.queries = queries = int(batch.wanted.max())
-        inside = np.arange(self.width) * BLOCK < lengths[:, None]
-        owned, rank = batch.table[inside], np.flatnonzero(inside.ravel())
-        row = rank // self.width
-        extent = int(owned.max()) + 1
-        self.blocks: slice | Tensor
-        if len(owned) >= _VIEW_SHARE * extent:
-            self.blocks, place = slice(0, extent), owned
-            owner, back = np.zeros(extent, np.int64), np.zeros(extent, np.int64)
-            owner[owned], back[owned] = row, rank
-        else:
-            self.blocks, place = torch.from_numpy(owned), np.arange(len(owned))
-            owner, back = row, rank
-        at = np.zeros(inside.size, np.int64)
-        at[rank] = place
-        # at: of each place of the table, back: of each block; what they say about places without a block, and blocks of others, is dropped.
-        self.at, self.back, self.owner, self.place, self.row = (torch.from_numpy(array) for array in (at, back, owner, place, row))
-        used = batch.wanted
-        offsets = np.minimum(np.arange(queries), used[:, None] - 1)
-        self.padded = torch.from_numpy(((np.cumsum(used) - used)[:, None] + offsets).ravel()) if queries > 1 else None
-        self.real = torch.from_numpy(np.flatnonzero(np.arange(queries) < used[:, None]))
-        hidden = np.arange(self.width * BLOCK) > ((lengths - used)[:, None] + offsets)[..., None]
-        bias = torch.from_numpy(np.where(hidden, np.float32(_MASKED), np.float32(0))).view(self.rows, queries, self.width, BLOCK)
-        self.bias = bias.transpose(1, 2)[:, :, None, None]
+    def __init__(self, batch: Pass, counts: NDArray[np.int64], kv_heads: int, features: int) -> None:
+        self.kv_heads = kv_heads
+        number = -(-counts // _QUERIES)
+        row = np.repeat(np.arange(len(counts)), number)
+        before = places(np.zeros_like(number), number) * _QUERIES
+        asked = np.minimum(counts[row] - before, _QUERIES)
+        first = (np.cumsum(counts) - counts)[row] + before
+        position = (batch.starts + batch.counts - counts)[row] + before
+        widths = -(-(position + asked) // BLOCK)
+        order = np.argsort(widths, kind="stable")
+        self.chunks: list[tuple[int, int, Tensor, Tensor]] = []
+        """Rows, queries per row, blocks and mask."""
+        padded, real = [], []
+        for some in _split(order, widths, _GATHERED // (BLOCK * kv_heads * features)):
+            width, queries = int(widths[some[-1]]), int(asked[some].max())
+            offsets = np.minimum(np.arange(queries), asked[some, None] - 1)
+            padded.append((first[some, None] + offsets).ravel())
+            real.append((np.arange(queries) < asked[some, None]).ravel())
+            blocks = batch.table[row[some], None, :width] * kv_heads + np.arange(kv_heads)[:, None]
+            hidden = np.arange(width * BLOCK) > (position[some, None] + offsets)[..., None]
+            mask = np.where(hidden, np.float32(_MASKED), np.float32(0))[:, None]
+            self.chunks.append((len(some), queries, torch.from_numpy(blocks.ravel()), torch.from_numpy(mask)))
+        asking, is_real = np.concatenate(padded), np.concatenate(real)
+        back = np.empty(int(counts.sum()), np.int64)
+        back[asking[is_real]] = np.flatnonzero(is_real)
+        self.asking, self.back = torch.from_numpy(asking), torch.from_numpy(back)
+        """Query of each place of the chunks, padding repeats the last one of a row; place of each query."""
 
-    def __call__(self, queries: Tensor, store: PagedLayer, batch: Pass, scale: float) -> Tensor:
+    def __call__(self, queries: Tensor, store: PagedLayer, scale: float) -> Tensor:
         """Return [T, heads, features] for queries of the same shape."""
-        blocks, rows, width = self.blocks, self.rows, self.width
-        keys, values = (pool[blocks] if isinstance(blocks, slice) else pool.index_select(0, blocks) for pool in (store.keys, store.values))
-        _, kv_heads, _, features = keys.shape
-        grouped = queries * scale if self.padded is None else (queries * scale).index_select(0, self.padded)
-        grouped = grouped.view(rows, self.queries, kv_heads, -1, features).permute(0, 2, 3, 1, 4).reshape(rows, kv_heads, -1, features)
-        scores = grouped.index_select(0, self.owner).matmul(keys.transpose(2, 3))
-        shape = scores.shape[1:]
-        weights = scores.index_select(0, self.at).view(rows, width, kv_heads, -1, self.queries, BLOCK).add_(self.bias)
-        weights = weights.sub_(weights.amax((1, 5), keepdim=True)).clamp_min_(_LEAST).exp_()
-        total = weights.sum((1, 5))
-        parts = weights.view(rows * width, *shape).index_select(0, self.back).matmul(values).index_select(0, self.place)
-        sums = parts.new_zeros(rows, *parts.shape[1:]).index_add_(0, self.row, parts)
-        found = sums.view(rows, kv_heads, -1, self.queries, features).div_(total[..., None]).permute(0, 3, 1, 2, 4)
-        found = found.reshape(rows * self.queries, -1, features)
-        return found if self.padded is None else found.index_select(0, self.real)
+        heads, features = queries.shape[1:]
+        pools = [pool.view(-1, BLOCK * features) for pool in (store.keys, store.values)]
+        asking = queries.index_select(0, self.asking).split([rows * count for rows, count, _, _ in self.chunks])
+        found = []
+        for (rows, count, blocks, mask), some in zip(self.chunks, asking, strict=True):
+            keys, values = (pool.index_select(0, blocks).view(rows, self.kv_heads, -1, features) for pool in pools)
+            attended = scaled_dot_product_attention(
+                some.view(rows, count, heads, features).transpose(1, 2),
+                keys,
+                values,
+                attn_mask=mask,
+                scale=scale,
+                enable_gqa=heads > self.kv_heads,
+            )
+            found.append(attended.transpose(1, 2).reshape(-1, heads, features))
+        return torch.cat(found).index_select(0, self.back)
+
+
+def _split(order: NDArray[np.int64], widths: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
+    """Yield parts of `order`, in which widths rise, whose number times the largest width is at most `most`, or which are one alone."""
+    begin = 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end + 1 - begin) * widths[order[end]] > most:
+            yield order[begin:end]
+            begin = end
 
 
 def _linear(layer: Any, x: Tensor) -> Tensor:
@@ -224,8 +211,3 @@ def rotated(x: Tensor, phases: Tensor, *, back: bool = False) -> Tensor:
     turned[..., :half].addcmul_(x[..., half:], phases[:, 1:, :half], value=-sign)
     turned[..., half:].addcmul_(x[..., :half], phases[:, 1:, half:], value=sign)
     return turned
-
-
-def _triangle(queries: int, span: int) -> Tensor:
-    """Return a mask whose last q rows and last s columns are the causal mask of q queries at the end of s positions."""
-    return torch.full((queries, span), _MASKED).triu_(span - queries + 1)
