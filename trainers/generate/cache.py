@@ -191,6 +191,7 @@ class PagedCache(Cache):
         self.placement = Placement()
         self.paged = [PagedLayer(self.placement) for _ in range(num_layers)]
         self._first = _FIRST
+        self._most = 0  # blocks since the cache was released
         self._free: list[int] = []  # a heap: low blocks first, so that the used ones stay close together
         super().__init__(layers=list(self.paged))
 
@@ -249,7 +250,7 @@ class PagedCache(Cache):
 
     def release(self) -> None:
         """Drop everything and free the memory; the next block is taken under a new budget."""
-        self._first = max(_FIRST, self.num_blocks)  # the next rows will probably need as much
+        self._first, self._most = max(_FIRST, self._most), 0  # the next rows will probably need as much
         self._limit, self.num_blocks, self._free = None, 0, []
         for layer in self.paged:
             layer.num_blocks = 0
@@ -269,3 +270,4 @@ class PagedCache(Cache):
         for block in range(max(1, self.num_blocks), num_blocks):
             heapq.heappush(self._free, block)
         self.num_blocks = num_blocks
+        self._most = max(self._most, num_blocks)

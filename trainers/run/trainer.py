@@ -17,6 +17,7 @@ generated in a smaller batch, which may round differently.
 from __future__ import annotations
 
 import contextlib
+import gc
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -115,6 +116,9 @@ class Trainer:
         with contextlib.ExitStack() as held:
             held.enter_context(memory_errors())
             held.callback(self._lock.close)
+            gc.collect()
+            gc.freeze()  # otherwise every few steps search hundreds of thousands of objects of the libraries for garbage
+            held.callback(gc.unfreeze)
             for part in (self.models, self.evaluator, self.collector, self.gold):
                 if part is not None:
                     held.callback(part.close)
