@@ -5,9 +5,7 @@ Actions are texts in the dialogue `plain`; TRL gets the tool call of the same me
 
 from __future__ import annotations
 
-import itertools
 import json
-import math
 import os
 import re
 import subprocess
@@ -119,6 +117,9 @@ def verifiers_door(env_id: str, episodes: Sequence[Episode]) -> list[list[Entry]
         files = list(Path(folder).rglob("traces.jsonl"))
         assert files, done.stdout[-2000:] + done.stderr[-2000:]
         traces = [trace for line in files[0].read_text().splitlines() for trace in json.loads(line)["traces"]]
+    for trace in traces:
+        if trace["errors"]:
+            raise SystemExit(f"verifiers could not play {trace['task']['data']['name']}: {trace['errors'][0]['message']}")
     by_seed = {trace["info"]["empg_gym"]["seed"]: trace for trace in traces}
     seen = []
     for episode in episodes:
@@ -131,9 +132,7 @@ def verifiers_door(env_id: str, episodes: Sequence[Episode]) -> list[list[Entry]
 def _entries(shown: Sequence[str], facts: dict[str, Any]) -> list[Entry]:
     """Return entries from the messages to the model and what the adapter recorded."""
     observations, rewards = [*shown[1:], facts["final_observation"]], facts["rewards"]
-    # A message or a reward too many is a difference from the local episode, which the caller reports.
-    pairs = itertools.zip_longest(observations, rewards, fillvalue=None)
-    middle = [("" if text is None else text, math.nan if reward is None else reward, False, False) for text, reward in pairs]
+    middle = [(text, reward, False, False) for text, reward in zip(observations, rewards, strict=True)]
     middle[-1] = (*middle[-1][:2], facts["terminated"], facts["truncated"])
     return [(shown[0], 0.0, False, False), *middle]
 

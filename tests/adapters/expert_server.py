@@ -24,10 +24,10 @@ def expert_episodes(tasks: Sequence[EpisodeTask], **kwargs) -> list[Trajectory]:
 
 
 @contextmanager
-def serving(episodes: Sequence[Trajectory]) -> Iterator[str]:
-    """Yield the base URL of a server that plays these episodes."""
+def serving(episodes: Sequence[Trajectory], **options) -> Iterator[str]:
+    """Yield the base URL of a server that plays these episodes; for the options see `script_server.serving`."""
     from tests.adapters import script_server
 
     script = {item.steps[0].observation: [step.response for step in item.steps] for item in episodes}
-    with script_server.serving(script) as url:
+    with script_server.serving(script, **options) as url:
         yield url

@@ -5,6 +5,7 @@ The script maps the first message of an episode to its responses; the number of 
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,10 +19,18 @@ from starlette.routing import Route
 
 
 @contextmanager
-def serving(script: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield the base URL of a server that plays this script."""
+def serving(script: Mapping[str, Sequence[str]], *, overloaded_every: int = 0) -> Iterator[str]:
+    """Yield the base URL of a server that plays this script.
+
+    Args:
+        script: first messages and responses.
+        overloaded_every: every so many requests are answered with the status 503; 0 = none.
+    """
+    count = itertools.count(1)
 
     async def chat(request: Request) -> JSONResponse:
+        if overloaded_every and next(count) % overloaded_every == 0:
+            return JSONResponse({"error": {"message": "overloaded"}}, 503)
         messages = (await request.json())["messages"]
         first = next(message["content"] for message in messages if message["role"] == "user")
         text = first if isinstance(first, str) else "".join(part["text"] for part in first)

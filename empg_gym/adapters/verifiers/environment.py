@@ -21,7 +21,7 @@ class EMPGEnv(vf.Env[EMPGEnvConfig]):  # type: ignore[misc]
     """Plays one episode per rollout.
 
     The reward `reward` is the sum of the environment's rewards; metrics are those of `Session.metrics`. `trace.info` has the episode's
-    columns and the steps: observation, action, reward and ending of each.
+    columns and the steps: observation, action, reward and ending of each. An episode that an error ended has no reward and no metrics.
     """
 
     async def run(self, task: EMPGTask, agents: vf.Agents) -> None:
@@ -46,8 +46,10 @@ class EMPGEnv(vf.Env[EMPGEnvConfig]):  # type: ignore[misc]
                     segment = await interaction.turn(reply.message)
                 trace = interaction.trace
                 metrics = session.metrics
-                trace.record_reward("reward", metrics.pop("reward"))
-                trace.record_metrics(metrics)
+                reward = metrics.pop("reward")
+                if not trace.errors:
+                    trace.record_reward("reward", reward)
+                    trace.record_metrics(metrics)
                 trajectory = session.trajectory
                 trace.info["empg_gym"] = {
                     **data.episode.columns(),
