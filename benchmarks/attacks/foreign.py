@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import patch
@@ -34,8 +34,10 @@ from empg_gym.net.json_client import JSONClient
 from empg_gym.net.retry import RetryPolicy
 from empg_gym.net.special_networks import CLOUD_METADATA, IPV4_SPECIAL, IPV6_SPECIAL
 from empg_gym.retrieval.backends import VisitFailed
+from tests.net.endless import JUNK, endless
 
 ENDLESS = 512 << 20
+"""Bytes after which the endless bodies end."""
 
 
 def addresses(folder: Path) -> Outcome:
@@ -68,43 +70,10 @@ def spellings(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> list[st
     ]
 
 
-@contextlib.contextmanager
-def endless(head: bytes, first: bytes, chunk: bytes) -> Iterator[tuple[str, list[int]]]:
-    """Serve a body that does not end before `ENDLESS` bytes; yield the address and what was sent."""
-    sent: list[int] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            total = 0
-            with connection, contextlib.suppress(OSError):
-                connection.recv(1 << 16)
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n" + head + b"\r\n")
-                for part in (first, *[chunk] * (ENDLESS // len(chunk))):
-                    if part:
-                        connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n")
-                        total += len(part)
-            sent.append(total)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", sent
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(10)
-
-
-_JUNK = b"x" * (1 << 16)
 BODIES = {
-    "endless": (b"", b"", _JUNK),
+    "endless": (b"", b"", JUNK),
     "a bomb": (b"Content-Encoding: gzip\r\n", b"", gzip.compress(bytes(256 << 20))),
-    "junk": (b"Content-Encoding: gzip\r\n", gzip.compress(b"{}"), _JUNK),
+    "junk": (b"Content-Encoding: gzip\r\n", gzip.compress(b"{}"), JUNK),
 }
 
 
@@ -126,7 +95,7 @@ def page_bodies(folder: Path) -> Outcome:
 def _bodies(read: Callable[[str], object], error: type[Exception]) -> Outcome:
     before, most, held = resident_mb(os.getpid()), 0, 0
     for head, first, chunk in BODIES.values():
-        with endless(head, first, chunk) as (address, sent), contextlib.suppress(OSError):
+        with endless(ENDLESS, head, first, chunk) as (address, sent), contextlib.suppress(OSError):
             try:
                 read(address)
             except error:
@@ -241,14 +210,14 @@ def downloads(folder: Path) -> Outcome:
     """Serve more bytes than the registry knows, other bytes, and offer a set that the disk has no room for."""
     tried, held, sent_most = 3, 0, 0
     for first in (b"", b"y" * 500):
-        with endless(b"", first, _JUNK) as (address, sent):
+        with endless(ENDLESS, b"", first, JUNK) as (address, sent):
             file = DataFile(name="data.bin", urls=(address,), size=1000, sha256="0" * 64)
             try:
                 fetch(file, folder, retry=RetryPolicy(retries=0), sleep=lambda seconds: None)
             except DataError:
                 held += not (folder / "data.bin").exists() and sum(path.stat().st_size for path in folder.iterdir()) <= 1000
         sent_most = max([sent_most, *sent])
-    with patch("shutil.disk_usage", lambda path: SimpleNamespace(free=1000)), endless(b"", b"", _JUNK) as (address, sent):
+    with patch("shutil.disk_usage", lambda path: SimpleNamespace(free=1000)), endless(ENDLESS) as (address, sent):
         try:
             fetch(DataFile(name="large.bin", urls=(address,), size=1 << 40), folder, retry=RetryPolicy(retries=0))
         except DataError as error:

@@ -13,6 +13,7 @@ from unittest.mock import patch
 
 from benchmarks.attacks.outcome import Case, Outcome, tally
 from empg_gym.errors import AgentError, ConfigError
+from tests.trainers.generate.hostile_templates import HOSTILE
 
 CODE = """
 from pathlib import Path
@@ -26,13 +27,8 @@ class OwnTokenizer(Qwen2Tokenizer):
     pass
 """
 CHAT = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}, {"role": "user", "content": ""}]
-LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 TEMPLATES = {
-    "a loop": LOOPS,
-    "one long operation": "{% set n = messages | length * 30000000 %}{{ ('a b ' * n) | wordcount }}" + LOOPS,
-    "a sort": "{% for i in range(99999) %}{{ range(99999) | list | sort | length }}{% endfor %}",
-    "a recursion": "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}" + LOOPS,
-    "a power": "{% set n = messages | length * 9 %}{{ (n ** (n ** 5)) % 7 }}",
+    **HOSTILE,
     "4 GB": "{% set n = messages | length * 4000000000 %}{{ 'a' * n }}",
     "a long text": "{% set x = 'a' * 40000000 %}{{ x }}",
     "3 GB of spaces": "{{ 'a' | center(3000000000) }}",

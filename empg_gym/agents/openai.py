@@ -28,7 +28,7 @@ from empg_gym.agents.chat_reply import read_reply
 from empg_gym.agents.tool_dialogue import ToolDialogue
 from empg_gym.dialogue import Dialogue
 from empg_gym.errors import ConfigError, RowOverflowError, nearest
-from empg_gym.net.json_client import JSONClient, RejectedRequest, bearer_key
+from empg_gym.net.json_client import JSONClient, RejectedRequest
 from empg_gym.net.retry import RetryPolicy
 from empg_gym.trajectory import Completion, IntArray
 
@@ -81,8 +81,8 @@ class OpenAIAgent(BaseAgent):
         if format not in ("chat", "tools"):
             raise ConfigError(f"format must be 'chat' or 'tools', not {format!r}; {nearest(str(format), ['chat', 'tools'])}")
         base_url = base_url or os.environ.get("OPENAI_BASE_URL") or DEFAULT_BASE_URL
-        key = bearer_key(api_key) or bearer_key(os.environ.get(api_key_env))
-        if key is None and base_url.rstrip("/") == DEFAULT_BASE_URL:
+        key = (api_key or "").strip() or os.environ.get(api_key_env, "").strip()
+        if not key and base_url.rstrip("/") == DEFAULT_BASE_URL:
             raise ConfigError(f"no key for {base_url}: set {api_key_env}, or give the base_url of a server that needs none")
         self.model = model or os.environ.get("OPENAI_MODEL") or None
         self.format = format

@@ -23,6 +23,7 @@ from empg_gym.errors import EMPGGymError
 from empg_gym.net.server import App
 from empg_gym.serve.episodes import Episodes, Outcome, tasks_of
 from empg_gym.serve.host import EnvHost
+from empg_gym.serve.step_fields import IN_INFO, StepFields
 from empg_gym.serve.text import utf8
 
 SHOWN_ACTIONS = 100
@@ -48,20 +49,12 @@ class TaskEntry(BaseModel):
     split: str = Field(description="Name of the split")
 
 
-class EpisodeStep(BaseModel):
+class EpisodeStep(StepFields):
     """Where an episode is after a reset or an action."""
 
     episode: str = Field(description="Handle of the episode, for step, state and close")
     observation: str = Field(description="What the agent sees")
     reward: float = Field(description="Reward of the last action; 0 after a reset")
-    terminated: bool = Field(description="Whether the task has ended")
-    truncated: bool = Field(description="Whether the step limit was reached")
-    task: str = Field(description="Id of the task")
-    instruction: str = Field(description="The goal of the task")
-    valid_action: bool = Field(description="Whether the last action could be carried out")
-    success: bool = Field(description="Whether the task is solved")
-    score: float = Field(description="Score so far, 0 to 1")
-    step: int = Field(description="Number of actions so far")
     admissible_actions: list[str] = Field(description=f"Actions that are possible now, or templates of them; the first {SHOWN_ACTIONS}")
 
 
@@ -157,14 +150,11 @@ def _instructions(hosts: Mapping[str, EnvHost]) -> str:
 
 def _shown(handle: str, outcome: Outcome) -> EpisodeStep:
     observation, reward, terminated, truncated, info = outcome
-    fields = {name: info[name] for name in ("task", "valid_action", "success", "score", "step")}
+    shown = {
+        **{name: info[name] for name in IN_INFO},
+        "instruction": utf8(info["instruction"]),
+        "admissible_actions": [utf8(action) for action in info["admissible_actions"][:SHOWN_ACTIONS]],
+    }
     return EpisodeStep(
-        episode=handle,
-        observation=utf8(observation),
-        reward=reward,
-        terminated=terminated,
-        truncated=truncated,
-        instruction=utf8(info["instruction"]),
-        admissible_actions=[utf8(action) for action in info["admissible_actions"][:SHOWN_ACTIONS]],
-        **fields,
-    )
+        episode=handle, observation=utf8(observation), reward=reward, terminated=terminated, truncated=truncated, **shown
+    )  # fmt: skip

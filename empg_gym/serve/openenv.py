@@ -30,13 +30,13 @@ from empg_gym.env import TextEnv
 from empg_gym.errors import ConfigError, EMPGGymError, TaskError, nearest
 from empg_gym.serve.host import EnvHost
 from empg_gym.serve.settings import SessionLimits
+from empg_gym.serve.step_fields import IN_INFO, StepFields
 from empg_gym.serve.text import utf8
 
 MAX_ACTION = 1 << 16
 """Length of an action, in characters."""
 LISTED_TASKS = 1000
 """Tasks that a list shows; the others are found with `get_task` and `get_task_range`."""
-_COMMON = ("instruction", "admissible_actions", "valid_action", "success", "score", "step", "task")
 _TYPES = {"train": "train", "test": "test", "ood": "test"}
 """OpenEnv's kinds of splits; all others are for validation."""
 
@@ -51,19 +51,10 @@ class TextAction(Action):  # type: ignore[misc]
     action: Annotated[str, BeforeValidator(_utf8)] = Field(max_length=MAX_ACTION, description="The action, as text")
 
 
-class TextObservation(Observation):  # type: ignore[misc]
+class TextObservation(StepFields, Observation):  # type: ignore[misc]
     """The result of a reset or a step, with everything that the local environment returns."""
 
     text: str = Field(description="What the agent sees")
-    instruction: str = Field(description="The goal of the task")
-    admissible_actions: list[str] = Field(description="Actions that are possible now, or templates of them")
-    valid_action: bool = Field(description="Whether the last action could be carried out")
-    success: bool = Field(description="Whether the task is solved")
-    score: float = Field(description="Score of the episode so far, 0 to 1")
-    step: int = Field(description="Number of actions so far")
-    task: str = Field(description="Id of the task")
-    terminated: bool = Field(description="Whether the task has ended")
-    truncated: bool = Field(description="Whether the step limit was reached")
     extras: dict[str, Any] = Field(description="Further entries of info, documented on the environment's card")
 
 
@@ -314,8 +305,8 @@ def _observation(text: str, reward: float | None, terminated: bool, truncated: b
         done=terminated or truncated,
         terminated=terminated,
         truncated=truncated,
-        extras={name: value for name, value in info.items() if name not in _COMMON},
-        **{name: info[name] for name in _COMMON},
+        extras={name: value for name, value in info.items() if name not in IN_INFO},
+        **{name: info[name] for name in IN_INFO},
     )
 
 

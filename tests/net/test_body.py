@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import socket
-import threading
 import time
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -21,6 +19,7 @@ from empg_gym.net.body import BodyError, BoundedBody
 from empg_gym.net.exchange import ExchangeError, exchange
 from empg_gym.net.json_client import JSONClient
 from empg_gym.net.retry import RetryPolicy
+from tests.net.endless import endless
 
 ENDLESS = 64 << 20
 """Bytes after which the endless bodies of these tests end."""
@@ -74,44 +73,9 @@ def test_other_encodings_are_refused():
         BoundedBody("br", 1000)
 
 
-@contextmanager
-def endless(head, first=b"", chunk=b"x" * (1 << 16)):
-    """A server whose body does not end before `ENDLESS` bytes; yields its address and the list of what it sent, in bytes."""
-    sent = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve():
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection:
-                connection.recv(1 << 16)
-                total = 0
-                try:
-                    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + head + b"\r\n")
-                    for part in (first, *[chunk] * (ENDLESS // len(chunk))):
-                        if part:
-                            connection.sendall(f"{len(part):x}\r\n".encode() + part + b"\r\n")
-                            total += len(part)
-                except OSError:
-                    pass
-                sent.append(total)
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", sent
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(10)
-
-
 def test_an_agents_server_whose_body_does_not_end_is_cut_off(monkeypatch):
     monkeypatch.setattr(json_client, "_MAX_REPLY", 1 << 20, raising=False)
-    with endless(b"Content-Type: application/json\r\n") as (address, sent):
+    with endless(ENDLESS, b"Content-Type: application/json\r\n") as (address, sent):
 
         async def ask():
             client = JSONClient(address, retry=RetryPolicy(retries=0), timeout=20)
@@ -128,6 +92,6 @@ def test_an_agents_server_whose_body_does_not_end_is_cut_off(monkeypatch):
 @pytest.mark.parametrize("first", [b"", gzip.compress(b"text")], ids=["alone", "after a member"])
 def test_junk_after_a_compressed_page_is_cut_off(first):
     head, said = (b"Content-Encoding: gzip\r\n", "continues after") if first else (b"", "larger than")
-    with endless(head, first) as (address, sent), pytest.raises(ExchangeError, match=said):
+    with endless(ENDLESS, head, first) as (address, sent), pytest.raises(ExchangeError, match=said):
         exchange(httpx.Request("GET", address), end=time.monotonic() + 20, max_bytes=1 << 20)
     assert sent and sent[0] < ENDLESS // 2

@@ -89,15 +89,7 @@ def register() -> None:
 def skyrl_rows(env_id: str, *, split: str = "train", limit: int | None = None, seed: int = 0, **kwargs: Any) -> list[dict[str, Any]]:
     """Return the rows of a data set: `prompt` (replaced at the start of an episode), `env_class` and the columns of the episode.
 
-    Args:
-        env_id: registered id, or its short form.
-        split: name of the split.
-        limit: number of tasks; None returns all.
-        seed: seed of the first task.
-        kwargs: further arguments of `gymnasium.make`.
-
-    Raises:
-        ConfigError: the id, the split or an argument is unknown.
+    Arguments and errors are those of `episode_tasks`.
     """
     tasks = episode_tasks(env_id, split=split, limit=limit, seed=seed, **kwargs)
     return [{"prompt": [{"role": "user", "content": task.env_id}], "env_class": "empg", **task.columns()} for task in tasks]

@@ -107,18 +107,7 @@ class EMPGAgentLoop(AgentLoopBase):  # type: ignore[misc]
 
 
 def verl_rows(env_id: str, *, split: str = "train", limit: int | None = None, seed: int = 0, **kwargs: Any) -> list[dict[str, Any]]:
-    """Return the rows of a data set for `EMPGAgentLoop`.
-
-    Args:
-        env_id: registered id, or its short form.
-        split: name of the split.
-        limit: number of tasks; None returns all.
-        seed: seed of the first task.
-        kwargs: further arguments of `gymnasium.make`.
-
-    Raises:
-        ConfigError: the id, the split or an argument is unknown.
-    """
+    """Return the rows of a data set for `EMPGAgentLoop`; arguments and errors are those of `episode_tasks`."""
     return [
         {
             "prompt": [{"role": "user", "content": task.env_id}],  # the loop replaces it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from empg_gym.errors import ConfigError
+from empg_gym.net.json_client import bearer_key
 
 
 def find_key(names: tuple[str, ...]) -> str:
@@ -33,7 +34,7 @@ def optional_key(provider: str, names: tuple[str, ...]) -> str:
     Raises:
         ConfigError: the key is malformed; the text names the variables, never the key.
     """
-    key = find_key(names)
-    if not key.isascii() or not key.isprintable():
-        raise ConfigError(f"the API key of {provider} has characters that no key has; look at {' or '.join(names)}")
-    return key
+    try:
+        return bearer_key(find_key(names)) or ""
+    except ConfigError as error:
+        raise ConfigError(f"{provider}, {' or '.join(names)}: {error}") from None

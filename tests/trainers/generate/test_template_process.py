@@ -15,6 +15,7 @@ from empg_gym.trainers.config.sections import FromScratch
 from empg_gym.trainers.generate.chat import ChatCodec
 from empg_gym.trainers.generate.template_process import TemplateProcess
 from empg_gym.trainers.policy.models import load_model
+from tests.trainers.generate.hostile_templates import HOSTILE, LOOPS
 from tests.trainers.generate.worlds import texts
 
 TOKENS = {"bos_token": "<s>", "eos_token": "</s>"}
@@ -41,14 +42,6 @@ TEMPLATES = [
     "{{ messages | tojson }}{{ messages | length }}{{ documents is none }}",
     "{% for m in messages %}{{ m.content[:3] }}{% endfor %}",
 ]
-LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
-HOSTILE = {
-    "loops": LOOPS,
-    "one long operation": "{% set n = messages | length * 30000000 %}{{ ('a b ' * n) | wordcount }}" + LOOPS,
-    "a sort": "{% for i in range(99999) %}{{ range(99999) | list | sort | length }}{% endfor %}",
-    "a recursion": "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}" + LOOPS,
-    "a power": "{% set n = messages | length * 9 %}{{ (n ** (n ** 5)) % 7 }}",
-}
 CHAT = [
     {"role": "user", "content": "Hi \udc80 <b>&é\n"},
     {"role": "assistant", "content": "<think>x</think>\nHo"},
