@@ -1,11 +1,12 @@
 """CPU seconds of the demo's reinforcement step in this tree and in an earlier one, by phase.
 
     git worktree add --detach ../earlier REVISION
-    python -m benchmarks.demo_speed --earlier ../earlier --earlier-model CHECKPOINT --model runs/demo/checkpoints/rl-000000
+    python -m benchmarks.demo_speed --earlier ../earlier --earlier-model CHECKPOINT --models runs/demo/checkpoints/rl-000000 \
+        runs/demo/checkpoints/rl-000120
 
 Each tree has a worker process with one thread. The workers take turns, one phase at a time, so that both see the same machine; what is
-reported is the processor time of the phase, and its ratio in each round. There are two comparisons: both trees with the earlier demo's
-configuration and model, where they play the same episodes, and each with its own demo, whose rows have become shorter.
+reported is the CPU time of the phase, and its ratio in each round. Each comparison has equal configuration and model in both
+trees: the earlier tree's demo, and this tree's demo, before and after reinforcement, without the keys that the earlier tree does not know.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +30,58 @@ RESULT = ROOT / "benchmarks" / "results" / "demo_speed.json"
 PHASES = ("collect", "learn")
 
 
+def known_changes(values: dict[str, Any], model: Any, path: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
+    """Return a configuration as `KEY=VALUE`, and the keys that the section `model` of this tree's configuration lacks."""
+    known: list[str] = []
+    unknown: list[str] = []
+    for name, value in values.items():
+        here = (*path, name)
+        fields = getattr(model, "model_fields", None)
+        if fields is not None and name not in fields:
+            unknown.append(".".join(here))
+        elif isinstance(value, dict):
+            classes = [] if fields is None else [fields[name].annotation, *typing.get_args(fields[name].annotation)]
+            section = next((item for item in classes if hasattr(item, "model_fields")), None)
+            parts = known_changes(value, section, here)
+            known, unknown = known + parts[0], unknown + parts[1]
+        else:
+            known.append(f"{'.'.join(here)}={json.dumps(value)}")
+    return known, unknown
+
+
 def work(config_file: str, model: str, tasks: int, out: str) -> None:
-    """Run a phase for every line on standard input, and answer with a line of JSON."""
+    """Run a phase for every line on standard input, and answer with a line of JSON; the first one names the keys that were left out."""
     from rich.console import Console
 
     from empg_gym.trainers.config.file import load_config
+    from empg_gym.trainers.config.sections import TrainConfig
     from empg_gym.trainers.run.progress import ProgressView
     from empg_gym.trainers.run.trainer import Trainer
 
     answers = os.fdopen(os.dup(1), "w")
-    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        changes = ["run.threads=1", "warmstart.steps=0", "model.from_scratch=none", f'model.name="{model}"', f'run.out="{out}"']
-        config = load_config(Path(config_file), [*changes, f"rl.tasks_per_step={tasks}"])
+    with contextlib.ExitStack() as held:
+        nowhere = held.enter_context(Path(os.devnull).open("w"))
+        held.enter_context(contextlib.redirect_stdout(nowhere))
+        folder = held.enter_context(tempfile.TemporaryDirectory())
+        values = tomllib.loads(Path(config_file).read_text())
+        for section, changed in {
+            "run": {"threads": 1, "out": out},
+            "warmstart": {"steps": 0},
+            "model": {"name": model},
+            "rl": {"tasks_per_step": tasks},
+        }.items():
+            values.setdefault(section, {}).update(changed)
+        values["model"].pop("from_scratch", None)
+        changes, unknown = known_changes(values, TrainConfig)
+        (Path(folder) / "empty.toml").touch()
+        config = load_config(Path(folder) / "empty.toml", changes)
+        print(json.dumps(unknown), file=answers, flush=True)
         trainer = Trainer(config, ProgressView(Console(file=nowhere)))
         iteration = trainer._iteration(trainer._optimizer(config.rl.optimizer, 100))
+        with contextlib.suppress(ImportError):  # the earlier tree's runs lack it
+            from empg_gym.trainers.run.memory import libraries_uncollected
+
+            held.enter_context(libraries_uncollected())
         collection = None
         for step, phase in enumerate(line.strip() for line in sys.stdin):
             usage = trainer.models.train_generator.usage
@@ -72,7 +113,7 @@ def start(tree: Path, config: Path, model: str, tasks: int, out: str) -> subproc
         out,
         "--config",
         str(config),
-        "--model",
+        "--models",
         model,
         "--tasks",
         str(tasks),
@@ -82,17 +123,22 @@ def start(tree: Path, config: Path, model: str, tasks: int, out: str) -> subproc
 
 
 def ask(worker: subprocess.Popen[str], phase: str) -> dict[str, Any]:
-    assert worker.stdin is not None and worker.stdout is not None
+    assert worker.stdin is not None
     worker.stdin.write(phase + "\n")
     worker.stdin.flush()
-    line = worker.stdout.readline()
-    if not line:
-        raise RuntimeError(f"a worker ended in the phase {phase!r}")
-    answer: dict[str, Any] = json.loads(line)
+    answer: dict[str, Any] = read(worker)
     return answer
 
 
-def report(rounds: list[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, Any]:
+def read(worker: subprocess.Popen[str]) -> Any:
+    assert worker.stdout is not None
+    line = worker.stdout.readline()
+    if not line:
+        raise RuntimeError("a worker ended")
+    return json.loads(line)
+
+
+def report(rounds: list[dict[str, dict[str, dict[str, Any]]]], unknown: list[str]) -> dict[str, Any]:
     """Return medians over the rounds, by phase and for the whole step."""
     table: dict[str, Any] = {}
     for phase in (*PHASES, "step"):
@@ -107,6 +153,7 @@ def report(rounds: list[dict[str, dict[str, dict[str, Any]]]]) -> dict[str, Any]
         }
     first = rounds[0]
     return {
+        "left_out_of_the_configuration": unknown,
         "episodes_per_step": first["now"]["collect"]["episodes"],
         "forward_passes": {side: sum(item[side]["collect"]["passes"] for item in rounds) for side in ("earlier", "now")},
         "same_responses_in_the_first_round": first["now"]["collect"]["texts"] == first["earlier"]["collect"]["texts"],
@@ -118,11 +165,12 @@ Side = tuple[Path, Path, str]
 """Tree, configuration file and model."""
 
 
-def measure(sides: dict[str, Side], tasks: int, count: int) -> list[dict[str, dict[str, dict[str, Any]]]]:
-    """Return the answers of both workers, round by round."""
+def measure(sides: dict[str, Side], tasks: int, count: int) -> dict[str, Any]:
+    """Let both workers take turns, and return the report on their answers."""
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
         workers = {name: start(*side, tasks, f"{folder}/{name}") for name, side in sides.items()}
+        unknown = sorted({key for worker in workers.values() for key in read(worker)})
         for number in range(count):
             order = list(workers.items())[:: 1 if number % 2 == 0 else -1]
             done: dict[str, dict[str, dict[str, Any]]] = {side: {} for side in workers}
@@ -135,36 +183,36 @@ def measure(sides: dict[str, Side], tasks: int, count: int) -> list[dict[str, di
             assert worker.stdin is not None
             worker.stdin.close()
             worker.wait()
-    return rounds
+    return report(rounds, unknown)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--earlier", type=Path)
     parser.add_argument("--earlier-model")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--models", nargs="+", required=True)
     parser.add_argument("--config", help=argparse.SUPPRESS)
-    parser.add_argument("--tasks", type=int, nargs="+", default=[4, 16])
+    parser.add_argument("--tasks", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        work(args.config, args.model, args.tasks[0], args.work)
+        work(args.config, args.models[0], args.tasks, args.work)
         return
     from benchmarks.machine import machine
 
     tree, preset = args.earlier.resolve(), Path("configs/alfworld-tiny.toml")
-    before: Side = (tree, tree / preset, str(Path(args.earlier_model).resolve()))
-    same: dict[str, Side] = {"earlier": before, "now": (ROOT, *before[1:])}
-    own: dict[str, Side] = {"earlier": before, "now": (ROOT, ROOT / preset, str(Path(args.model).resolve()))}
+    demos = {
+        "the earlier one": (tree / preset, str(Path(args.earlier_model).resolve())),
+        **{f"today's, {Path(model).name}": (ROOT / preset, str(Path(model).resolve())) for model in args.models},
+    }
     load = os.getloadavg()[0]
     result = {
         "what": "CPU seconds of the demo's reinforcement step with one thread, in an earlier revision and now, interleaved",
         "earlier_revision": subprocess.check_output(["git", "-C", str(args.earlier), "rev-parse", "--short", "HEAD"], text=True).strip(),
         "revision": subprocess.check_output(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], text=True).strip(),
         "load_before": round(load, 1),
-        "sizes": [report(measure(same, tasks, args.rounds)) for tasks in args.tasks],
-        "own_demo": report(measure(own, args.tasks[-1], args.rounds)),
+        "demos": {name: measure({"earlier": (tree, *demo), "now": (ROOT, *demo)}, args.tasks, args.rounds) for name, demo in demos.items()},
         "load_after": round(os.getloadavg()[0], 1),
         "machine": machine("torch", "transformers"),
     }

@@ -8,28 +8,25 @@ from result_sections.shared import Json, load, machine, measured, number, percen
 def demo_speed() -> str:
     """The demo's reinforcement step in an earlier revision and now."""
     record = load("demo_speed")
-    measured = [*(("the earlier one", size) for size in record["sizes"]), ("each its own", record["own_demo"])]
     rows = [
-        (demo, size["episodes_per_step"], phase, *(f"{part[key]:.2f}" for key in keys), ", ".join(map(str, part["ratios"])))
-        for demo, size in measured
-        for phase, part in size["phases"].items()
+        (demo, part["episodes_per_step"], phase, *(f"{values[key]:.2f}" for key in keys), ", ".join(map(str, values["ratios"])))
+        for demo, part in record["demos"].items()
+        for phase, values in part["phases"].items()
         for keys in [("earlier_cpu_s", "now_cpu_s", "ratio")]
     ]
     head = ("demo", "episodes", "phase", f"CPU seconds at {record['earlier_revision']}", "now", "ratio", "ratio of each round")
-    passes = " and ".join(
-        f"{size['forward_passes']['now'] / size['forward_passes']['earlier']:.2f} with {size['episodes_per_step']} episodes"
-        for size in record["sizes"]
-    )
-    same = all(size["same_responses_in_the_first_round"] for size in record["sizes"])
+    same = all(part["same_responses_in_the_first_round"] for part in record["demos"].values())
+    unknown = sorted({key for part in record["demos"].values() for key in part["left_out_of_the_configuration"]})
     text = (
         f"One thread, both revisions in turns on a machine that many others used (load {record['load_before']:g} to "
-        f"{record['load_after']:g}; now is {record['revision']}): the CPU seconds of a phase vary by a factor of two. With the earlier "
-        "demo both revisions have its configuration and model; the last rows compare the demos themselves: rows are shorter, "
-        "and groups whose episodes end alike are left out. "
-        f"The generator's forward passes fell to {passes}. The first round's responses are {'the same' if same else 'different'} in both "
-        "revisions; later ones follow weights that differ in the order of float sums."
+        f"{record['load_after']:g}; now is {record['revision']}): the CPU seconds of a phase vary by a factor of two. Both revisions have "
+        f"the same configuration and model: those of the earlier demo, with two layers and rows of several hundred tokens, and today's "
+        "from checkpoints before and after reinforcement (the earlier revision does not know "
+        f"{', '.join(f'`{key}`' for key in unknown)}, which the benchmark leaves out). "
+        f"The first round's responses are {'the same' if same else 'different'} in both revisions; later ones follow weights that differ "
+        "in the order of float sums."
     )
-    command = "`python -m benchmarks.demo_speed --earlier TREE --earlier-model CHECKPOINT --model CHECKPOINT`"
+    command = "`python -m benchmarks.demo_speed --earlier TREE --earlier-model CHECKPOINT --models CHECKPOINT …`"
     return "\n\n".join([text, table(head, rows), machine(record), command])
 
 

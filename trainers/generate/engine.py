@@ -299,7 +299,7 @@ class Engine:
         own = np.flatnonzero(leaders_B == np.arange(len(slots)))
         tokens = np.array([token for index in own.tolist() for token in parts[index]], np.int64)
         batch = Pass(tokens=tokens, starts=starts[own], counts=counts_B[own], wanted=wanted_B[own], table=table[own])
-        logits = self._forward(batch, self.cache)
+        logits = self._forward(batch, self.cache, lean=self._lean)
         if len(own) < len(slots):
             others = np.flatnonzero(leaders_B != np.arange(len(slots)))
             row, position = np.repeat(others, counts_B[others]), places(starts[others], counts_B[others])

@@ -28,12 +28,12 @@ class Forward:
 
     @property
     def lean(self) -> bool:
-        """Whether the next pass is lean. Only a lean pass can return logits after more tokens than the last one of a row."""
+        """Whether the next pass can be lean. Only then can it return logits after more tokens than the last one of a row."""
         return self._lean is not None and self._lean.usable()
 
-    def __call__(self, batch: Pass, cache: PagedCache) -> torch.Tensor:
+    def __call__(self, batch: Pass, cache: PagedCache, *, lean: bool) -> torch.Tensor:
         """Run a pass and return [T', V] the wanted logits."""
-        return self._lean(batch, cache) if self._lean is not None and self.lean else self._modules(batch, cache)
+        return self._lean(batch, cache) if self._lean is not None and lean else self._modules(batch, cache)
 
 
 class ModuleForward:

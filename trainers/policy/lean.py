@@ -4,6 +4,7 @@ The modules of transformers cost as much as the arithmetic of a small model. Thi
 
     - uses the weights of the model's own modules (it copies none), and gives them their gradients;
     - computes the last layer, except its keys and values, only for the tokens whose hidden states are wanted, where they are the fewer;
+    - computes the tokens with which several rows begin once;
     - saves less for the backward pass: norms and rotations have their own gradients.
 
 It equals the modules up to the order of float sums. It is used where that is known: see `empg_gym.trainers.generate.lean.suits`.
@@ -11,8 +12,11 @@ It equals the modules up to the order of float sums. It is used where that is kn
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
@@ -57,34 +61,34 @@ class LeanHidden:
             wanted: [n] increasing indices into T.
         """
         decoder = self.model.get_decoder()
-        phases = torch.stack(decoder.rotary_emb(torch.zeros(1), column[None]), dim=2)[0]
-        h = embedding(ids, decoder.embed_tokens.weight)
+        rows = _Rows.of(ids, lengths, column)
+        phases = torch.stack(decoder.rotary_emb(torch.zeros(1), rows.column[None]), dim=2)[0]
+        h = embedding(ids[rows.own], decoder.embed_tokens.weight)
         for layer in decoder.layers[:-1]:
-            h = self._layer(layer, h, phases, lengths)
-        if 2 * len(wanted) <= len(ids):
-            h = self._layer(decoder.layers[-1], h, phases, lengths, wanted, column)
+            h = self._layer(layer, h, phases, rows)
+        places = rows.place[wanted]
+        chosen, back = places.unique(return_inverse=True)
+        if 2 * len(chosen) <= len(rows.own):
+            h, places = self._layer(decoder.layers[-1], h, phases, rows, chosen), back
         else:  # attention to all earlier tokens needs no mask
-            h = self._layer(decoder.layers[-1], h, phases, lengths)[wanted]
-        result: Tensor = _Norm.apply(h, *_norm(decoder.norm))
+            h = self._layer(decoder.layers[-1], h, phases, rows)
+        result: Tensor = _Norm.apply(h.index_select(0, places), *_norm(decoder.norm))
         return result
 
-    def _layer(
-        self, layer: Any, h: Tensor, phases: Tensor, lengths: list[int], wanted: Tensor | None = None, column: Tensor | None = None
-    ) -> Tensor:
-        """Return the hidden states after a layer: all T, or the `wanted` ones."""
+    def _layer(self, layer: Any, h: Tensor, phases: Tensor, rows: _Rows, wanted: Tensor | None = None) -> Tensor:
+        """Return the hidden states after a layer: all U, or the `wanted` ones."""
         attention = layer.self_attn
         x = _Norm.apply(h, *_norm(layer.input_layernorm))
         keys = self._rotated(_linear(attention.k_proj, x), phases)
         values = _linear(attention.v_proj, x).view(-1, self.kv_heads, self.features)
-        if wanted is None or column is None:
-            queries = self._rotated(_linear(attention.q_proj, x), phases)
-            attended = _attend(queries, keys, values, lengths, attention.scaling)
-        else:
-            h, x, phases, column = h[wanted], x[wanted], phases[wanted], column[wanted]
-            queries = self._rotated(_linear(attention.q_proj, x), phases)
-            ends = torch.tensor(lengths).cumsum(0)
-            counts = torch.bincount(torch.bucketize(wanted, ends, right=True), minlength=len(lengths)).tolist()
-            attended = _attend(queries, keys, values, lengths, attention.scaling, counts, column)
+        if len(rows.own) < len(rows.place):
+            keys, values = keys.index_select(0, rows.place), values.index_select(0, rows.place)
+        owner, column = rows.owner, rows.column
+        if wanted is not None:
+            h, x, phases, owner, column = h[wanted], x[wanted], phases[wanted], owner[wanted], column[wanted]
+        queries = self._rotated(_linear(attention.q_proj, x), phases)
+        counts = torch.bincount(owner, minlength=len(rows.lengths)).tolist()
+        attended = _attend(queries, keys, values, rows.lengths, attention.scaling, counts, column)
         h = h + _linear(attention.o_proj, attended)
         x = _Norm.apply(h, *_norm(layer.post_attention_layernorm))
         return h + _linear(layer.mlp.down_proj, silu(_linear(layer.mlp.gate_proj, x)) * _linear(layer.mlp.up_proj, x))
@@ -92,6 +96,37 @@ class LeanHidden:
     def _rotated(self, x: Tensor, phases: Tensor) -> Tensor:
         result: Tensor = _Rotate.apply(x.view(len(x), -1, self.features), phases)
         return result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rows:
+    """The rows of a pass. Of rows that begin alike, as the episodes of a task do, the common tokens are computed once."""
+
+    lengths: list[int]
+    own: Tensor
+    """[U] index into T of the tokens that are computed: the last ones of each row."""
+    place: Tensor
+    """[T] index into U of each token."""
+    owner: Tensor
+    """[U] row of each computed token."""
+    column: Tensor
+    """[U] its position in the row."""
+
+    @classmethod
+    def of(cls, ids: Tensor, lengths: list[int], column: Tensor) -> _Rows:
+        """Compare rows with their neighbours in alphabetical order: no other row begins with more of the same tokens."""
+        rows = [row.tolist() for row in ids.split(lengths)]
+        starts = [0, *itertools.accumulate(lengths)]
+        first = np.arange(len(ids))
+        for before, row in itertools.pairwise(sorted(range(len(rows)), key=rows.__getitem__)):
+            pairs = zip(rows[before], rows[row], strict=False)
+            common = next((index for index, (one, other) in enumerate(pairs) if one != other), min(lengths[before], lengths[row]))
+            first[starts[row] : starts[row] + common] = first[starts[before] : starts[before] + common]
+        is_own = first == np.arange(len(ids))
+        own = torch.from_numpy(np.flatnonzero(is_own))
+        place = torch.from_numpy((np.cumsum(is_own) - 1)[first])
+        owner = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))[own]
+        return cls(lengths=lengths, own=own, place=place, owner=owner, column=column[own])
 
 
 class _Norm(torch.autograd.Function):
@@ -127,15 +162,7 @@ class _Rotate(torch.autograd.Function):
         return rotated(gradients[0], phases, back=True), None
 
 
-def _attend(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    lengths: list[int],
-    scale: float,
-    counts: list[int] | None = None,
-    column: Tensor | None = None,
-) -> Tensor:
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, lengths: list[int], scale: float, counts: list[int], column: Tensor) -> Tensor:
     """Return [n, heads * features] the attention of queries to the tokens of their row up to their own, row by row.
 
     Args:
@@ -144,21 +171,19 @@ def _attend(
         values: [T, kv_heads, features].
         lengths: of the rows.
         scale: of the products.
-        counts: queries of each row, if they are some of its tokens.
+        counts: queries of each row.
         column: [n] their positions in the row.
     """
     grouped = queries.shape[1] != keys.shape[1]
     split = [item.transpose(0, 1)[None].split(lengths, dim=2) for item in (keys, values)]
-    asking = queries.transpose(0, 1)[None].split(lengths if counts is None else counts, dim=2)
-    masks: list[Tensor | None] = [None] * len(lengths)
-    if counts is not None and column is not None:
-        place = torch.arange(max(lengths))
-        masks = [place[:length] <= part[:, None] for part, length in zip(column.split(counts), lengths, strict=True)]
-    rows = [
-        scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=grouped)
-        for query, key, value, mask in zip(asking, *split, masks, strict=True)
-        if query.shape[2]
-    ]
+    asking = queries.transpose(0, 1)[None].split(counts, dim=2)
+    place = torch.arange(max(lengths))
+    rows = []
+    for query, key, value, columns in zip(asking, *split, column.split(counts), strict=True):
+        if query.shape[2]:
+            whole = query.shape[2] == key.shape[2]
+            mask = None if whole else place[: key.shape[2]] <= columns[:, None]
+            rows.append(scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=whole, scale=scale, enable_gqa=grouped))
     return torch.cat(rows, dim=2)[0].transpose(0, 1).reshape(len(queries), -1)
 
 

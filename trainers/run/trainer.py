@@ -17,7 +17,6 @@ generated in a smaller batch, which may round differently.
 from __future__ import annotations
 
 import contextlib
-import gc
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -45,7 +44,7 @@ from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator, append
 from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, redacted_config, reset_run_files
 from empg_gym.trainers.run.iteration import NONFINITE_BATCHES, Iteration, num_updates
 from empg_gym.trainers.run.loggers import LoggerRun, bind_loggers
-from empg_gym.trainers.run.memory import memory_errors
+from empg_gym.trainers.run.memory import libraries_uncollected, memory_errors
 from empg_gym.trainers.run.metrics import MetricsWriter
 from empg_gym.trainers.run.progress import ProgressView, before_and_after
 from empg_gym.trainers.run.samples import Kind, sample
@@ -116,9 +115,7 @@ class Trainer:
         with contextlib.ExitStack() as held:
             held.enter_context(memory_errors())
             held.callback(self._lock.close)
-            gc.collect()
-            gc.freeze()  # otherwise every few steps search hundreds of thousands of objects of the libraries for garbage
-            held.callback(gc.unfreeze)
+            held.enter_context(libraries_uncollected())
             for part in (self.models, self.evaluator, self.collector, self.gold):
                 if part is not None:
                     held.callback(part.close)

@@ -241,11 +241,11 @@ def test_reading_passes_are_bounded_by_the_positions_they_see(tiny, monkeypatch)
     seen = []
     forward = Forward.__call__
 
-    def record(self, batch, cache):
+    def record(self, batch, cache, **options):
         prompts = batch.counts - batch.wanted + 1
         if prompts.max() > 1:
             seen.append((len(prompts), int((batch.starts + prompts).max())))
-        return forward(self, batch, cache)
+        return forward(self, batch, cache, **options)
 
     monkeypatch.setattr(Forward, "__call__", record)
     got = play(generator, 12, limits=CONTINUE)

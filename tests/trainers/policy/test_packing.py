@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from empg_gym.trainers.data.rows import TokenRow
+from empg_gym.trainers.policy.lean import _Rows
 from empg_gym.trainers.policy.policy import Policy
 from tests.trainers.policy.test_policy import plain
 
@@ -163,3 +164,32 @@ def test_a_pass_without_modules_has_their_gradients(name, share, rows):
         results.append(loss_and_gradients(policy, rows, 1000))
     for lean, modules in zip(*results, strict=True):
         torch.testing.assert_close(lean, modules, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama"])
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_common_beginnings_of_rows_are_computed_once_with_equal_gradients(name, share, rows):
+    one, _, long, other, *_ = (row.ids for row in rows)
+    parts = [long, long, one, torch.cat([one, other]), torch.cat([long[:9], other]), torch.cat([long[:4], one]), long[:9]]
+    alike = [
+        TokenRow(ids=ids, generated=torch.arange(len(ids)) >= (1 - share) * len(ids), step=torch.zeros_like(ids), trajectory=index)
+        for index, ids in enumerate(parts)
+    ]
+    lean = loss_and_gradients(Policy(make(name)), alike, 1000)
+    modules = loss_and_gradients(Policy(make(name), recompute_layers=True), alike, 1000)
+    assert lean[0] == pytest.approx(modules[0], rel=1e-5)
+    for found, wanted in zip(lean[1], modules[1], strict=True):
+        assert float((found - wanted).norm() / wanted.norm()) < 1e-5
+
+
+def test_each_beginning_of_rows_has_one_computed_token():
+    rows = [[1, 2, 3, 4], [1, 2, 5], [1, 2, 3, 4, 9], [9], [1, 2], [1, 2, 5]]
+    lengths = list(map(len, rows))
+    ids = torch.tensor([token for row in rows for token in row])
+    found = _Rows.of(ids, lengths, torch.cat([torch.arange(length) for length in lengths]))
+    beginnings = [tuple(row[: end + 1]) for row in rows for end in range(len(row))]
+    assert len(found.own) == len(set(beginnings))
+    assert [beginnings[index] for index in found.own[found.place].tolist()] == beginnings
+    assert [beginnings[index] for index in found.own.tolist()] == [
+        tuple(rows[row][: column + 1]) for row, column in zip(found.owner.tolist(), found.column.tolist(), strict=True)
+    ]
