@@ -107,10 +107,10 @@ def test_a_pass_that_the_device_has_no_memory_for_is_taken_again(tiny, unlimited
     made = generator(tiny)
     forward, calls = Forward.__call__, iter(range(10**6))
 
-    def scarce(self, batch, cache):
+    def scarce(self, batch, cache, **options):
         if next(calls) in at:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-        return forward(self, batch, cache)
+        return forward(self, batch, cache, **options)
 
     monkeypatch.setattr(Forward, "__call__", scarce)
     assert tokens_of(play(made, 12, limits=CONTINUE)) == tokens_of(unlimited)
@@ -136,7 +136,7 @@ def test_a_cache_that_cannot_grow_evicts(tiny, unlimited, room, monkeypatch):
 def test_a_device_without_memory_for_one_row_is_an_error(tiny, monkeypatch):
     made = generator(tiny)
 
-    def full(self, batch, cache):
+    def full(self, batch, cache, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(Forward, "__call__", full)

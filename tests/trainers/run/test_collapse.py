@@ -144,7 +144,7 @@ def test_an_update_out_of_memory_names_the_settings_to_lower(tmp_path, monkeypat
 def test_a_rollout_without_memory_for_a_single_row_ends_the_run(tmp_path, monkeypatch):
     run = trainer(corridor_config(str(tmp_path / "run"), eval={"splits": []}, **SHORT))
 
-    def full(self, batch, cache):
+    def full(self, batch, cache, **options):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. More")
 
     monkeypatch.setattr(LeanDecoder, "__call__", full)
