@@ -9,9 +9,11 @@ The command line of Inspect does the same: `inspect eval empg_gym/alfworld --mod
 
 import argparse
 
-from inspect_ai import eval as inspect_eval
-
 from empg_gym.adapters.inspect import empg
+
+# The adapter, imported first, says which package is missing.
+# isort: split
+from inspect_ai import eval as inspect_eval
 
 
 def main() -> None:

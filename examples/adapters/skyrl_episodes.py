@@ -8,9 +8,11 @@ Prints the metrics of each episode and their aggregate. In a training run, `regi
 
 import argparse
 
-import skyrl_gym
-
 from empg_gym.adapters.skyrl import EMPGTextEnv, register, skyrl_rows
+
+# The adapter, imported first, says which package is missing.
+# isort: split
+import skyrl_gym
 
 
 def main() -> None:

@@ -8,10 +8,12 @@ Prints the mean reward and EMPG's statistics of each step.
 
 import argparse
 
+from empg_gym.adapters.trl import ALFWorldTools, DeepSearchTools, EMPGTrainer, WebShopTools, tool_rows
+
+# The adapter, imported first, says which package is missing.
+# isort: split
 from datasets import Dataset
 from trl import GRPOConfig
-
-from empg_gym.adapters.trl import ALFWorldTools, DeepSearchTools, EMPGTrainer, WebShopTools, tool_rows
 
 ENVIRONMENTS = {"alfworld": ALFWorldTools, "webshop": WebShopTools, "deepsearch": DeepSearchTools}
 

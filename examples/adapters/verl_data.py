@@ -10,10 +10,12 @@ import argparse
 import json
 from pathlib import Path
 
+from empg_gym.adapters.verl import verl_rows
+
+# The adapter, imported first, says which package is missing.
+# isort: split
 import pyarrow
 import pyarrow.parquet
-
-from empg_gym.adapters.verl import verl_rows
 
 SPLITS = {"alfworld": ("train", "valid_seen"), "webshop": ("train", "valid"), "deepsearch": ("train", "test")}
 COMMAND = """python -m verl.trainer.main_ppo \\

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from empg_gym.errors import MissingDependencyError
 from tests.docs.pages import ADAPTERS, ROOT, blocks
 
 EXAMPLES = sorted((ROOT / "examples" / "adapters").glob("*.py"))
@@ -44,6 +46,16 @@ def run(code: list[str], folder: Path, **variables: str) -> str:
 def test_an_example_is_short_and_listed(path):
     assert len(path.read_text().splitlines()) <= 60
     assert f"examples/adapters/{path.name}" in (ROOT / "examples" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("example", "extra"), [("trl_empg", "trl"), ("inspect_eval", "inspect"), ("skyrl_episodes", "skyrl"), ("verl_data", "verl")]
+)
+def test_an_example_names_the_extra_that_is_missing(example, extra):
+    if importlib.util.find_spec(MODULE[extra]) is not None:
+        pytest.skip(f"{extra} is installed here")
+    with pytest.raises(MissingDependencyError, match=rf"is not installed; run: pip install 'empg-gym\[{extra}\]'"):
+        runpy.run_path(str(ROOT / "examples" / "adapters" / f"{example}.py"))
 
 
 @pytest.mark.parametrize("page", sorted(ADAPTERS.glob("*.md")), ids=lambda page: page.stem)

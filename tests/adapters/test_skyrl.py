@@ -99,3 +99,36 @@ def test_advantages_of_a_batch_are_modulated():
     torch.testing.assert_close(torch.cat([joined[:1], gap, joined[1:]], dim=1), whole)
     with pytest.raises(ConfigError, match="needs rollout_logprobs, which this batch lacks"):
         trainer.compute_advantages_and_returns(Batch(loss_mask=mask[:2], rollout_logprobs=None))
+
+
+@pytest.mark.parametrize("step_wise", [False, True])
+def test_the_advantages_of_skyrls_own_trainer_are_modulated(step_wise):
+    trainer = pytest.importorskip("skyrl.train.trainer", reason="SkyRL's trainer is not installed here; it needs Python 3.12")
+    import torch
+    from omegaconf import OmegaConf
+    from skyrl.backends.skyrl_train.training_batch import TrainingInputBatch
+
+    from empg_gym.adapters.credit import EMPGOptions, modulate_rows
+    from empg_gym.adapters.skyrl.credit import EMPGAdvantages
+
+    class EMPGTrainer(EMPGAdvantages, trainer.RayPPOTrainer):
+        empg = EMPGOptions(zeta=0.1)
+
+    def played(cls):
+        made = object.__new__(cls)  # without Ray
+        algorithm = {"advantage_estimator": "grpo", "gamma": 1.0, "lambd": 1.0, "grpo_norm_by_std": True}
+        made.cfg = OmegaConf.create({"generator": {"step_wise_trajectories": step_wise}, "trainer": {"algorithm": algorithm}})
+        made.all_metrics = {}
+        tensors = {"response_mask": torch.ones_like(mask), "loss_mask": mask, "rewards": rewards, "rollout_logprobs": logprobs}
+        batch = TrainingInputBatch({"sequences": torch.ones_like(mask), "values": None, **tensors})
+        batch.metadata = {"uids": ["a"] * 4, "avg_response_length": 4.0} | ({"is_last_step": last} if step_wise else {})
+        return made.compute_advantages_and_returns(batch)["advantages"]
+
+    mask = torch.tensor([[1, 1, 0, 1, 1], [1, 0, 0, 1, 0], [1, 1, 1, 0, 1], [1, 0, 1, 0, 1]])
+    logprobs, rewards, last = -torch.rand(4, 5), torch.zeros(4, 5), [False, True, False, True]
+    rewards[3, 4] = 1.0
+    base = played(trainer.RayPPOTrainer)
+    ended = torch.tensor([False, *last[:-1]]).int().cumsum(0) if step_wise else None
+    expected, stats = modulate_rows(base, -logprobs, mask, EMPGOptions(zeta=0.1), trajectory=ended)
+    assert stats["empg/entropy_max"] > 0 and not torch.equal(expected, base)
+    torch.testing.assert_close(played(EMPGTrainer), expected)
