@@ -24,7 +24,8 @@ def demo_speed() -> str:
         "from checkpoints before and after reinforcement (the earlier revision does not know "
         f"{', '.join(f'`{key}`' for key in unknown)}, which the benchmark leaves out). "
         f"The first round's responses are {'the same' if same else 'different'} in both revisions; later ones follow weights that differ "
-        "in the order of float sums."
+        "in the order of float sums: rows of equal tokens are computed once and attend in other groups. The step is not twice as fast: "
+        "of what remains, most are matrix products and the reading of keys and values."
     )
     command = "`python -m benchmarks.demo_speed --earlier TREE --earlier-model CHECKPOINT --models CHECKPOINT …`"
     return "\n\n".join([text, table(head, rows), machine(record), command])
