@@ -103,13 +103,14 @@ class Registry(Generic[Function]):
     def __init__(self, kind: str, check: Check | None = None, *, asynchronous: bool = False) -> None:
         self.kind, self.check, self.asynchronous = kind, check, asynchronous
         self._functions: dict[str, Function] = {}
+        self._entry_points: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the registered names."""
-        return iter(sorted(self._functions))
+        return iter(sorted([*self._functions, *self._entry_points]))
 
     def __contains__(self, name: object) -> bool:
-        return name in self._functions
+        return name in self._functions or name in self._entry_points
 
     def register(self, name: str) -> Callable[[Function], Function]:
         """Return a decorator that registers a function as `name`.
@@ -126,6 +127,10 @@ class Registry(Generic[Function]):
 
         return add
 
+    def register_entry_point(self, name: str, entry_point: str) -> None:
+        """Register what "module:object" imports as `name`; it is imported when it is used."""
+        self._entry_points[name] = entry_point
+
     def find(self, name: str) -> Function:
         """Return the function registered as `name`, or the one that `name` ("module:function") imports.
 
@@ -137,6 +142,9 @@ class Registry(Generic[Function]):
             if not callable(found):
                 raise ConfigError(f"the {self.kind} {name!r} must be callable, not of type {type(found).__name__}")
             return found
+        if name in self._entry_points:
+            entry: Function = import_object(self._entry_points[name])
+            return entry
         if name not in self._functions:
             raise ConfigError(f"unknown {self.kind} {name!r}; {nearest(name, self)}; name your own as module:function")
         return self._functions[name]
