@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import tomllib
@@ -127,3 +128,12 @@ def test_a_served_environment_is_played_like_a_local_one():
         remote.close()
     with pytest.raises(EnvironmentFailure):
         remote.reset(tasks[0])
+
+
+def test_a_dead_server_is_one_sentence():
+    pytest.importorskip("websockets")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for play in (lambda: Session().reset(EpisodeTask(env_id=address, split="train")), lambda: episode_tasks(address)):
+        with pytest.raises(EnvironmentFailure, match=r"no server answers at .*; start one with: empg-gym serve env NAME$"):
+            play()
