@@ -197,7 +197,7 @@ def _estimate(config: TrainConfig, described: Any, device: _Device) -> MemoryEst
         _reading(config, size, compute),
     ]
     fixed = [
-        _weights(size, compute, lora),
+        _weights(size, compute, lora, device),
         Part(name="weights under autocast", update=(size.weight_copies + 2.0 * size.vocabulary * size.width) * mixed, rollout=0),
         _states(config, size),
         _generator(config, size, compute, device, copied=mixed),
@@ -217,10 +217,12 @@ def _tokens(config: TrainConfig) -> int:
     return max([*budgets, config.rollout.max_row_tokens])
 
 
-def _weights(size: Footprint, compute: torch.dtype, lora: LoraConfig | None) -> Part:
+def _weights(size: Footprint, compute: torch.dtype, lora: LoraConfig | None, device: _Device) -> Part:
     if lora is None:
         return _held("weights", 4.0 * size.parameters, f"float32, {size.parameters / 1e9:.2f}B parameters")
     note = f"{size.parameters / 1e9:.2f}B frozen, {size.trained / 1e6:.1f}M in adapters"
+    if device.kind == "cpu" and compute.itemsize == 2:
+        note += "; products of 16-bit weights take several times more on a CPU, which is not in this estimate"
     return _held("weights", float(compute.itemsize * size.parameters + 4 * size.trained), note)
 
 

@@ -99,6 +99,14 @@ def test_a_model_from_scratch_is_estimated():
     assert 0 < estimate_memory(corridor_config("unused")).peak < 8e9
 
 
+def test_the_dry_run_names_what_16_bit_adapters_add_on_a_cpu(tmp_path):
+    model = {"name": folder(tmp_path / "model", **SMALL), "lora": {}}
+    on_cpu, on_gpu = (
+        "\n".join(estimate_memory(config_of(model, run={"dtype": "bfloat16", "device": device}), 24).lines()) for device in ("cpu", "auto")
+    )
+    assert "not in this estimate" in on_cpu and "not in this estimate" not in on_gpu
+
+
 def sizes(estimate):
     return {part.name: part.update for part in estimate.parts}
 
