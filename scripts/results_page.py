@@ -10,11 +10,12 @@ import re
 import sys
 from collections.abc import Callable
 
-from result_sections import environments, learning, machine_room, operation
+from result_sections import environments, learning, machine_room, operation, released
 from result_sections.shared import ROOT
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "demo_alfworld": ("The demo: EMPG on the embedded ALFWorld", learning.demo_alfworld),
+    "alfworld_released": ("The released ALFWorld games", released.alfworld_released),
     "tiny_runs": ("The other environments with models of this size", learning.tiny_runs),
     "method_variants": ("EMPG's variants and GiGPO against GRPO", learning.method_variants),
     "state_groups": ("GiGPO: groups by state and by observation", learning.state_groups),

@@ -7,11 +7,6 @@ from result_sections.shared import Json, load, machine, mean_over, number, over_
 
 PICTURE_COLOURS = ("#1f6feb", "#d97706", "#6b7280")
 TINY_RUNS = (
-    (
-        "alfworld_official_tiny",
-        "ALFWorld, released games",
-        "python -m benchmarks.train_official DATA",
-    ),
     ("webshop_tiny", "WebShop", "python -m benchmarks.train_tiny configs/webshop-tiny.toml"),
     ("deepsearch_tiny", "Deep Search", "python -m benchmarks.train_tiny configs/deepsearch-tiny.toml"),
 )

@@ -166,6 +166,8 @@ class FromScratch(Section):
     """Whether input and output share one embedding."""
     init_std: PositiveFloat = 0.02
     """Standard deviation of the initial weights."""
+    tokenizer_episodes: PositiveInt = 300
+    """Expert episodes on whose text the tokenizer is trained. Words that are rare in them are spelled, so that a large world needs more."""
     max_words: PositiveInt = 16_000
     """Maximum number of words that are one token, the most frequent first; other words are spelled from pieces. A small number makes the
     model practise spelling, which it needs if held-out tasks contain new names."""

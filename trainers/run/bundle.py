@@ -37,9 +37,6 @@ from empg_gym.trainers.policy.reference import AdapterReference, Reference
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-TOKENIZER_EPISODES = 300
-"""Expert episodes whose text a tokenizer from scratch is trained on."""
-
 
 class PolicyBundle:
     """What an update needs: a model and its policy.
@@ -85,7 +82,9 @@ class PolicyBundle:
             texts = recorded_texts(read_recordings(self.config, env), env)
         else:
             settings = self.config.warmstart
-            texts = tokenizer_texts(env, TOKENIZER_EPISODES, seed=seed, detours=settings.detours, thoughts=settings.thoughts)
+            assert wanted.from_scratch is not None
+            count = wanted.from_scratch.tokenizer_episodes
+            texts = tokenizer_texts(env, count, seed=seed, detours=settings.detours, thoughts=settings.thoughts)
         model, tokenizer = load_model(
             from_scratch=wanted.from_scratch,
             tokenizer_texts=texts,
