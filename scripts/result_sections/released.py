@@ -92,8 +92,8 @@ def alfworld_released() -> str:
             ],
         ),
         "Next to published agents. They differ in more than the method: the language models begin with pretrained weights and learn from "
-        "reinforcement alone, choosing among admissible actions that the prompt lists; the preset begins from random weights, learns from an "
-        "expert first, and has to write its actions from what it has read.",
+        "reinforcement alone, choosing among admissible actions that the prompt lists; the preset begins from random weights, learns from "
+        "an expert first, and has to write its actions from what it has read.",
         table(
             ("agent", "model", "training", "time", "protocol", "valid_seen", "valid_unseen"),
             [

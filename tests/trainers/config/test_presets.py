@@ -63,6 +63,13 @@ def test_every_file_is_in_the_readme():
         assert str(path.relative_to(ROOT)) in README or f"`{path.name}`" in README, path.name
 
 
+def test_the_preset_for_released_games_takes_their_folder_and_leaves_out_what_it_lacks():
+    config = load_config(["alfworld-released"], ["env.data=games"])
+    assert config.env.recipe("valid_unseen").kwargs | {"data": "games", "max_steps": 50} == config.env.recipe("valid_unseen").kwargs
+    assert config.eval.splits == ("valid_unseen", "valid_seen") and not config.eval.panel
+    assert config.env.embedded_options == {}, "the embedded world is full-size by default"
+
+
 def test_the_papers_methods_are_what_they_say():
     """DAPO as in the papers; EMPG changes the advantage of its base and nothing else; the protocols differ in what they show."""
     alfworld = {name: _load(shlex.split(command)) for name, command in COMMANDS.items() if name.startswith("ALFWorld")}
