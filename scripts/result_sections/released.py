@@ -50,7 +50,7 @@ def alfworld_released() -> str:
     record = load("alfworld_released")
     summary, config, sampled = record["summary"], record["config"], record["sampled"]
     warm, rl = config["warmstart"], config["rl"]
-    total, start = summary["cpu_seconds"] / 60, record["warm_start"]["cpu_seconds"] / 60
+    total, start = record["cpu_seconds"] / 60, record["warm_start"]["cpu_seconds"] / 60
     tokens = record["warm_start"]["losses"][-1]["tokens"]
     dagger = round(warm["dagger"] * warm["steps"])
     splits = [item["split"] for item in summary["after"]]
