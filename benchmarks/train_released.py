@@ -19,6 +19,7 @@ from rich.console import Console
 from benchmarks.demo_alfworld import ROOT, curve
 from benchmarks.machine import machine
 from empg_gym.trainers.config.file import load_config
+from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.run.bundle import ModelBundle
 from empg_gym.trainers.run.checkpoint import load_state
 from empg_gym.trainers.run.evaluation import Evaluator
@@ -58,23 +59,18 @@ def warm_start_losses(folder: Path, every: int = 200) -> list[dict[str, float]]:
     return points
 
 
-def record(overrides: list[str], folder: Path, warm_start: Path) -> dict[str, Any]:
-    """Return the result file of a finished run and of the run that made its warm start, which may be the same."""
-    config = load_config(CONFIG, overrides)
-    summary = json.loads((folder / "summary.json").read_text())
-    start, end = (warm_start / "checkpoints" / "rl-000000", folder / "checkpoints" / f"rl-{config.rl.steps:06d}")
-    began = load_state(start).cpu_seconds
+def record(config: TrainConfig, overrides: list[str], folder: Path) -> dict[str, Any]:
+    """Return the result file of a finished run."""
+    start, end = (folder / "checkpoints" / f"rl-{step:06d}" for step in (0, config.rl.steps))
     resolved = config.model_dump(mode="json")
     resolved["run"].pop("out")
     resolved["env"]["data"] = "the released games, json_2.1.1"
     return {
-        "what": "success on held-out released ALFWorld games after the warm start and after reinforcement, one seed",
-        "runs": 1 if folder == warm_start else 2,
-        "cpu_seconds": round(summary["cpu_seconds"] + (0.0 if folder == warm_start else began), 1),
-        "summary": summary,
-        "warm_start": {"cpu_seconds": round(began, 1), "losses": warm_start_losses(warm_start)},
+        "what": "success on held-out released ALFWorld games after the warm start and, if there is any, after reinforcement; one seed",
+        "summary": json.loads((folder / "summary.json").read_text()),
+        "warm_start": {"cpu_seconds": round(load_state(start).cpu_seconds, 1), "losses": warm_start_losses(folder)},
         "curve": curve(folder, config.rl.steps),
-        "sampled": {"before": sampled(overrides, start), "after": sampled(overrides, end)},
+        "sampled": {"before": sampled(overrides, start), **({"after": sampled(overrides, end)} if config.rl.steps else {})},
         "config": resolved,
         "machine": machine("torch", "transformers"),
     }
@@ -84,20 +80,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("runs/released"))
-    parser.add_argument(
-        "--warm-start", type=Path, default=None, help="run with the same warm start: only reinforcement is run, from its end"
-    )
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results" / "alfworld_released.json")
     args = parser.parse_args()
     overrides = [f'env.data="{args.data}"', f'run.out="{args.folder}"', *args.overrides]
-    warm_start = args.warm_start or args.folder
+    config = load_config(CONFIG, overrides)
     if not (args.folder / "summary.json").is_file():
-        model = f'model.name="{warm_start / "checkpoints" / "rl-000000"}"'
-        given = [] if args.warm_start is None else ["warmstart.steps=0", "model.from_scratch=none", model]
         resume = (args.folder / "checkpoints" / "latest").is_file()
-        Trainer(load_config(CONFIG, [*overrides, *given]), ProgressView(Console(width=140)), resume=resume).run()
-    result = record(overrides, args.folder, warm_start)
+        Trainer(config, ProgressView(Console(width=140)), resume=resume).run()
+    result = record(config, overrides, args.folder)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(result, indent=2) + "\n")
     print(

@@ -49,63 +49,54 @@ def alfworld_released() -> str:
     """The released games: steps, parameters and time beside published agents, with the protocol of each."""
     record = load("alfworld_released")
     summary, config, sampled = record["summary"], record["config"], record["sampled"]
-    warm, rl = config["warmstart"], config["rl"]
-    total, start = record["cpu_seconds"] / 60, record["warm_start"]["cpu_seconds"] / 60
+    warm = config["warmstart"]
+    minutes = summary["cpu_seconds"] / 60
     tokens = record["warm_start"]["losses"][-1]["tokens"]
     dagger = round(warm["dagger"] * warm["steps"])
-    splits = [item["split"] for item in summary["after"]]
+    last = "after" if "after" in sampled else "before"
+    results, final = sampled[last], summary[last][0]
+    seeds = len({item["seed"] for item in results})
     parts = [
-        f"{summary['parameters']:,} parameters from scratch, one seed, {total:.0f} CPU minutes on one core, evaluations included. "
-        f"The warm start ({start:.0f} minutes): {warm['steps']:,} supervised steps of {warm['episodes_per_step']} episodes of the `search` "
-        f"expert on games of `train`, {tokens / 1e6:.1f} million tokens; the last {dagger} on episodes that the policy plays together with "
-        f"the expert. Reinforcement: {rl['steps']} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes of at most "
-        f"{config['env']['max_steps']} steps. Success in % on all games of a split, mean over {len(sampled['after']) // len(splits)} seeds "
-        "of sampling (lowest to highest):",
+        f"{summary['parameters']:,} parameters from scratch, one seed, {minutes:.0f} CPU minutes on one core, evaluation included: "
+        f"{warm['steps']:,} supervised steps of {warm['episodes_per_step']} episodes of the `search` expert on games of `train`, "
+        f"{tokens / 1e6:.1f} million tokens; the last {dagger} steps are on episodes that the policy plays together with the expert. "
+        f"{reinforcement(config)} Success in % on all games of a split, mean over {seeds} seeds of sampling (lowest to highest), and by "
+        "type of task:",
         table(
-            ("split", "games", "after the warm start", "after EMPG"),
-            [
-                (item["split"], item["tasks"], shares(sampled["before"], item["split"]), shares(sampled["after"], item["split"]))
-                for item in summary["after"]
-            ],
-        ),
-        "`valid_unseen` is not in our reference data; a run evaluates it where the data has it. By task type, "
-        f"with the 95 % interval of the {summary['after'][0]['tasks']} games of the run's own evaluation: "
-        f"{percent(summary['after'][0]['success_low'])} to {percent(summary['after'][0]['success_high'])}.",
-        table(
-            ("type", "games", "after the warm start, %", "after EMPG, %"),
-            [
-                (name, part["tasks"], *(f"{of_type(sampled[when], splits[0], name):.0f}" for when in ("before", "after")))
-                for name, part in sorted(summary["after"][0]["by_type"].items())
-            ],
-        ),
-        "The learning curve, evaluated on the same games:",
-        table(
-            ("step of reinforcement", "training (mean of five steps), %", *(f"{split}, %" for split in splits)),
+            ("split", "games", "success", *sorted(final["by_type"])),
             [
                 (
-                    point["step"],
-                    f"{100 * point['training']:.1f}" if "training" in point else "",
-                    *(f"{100 * point[split]:.1f}" for split in splits),
+                    item["split"],
+                    item["tasks"],
+                    shares(results, item["split"]),
+                    *(f"{of_type(results, item['split'], name):.0f}" for name in sorted(item["by_type"])),
                 )
-                for point in record["curve"]
-                if splits[0] in point
+                for item in summary[last]
             ],
+        ),
+        f"The run's own evaluation: {percent(final['success'])} of the {final['tasks']} games of {final['split']} (95 % interval "
+        f"{percent(final['success_low'])} to {percent(final['success_high'])}), in {final['steps']:.1f} steps on average, "
+        f"{percent(final['valid_action'])} of them valid. `valid_unseen` is not in our reference data; a run evaluates it where the data "
+        "has it. The loss over the supervised steps (mean of the last 200; what the model reads counts "
+        f"{warm['observation_weight']:g} times as much as what it writes):",
+        table(
+            ("step", "tokens, millions", "loss"),
+            [(point["step"], f"{point['tokens'] / 1e6:.1f}", f"{point['loss']:.3f}") for point in record["warm_start"]["losses"]],
         ),
         "Next to published agents. They differ in more than the method: the language models begin with pretrained weights and learn from "
         "reinforcement alone, choosing among admissible actions that the prompt lists; the preset begins from random weights, learns from "
-        "an expert first, and has to write its actions from what it has read.",
+        "an expert, and has to write its actions from what it has read.",
         table(
             ("agent", "model", "training", "time", "protocol", "valid_seen", "valid_unseen"),
             [
                 (
                     "`configs/alfworld-released.toml`",
-                    f"{summary['parameters'] / 1e6:.1f} million parameters, from scratch",
-                    f"{warm['steps'] * warm['episodes_per_step']:,} expert episodes, then {rl['steps']} steps of {rl['tasks_per_step']} x "
-                    f"{rl['repeats']} episodes",
-                    f"{total:.0f} minutes on one core",
+                    f"{summary['parameters'] / 1e6:.1f} million parameters",
+                    f"{warm['steps'] * warm['episodes_per_step']:,} episodes of a rule-based expert",
+                    f"{minutes:.0f} minutes on one core",
                     f"text games, goals from templates, {config['env']['max_steps']} steps; the whole episode and no admissible actions "
                     f"in the prompt; all games, temperature {config['eval']['temperature']}; one seed",
-                    *(shares(sampled["after"], split).split(" ")[0] for split in ("valid_seen", "valid_unseen")),
+                    *(shares(results, split).split(" ")[0] for split in ("valid_seen", "valid_unseen")),
                 ),
                 *PUBLISHED,
             ],
@@ -114,6 +105,14 @@ def alfworld_released() -> str:
         "`python -m benchmarks.train_released DATA`",
     ]
     return "\n\n".join(parts)
+
+
+def reinforcement(config: Json) -> str:
+    """Return the extent of reinforcement in one sentence."""
+    rl = config["rl"]
+    if not rl["steps"]:
+        return "Without reinforcement."
+    return f"Reinforcement: {rl['steps']} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
 
 
 def of_type(results: list[Json], split: str, name: str) -> float:
