@@ -92,7 +92,8 @@ def alfworld_released() -> str:
                 (
                     "`configs/alfworld-released.toml`",
                     f"{summary['parameters'] / 1e6:.1f} million parameters",
-                    f"{warm['steps'] * warm['episodes_per_step']:,} episodes of a rule-based expert",
+                    f"{warm['episodes']:,} episodes of a rule-based expert, and "
+                    f"{dagger * warm['episodes_per_step']:,} that it shares with the policy",
                     f"{minutes:.0f} minutes on one core",
                     f"text games, goals from templates, {config['env']['max_steps']} steps; the whole episode and no admissible actions "
                     f"in the prompt; all games, temperature {config['eval']['temperature']}; one seed",
@@ -111,7 +112,7 @@ def reinforcement(config: Json) -> str:
     """Return the extent of reinforcement in one sentence."""
     rl = config["rl"]
     if not rl["steps"]:
-        return "Without reinforcement."
+        return "Without reinforcement (the preset says why)."
     return f"Reinforcement: {rl['steps']} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
 
 

@@ -1,4 +1,4 @@
-"""The model of a run: what a configuration makes of it."""
+"""The model and tokenizer that a configuration describes."""
 
 from empg_gym.trainers.config.file import load_config
 from empg_gym.trainers.run.bundle import PolicyBundle
