@@ -13,6 +13,7 @@ from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_temp
 from empg_gym.trainers.generate.loading import check_safetensors, find_source, loading, tokenizer_options, weight_options
 from empg_gym.trainers.generate.weights import cast_weights
 from empg_gym.trainers.policy.compose import compose_embeddings
+from empg_gym.trainers.policy.matching import match_queries_and_keys
 from empg_gym.trainers.policy.lora import ADAPTER, ADAPTER_CONFIG, base_of_adapter, is_adapted, merge_adapter
 
 if TYPE_CHECKING:
@@ -145,6 +146,9 @@ def _make(
     if shape.compose_embeddings:
         for layer in {model.get_input_embeddings(), model.get_output_embeddings()}:
             compose_embeddings(layer.weight, tokenizer)
+    if shape.match_scale > 0:
+        first = model.model.layers[0].self_attn
+        match_queries_and_keys(first.q_proj.weight, first.k_proj.weight, head_size=shape.width // shape.heads, scale=shape.match_scale)
     return _ready(cast_weights(model, dtype or torch.float32), device), tokenizer
 
 
