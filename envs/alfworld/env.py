@@ -62,7 +62,6 @@ class ALFWorldEnv(TextEnv):
         task_types: names or numbers (1-6) of the task types to keep; None keeps all.
         size: "full" or "small" households of the embedded world.
         expert: what `expert()` knows: "direct" (the whole state) or "search" (what has been shown).
-        expert_notes: whether the thoughts of the searching expert list what it has not seen yet (`expert_thought`).
         strip_intro: omit the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
         render_mode: None or "ansi".
 
@@ -75,7 +74,7 @@ class ALFWorldEnv(TextEnv):
     benchmark = "ALFWorld"
     splits: ClassVar[tuple[str, ...]] = ("train", "valid_seen", "valid_unseen", "valid_train")
     version: ClassVar[str] = "0"
-    inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "expert", "expert_notes", "strip_intro"})
+    inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "expert", "strip_intro"})
 
     def __init__(
         self,
@@ -89,14 +88,12 @@ class ALFWorldEnv(TextEnv):
         task_types: list[str | int] | tuple[str | int, ...] | str | int | None = None,
         size: Literal["full", "small"] = "full",
         expert: Literal["direct", "search"] = "direct",
-        expert_notes: bool = False,
         strip_intro: bool = False,
         render_mode: str | None = None,
     ) -> None:
         super().__init__(split=split, max_steps=max_steps, render_mode=render_mode)
         self.wording = WORDINGS[_choice("wording", wording, WORDINGS)]
         self._search = _choice("expert", expert, ("direct", "search")) == "search"
-        self._expert_notes = expert_notes
         self._strip_intro = strip_intro
         human = _choice("goals", goals, ("template", "human")) == "human"
         self._source = _source(split, data, human, resolve_task_types(task_types), size)
@@ -180,7 +177,7 @@ class ALFWorldEnv(TextEnv):
     def _consulted(self) -> tuple[str | None, str]:
         """Return the expert's next action and its thought."""
         _ = self.task  # raises before the first reset
-        expert = Expert(self._engine.as_fast_engine(), search=self._search, notes=self._expert_notes)
+        expert = Expert(self._engine.as_fast_engine(), search=self._search)
         return expert.act(), expert.thought
 
     @property

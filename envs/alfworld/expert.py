@@ -20,12 +20,10 @@ class Expert:
     Args:
         engine: the game; only read, never changed.
         search: whether to use only what has been shown (see the module docstring).
-        notes: whether its thoughts list the receptacles that it has not seen while it searches.
     """
 
-    def __init__(self, engine: FastEngine, *, search: bool = False, notes: bool = False) -> None:
+    def __init__(self, engine: FastEngine, *, search: bool = False) -> None:
         self.engine = engine
-        self.notes = notes
         self.game = engine.game
         self.state = engine.state
         self.known = sorted(engine.seen) if search else range(len(engine.game.receptacles))
@@ -149,10 +147,7 @@ class Expert:
         def order(r: int) -> tuple[bool, bool, int]:
             return game.location_of[r] != self.state.location, bool(likely) and game.fits[r].isdisjoint(likely), r
 
-        left.sort(key=order)
-        if self.notes:
-            self.thought += f" Not seen yet: {', '.join(game.receptacles[r] for r in left)}."
-        place = left[0]
+        place = min(left, key=order)
         return self._reach(place, lambda: game.examine[place])
 
     # Knowledge

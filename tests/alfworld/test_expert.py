@@ -102,18 +102,3 @@ def test_the_expert_says_what_it_is_after(task_type, pattern):
         found = re.fullmatch(pattern, "|".join(thoughts))
         assert found, thoughts
         assert all(word in env.instruction for word in found.groups())
-
-
-def test_notes_list_what_is_left():
-    env = ALFWorldEnv("train", size="small", expert="search", expert_notes=True)
-    for task in range(20):
-        env.reset(seed=0, options={"task": task})
-        left: set[str] | None = None
-        while (action := env.expert()) is not None:
-            thought, _, notes = env.expert_thought().partition(" Not seen yet: ")
-            if notes:
-                names = notes.removesuffix(".").split(", ")
-                assert thought.startswith(("Find ", "Use ")) and action.endswith(names[0])
-                assert left is None or left >= set(names)
-                left = set(names)
-            env.step(action)
