@@ -13,8 +13,8 @@ from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_temp
 from empg_gym.trainers.generate.loading import check_safetensors, find_source, loading, tokenizer_options, weight_options
 from empg_gym.trainers.generate.weights import cast_weights
 from empg_gym.trainers.policy.compose import compose_embeddings
-from empg_gym.trainers.policy.matching import match_queries_and_keys
 from empg_gym.trainers.policy.lora import ADAPTER, ADAPTER_CONFIG, base_of_adapter, is_adapted, merge_adapter
+from empg_gym.trainers.policy.matching import match_queries_and_keys
 
 if TYPE_CHECKING:
     import torch
