@@ -300,7 +300,7 @@ async def _refuse(request: Request, error: Exception) -> JSONResponse:
 
 def _observation(text: str, reward: float | None, terminated: bool, truncated: bool, info: dict[str, Any]) -> TextObservation:
     return TextObservation(
-        text=_utf8(text),
+        text=utf8(text),
         reward=reward,
         done=terminated or truncated,
         terminated=terminated,

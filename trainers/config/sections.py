@@ -182,8 +182,8 @@ class FromScratch(Section):
     """Whether the embedding of a token of several words starts as the sum of its words' embeddings, so that "mug 1", "mug 2" and "mug" are
     similar from the start (`empg_gym.trainers.policy.compose`). For `whole_names` and `phrases`."""
     match_scale: NonNegativeFloat = 0.0
-    """If above 0, the first layer's queries and keys start with the same weights, scaled by this factor: each token attends to similar tokens
-    from the start (`empg_gym.trainers.policy.matching`). 2 suits a `width` of 128; 0 draws them independently."""
+    """If above 0, the first layer's queries and keys start with the same weights, scaled by this factor: each token attends to similar
+    tokens from the start (`empg_gym.trainers.policy.matching`). 2 suits a `width` of 128; 0 draws them independently."""
 
 
 class LoraConfig(Section):
