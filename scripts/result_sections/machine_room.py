@@ -16,6 +16,8 @@ def demo_speed() -> str:
     ]
     head = ("demo", "episodes", "phase", f"CPU seconds at {record['earlier_revision']}", "now", "ratio", "ratio of each round")
     same = all(part["same_responses_in_the_first_round"] for part in record["demos"].values())
+    first, *todays = (part["phases"]["step"] for part in record["demos"].values())
+    own = sorted(first["earlier_cpu_s"] / step["now_cpu_s"] for step in todays)
     unknown = sorted({key for part in record["demos"].values() for key in part["left_out_of_the_configuration"]})
     text = (
         f"One thread, both revisions in turns on a machine that many others used (load {record['load_before']:g} to "
@@ -24,8 +26,9 @@ def demo_speed() -> str:
         "from checkpoints before and after reinforcement (the earlier revision does not know "
         f"{', '.join(f'`{key}`' for key in unknown)}, which the benchmark leaves out). "
         f"The first round's responses are {'the same' if same else 'different'} in both revisions; later ones follow weights that differ "
-        "in the order of float sums: rows of equal tokens are computed once and attend in other groups. The step is not twice as fast: "
-        "of what remains, most are matrix products and the reading of keys and values."
+        "in the order of float sums: rows of equal tokens are computed once and attend in other groups. With equal configuration the step "
+        "is not twice as fast: of what remains, most are matrix products and the reading of keys and values. A step of today's demo, whose rows "
+        f"are shorter, takes {own[0]:.1f} to {own[-1]:.1f} times less than one of the earlier demo in the earlier revision."
     )
     command = "`python -m benchmarks.demo_speed --earlier TREE --earlier-model CHECKPOINT --models CHECKPOINT …`"
     return "\n\n".join([text, table(head, rows), machine(record), command])
