@@ -27,8 +27,8 @@ def demo_speed() -> str:
         f"{', '.join(f'`{key}`' for key in unknown)}, which the benchmark leaves out). "
         f"The first round's responses are {'the same' if same else 'different'} in both revisions; later ones follow weights that differ "
         "in the order of float sums: rows of equal tokens are computed once and attend in other groups. With equal configuration the step "
-        "is not twice as fast: of what remains, most are matrix products and the reading of keys and values. A step of today's demo, whose rows "
-        f"are shorter, takes {own[0]:.1f} to {own[-1]:.1f} times less than one of the earlier demo in the earlier revision."
+        "is not twice as fast: of what remains, most are matrix products and the reading of keys and values. A step of today's demo, "
+        f"whose rows are shorter, takes {own[0]:.1f} to {own[-1]:.1f} times less than one of the earlier demo in the earlier revision."
     )
     command = "`python -m benchmarks.demo_speed --earlier TREE --earlier-model CHECKPOINT --models CHECKPOINT …`"
     return "\n\n".join([text, table(head, rows), machine(record), command])
