@@ -14,7 +14,8 @@ from empg_gym.data.registry import DataFile
 from empg_gym.errors import DataError
 from empg_gym.net.retry import RetryPolicy
 from tests.data.server import Route, serving
-from tests.net.test_body import ENDLESS, endless
+from tests.net.endless import endless
+from tests.net.test_body import ENDLESS
 
 BODY = np.random.default_rng(0).bytes(700_000)
 DIGEST = hashlib.sha256(BODY).hexdigest()
@@ -134,7 +135,7 @@ def test_an_unreachable_server_is_an_error_in_one_sentence(tmp_path):
 
 def test_a_file_that_does_not_end_is_cut_off_at_its_known_size(tmp_path):
     """The server names no length: what is known about the file is the limit."""
-    with endless(b"") as (address, sent), pytest.raises(DataError, match="sends more than the 1,000 bytes"):
+    with endless(ENDLESS) as (address, sent), pytest.raises(DataError, match="sends more than the 1,000 bytes"):
         get(tmp_path, DataFile(name="data.bin", urls=(address,), size=1000))
     assert sent and all(count < ENDLESS // 2 for count in sent)
     assert not (tmp_path / "data.bin").exists()
