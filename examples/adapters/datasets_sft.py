@@ -11,8 +11,11 @@ Only solved episodes are trained on, and of them only the responses.
 import argparse
 from pathlib import Path
 
-from datasets import load_dataset
-from trl import SFTConfig, SFTTrainer
+try:
+    from datasets import load_dataset
+    from trl import SFTConfig, SFTTrainer
+except ModuleNotFoundError as error:
+    raise SystemExit(f"this example needs {error.name}: pip install 'empg-gym[trl,parquet]'") from None
 
 
 def main() -> None:
