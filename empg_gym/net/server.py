@@ -12,6 +12,8 @@ kept, and this module adds what is missing:
       connection has a fixed size.
     - At most `max_connections` are open; one more closes the oldest whose client the server waits for.
     - Foreign hosts and pages of other sites are refused (`empg_gym.net.origin`).
+    - What follows of a refused request is read and dropped for a while: a connection that is closed with unread bytes is reset, and the
+      client may never see the answer (RFC 9112, section 9.6).
     - WebSockets pass the same checks and are read message by message: at most one waits while the last one is answered. A client
       that doesn't take a message within `send_seconds` is cut off, and so is one whose machine is gone. One that computes for long is not:
       it need not answer pings. Messages are not compressed.
@@ -57,6 +59,10 @@ _MAX_DIGITS = 18
 _SEND_BUFFER = 256 << 10
 """Bytes of a reply that the system keeps for a client; left alone, it grows to several megabytes for each."""
 _START_SECONDS = 20.0
+_LINGER_PAUSE = 2.0
+"""Longest pause in the rest of a refused request."""
+_LINGER_BYTES = 64 << 20
+"""Most of a refused request that is read and dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +90,7 @@ class ServerLimits:
 
 
 class _Refused(Exception):
-    """Answered with an error; the rest of the request is not read."""
+    """Answered with an error; the rest of the request is dropped."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -103,6 +109,8 @@ class _Client:
         self.held = 0
         self.since: float | None = None
         """When the server began to wait for it, None while it does not."""
+        self.whole = False
+        """Whether the whole request has arrived."""
 
     @contextlib.contextmanager
     def awaited(self) -> Iterator[None]:
@@ -185,11 +193,31 @@ class LimitedApp:
                 body = await self._body(client, headers, receive)
                 await self._app(scope, _received(body, receive), self._sender(client, send))
         except _Refused as refused:
-            await refuse(scope, send, refused.status, str(refused))
+            await refuse(scope, self._lingering(client, receive, send), refused.status, str(refused))
         except _CutOff:
             client.abort()
         finally:
             self._ledger.drop(client)
+
+    def _lingering(self, client: _Client, receive: Receive, send: Send) -> Send:
+        """Return a `send` that reads the rest of the request before it ends the reply."""
+
+        async def limited(message: Message) -> None:
+            if message["type"] != "http.response.body":
+                await send(message)
+                return
+            await send({**message, "more_body": True})
+            dropped = 0
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.body_seconds):
+                    while not client.whole and dropped < _LINGER_BYTES:
+                        with client.awaited():
+                            part = await asyncio.wait_for(receive(), _LINGER_PAUSE)
+                        client.whole = not part.get("more_body", False)
+                        dropped += len(part.get("body", b""))
+            await send({**message, "body": b""})
+
+        return limited
 
     def _message_sender(self, client: _Client, limit: WaitLimit, send: Send) -> Send:
         """Return a `send` for a WebSocket: each message must be taken before the next one is sent."""
@@ -219,6 +247,7 @@ class LimitedApp:
                     if message["type"] == "http.disconnect":
                         raise _CutOff
                     part, more = message.get("body", b""), message.get("more_body", False)
+                    client.whole = not more
                     if len(body) + len(part) > expected:
                         raise _Refused(413, f"a request may have {self._limits.max_body} bytes")
                     body += part

@@ -148,6 +148,19 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(head):
         assert answers(port)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "elsewhere.invalid"])
+def test_a_client_that_sends_its_whole_request_first_sees_the_refusal(host):
+    """Nothing of the request is left unread, so that the connection is not reset before the client reads the answer."""
+    head = f"POST /echo HTTP/1.1\r\nHost: {host}\r\nContent-Length: {32 << 20}\r\n\r\n"
+    with serving(max_body=1 << 20) as (port, _), connections(port, 1, head.encode()) as (one,):
+        one.settimeout(300)
+        one.sendall(bytes(32 << 20))
+        answer = b""
+        while part := one.recv(1 << 16):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 4") and answer.endswith(b"}")
+
+
 def queued(server):
     """Return the bytes in the send buffers of all connections."""
     return sum(one.transport.get_write_buffer_size() for one in list(server.server_state.connections))
@@ -326,7 +339,7 @@ def test_the_limits_hold_in_any_asgi_server():
     sent = []
 
     async def receive():
-        return {"type": "http.request", "body": bytes(8), "more_body": True}
+        return {"type": "http.request", "body": bytes(1 << 20), "more_body": True}
 
     async def send(message):
         sent.append(message)
