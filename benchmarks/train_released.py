@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.demo_alfworld import ROOT, curve
 from benchmarks.machine import machine
+from benchmarks.train_seeds import ROOT, curve
 from empg_gym.trainers.config.file import load_config
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.run.bundle import ModelBundle

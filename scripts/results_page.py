@@ -14,7 +14,7 @@ from result_sections import environments, learning, machine_room, operation, rel
 from result_sections.shared import ROOT
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
-    "demo_alfworld": ("The demo: EMPG on the embedded ALFWorld", learning.demo_alfworld),
+    "alfworld_tiny": ("The demo: EMPG on the embedded ALFWorld", learning.alfworld_tiny),
     "alfworld_released": ("The released ALFWorld games", released.alfworld_released),
     "tiny_runs": ("The other environments with models of this size", learning.tiny_runs),
     "method_variants": ("EMPG's variants and GiGPO against GRPO", learning.method_variants),

@@ -20,52 +20,61 @@ def own_states(warm: Json) -> str:
     return f", the last {steps} of which are on new episodes that the policy plays together with the expert" if steps else ""
 
 
-def demo_alfworld() -> str:
+def alfworld_tiny() -> str:
     """The demo over seeds."""
-    record = load("demo_alfworld")
+    return preset_over_seeds("alfworld_tiny", by_type=True)
+
+
+def preset_over_seeds(name: str, *, by_type: bool = False) -> str:
+    """Return the section of a preset that was run with several seeds (`benchmarks.train_seeds`).
+
+    Args:
+        name: the result file.
+        by_type: whether to list EMPG's success by task type.
+    """
+    record = load(name)
     warm, rl = record["config"]["warmstart"], record["config"]["rl"]
     parts = [
         f"{record['parameters']:,} parameters, {over_seeds(record['seeds'])}. "
         f"The warm start: {warm['steps']:,} supervised steps of {warm['episodes_per_step']} episodes{own_states(warm)}; "
-        f"reinforcement: {record.get('steps', rl['steps'])} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
+        f"reinforcement: {rl['steps']} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
     ]
     for method, splits in record["methods"].items():
         rows = [
-            (split, part["games"], spread(part["before"], 100), spread(part["after"], 100), spread(part["points_gained"], 1))
+            (split, part["tasks"], spread(part["before"], 100), spread(part["after"], 100), spread(part["points_gained"], 1))
             for split, part in splits.items()
         ]
-        parts.append(table((method.upper(), "games", "success % after the warm start", "after reinforcement", "points gained"), rows))
+        parts.append(table((method.upper(), "tasks", "success % after the warm start", "after reinforcement", "points gained"), rows))
     if len(record["methods"]) > 1:
         parts.append(
             "The methods start from the same checkpoints, with the same seeds, tasks and budget. Differences between them that are smaller "
             "than the intervals are not significant."
         )
     runs = record["runs"]["empg"]
-    if "steps" in record:
-        lowest = [f"{name} {100 * part['success']:.0f} %" for name, part in sorted(runs[0]["after"][0]["by_type"].items())]
-        parts.append(
-            f"One run, interrupted after {record['steps']} of {rl['steps']} steps of reinforcement. By task type on "
-            f"{runs[0]['after'][0]['split']}: {', '.join(lowest)}. Weights after the warm start: `{runs[0]['start_weights']}`."
-        )
-        parts += [machine(record), "`python -m benchmarks.demo_alfworld --checkpoint RUN/checkpoints/rl-NNNNNN`"]
-        return "\n\n".join(parts)
-    names = sorted(runs[0]["after"][0]["by_type"])
-    for place, title in ((0, runs[0]["after"][0]["split"]), (1, runs[0]["after"][1]["split"])):
+    parts += success_by_type(runs) if by_type else []
+    seconds = ", ".join(f"{item['cpu_seconds']:.0f} ({item['threads'] or 'all'})" for item in runs)
+    parts += [
+        f"CPU seconds of training and evaluation, threads in brackets: {seconds}.",
+        machine(record),
+        f"`python -m benchmarks.train_seeds configs/{name.replace('_', '-')}.toml --seeds {' '.join(map(str, record['seeds']))}"
+        f"{'' if list(record['methods']) == ['empg'] else ' --methods ' + ' '.join(record['methods'])}`",
+    ]
+    return "\n\n".join(parts)
+
+
+def success_by_type(runs: list[Json]) -> list[str]:
+    """Return a table for each split: success by task type before and after reinforcement, over the runs."""
+    tables = []
+    for place, result in enumerate(runs[0]["after"]):
         rows = [
             (
                 name,
                 *(spread(mean_over([run[when][place]["by_type"][name]["success"] for run in runs]), 100) for when in ("before", "after")),
             )
-            for name in names
+            for name in sorted(result["by_type"])
         ]
-        parts.append(table((f"EMPG by task type on {title}", "after the warm start", "after reinforcement"), rows))
-    seconds = ", ".join(f"{item['cpu_seconds']:.0f} ({item['threads'] or 'all'})" for item in runs)
-    parts += [
-        f"CPU seconds of training and evaluation, threads in brackets: {seconds}.",
-        machine(record),
-        f"`python -m benchmarks.demo_alfworld --seeds {' '.join(map(str, record['seeds']))} --methods {' '.join(record['methods'])}`",
-    ]
-    return "\n\n".join(parts)
+        tables.append(table((f"EMPG by task type on {result['split']}", "after the warm start", "after reinforcement"), rows))
+    return tables
 
 
 def method_variants() -> str:
@@ -156,13 +165,12 @@ def tiny_runs() -> str:
 
 def readme_demo() -> str:
     """The demo's result in three lines."""
-    record = load("demo_alfworld")
+    record = load("alfworld_tiny")
     splits = record["methods"]["empg"]
     rows = [(split, spread(part["before"], 100), spread(part["after"], 100)) for split, part in splits.items()]
-    games = next(iter(splits.values()))["games"]
-    seeds, steps, planned = len(record["seeds"]), record.get("steps"), record["config"]["rl"]["steps"]
+    games = next(iter(splits.values()))["tasks"]
+    seeds = len(record["seeds"])
     over = f"mean of {seeds} seeds ± half of the 95 % interval" if seeds > 1 else f"seed {record['seeds'][0]}"
-    over += "" if steps is None else f", after {steps} of {planned} steps of reinforcement"
     return "\n\n".join(
         [
             f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: "
@@ -190,7 +198,7 @@ def mean_curve(runs: list[Json]) -> list[Json]:
 
 def demo_picture() -> str:
     """Return the learning curve of the demo as SVG; README.md shows it."""
-    record = load("demo_alfworld")
+    record = load("alfworld_tiny")
     points = mean_curve(record["runs"]["empg"])
     names = {name: None for point in points for name in point if name != "step"}
     series = [
