@@ -331,15 +331,22 @@ class DeepSearchEnv(TextEnv):
         return self._episode.verdict.score if self._episode.verdict is not None else 0.0
 
     def expert(self) -> str | None:
+        action = self._expert_action()
+        return None if action is None else self.protocol.write(action, _thought(action))
+
+    def expert_thought(self) -> str:
+        action = self._expert_action()
+        if action is None or self.native_protocol:  # a native action contains its thought
+            return ""
+        return expert.evidence(action, self._question, self._episode, self._library.corpus)
+
+    def _expert_action(self) -> Action | None:
         _ = self.task  # raises before the first reset
         if self._episode.verdict is not None:
             return None
         left = self.max_steps - self._step
         can_search = left > 1 and (self.max_searches is None or len(self._episode.asked) < self.max_searches)
-        action = expert.next_action(self._question, self._episode, self._library.corpus, can_search=can_search)
-        if action is None:
-            return None
-        return self.protocol.write(action, _thought(action))
+        return expert.next_action(self._question, self._episode, self._library.corpus, can_search=can_search)
 
     def gold_answer(self) -> GoldAnswer | None:
         _ = self.task  # raises before the first reset

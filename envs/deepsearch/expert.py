@@ -5,10 +5,12 @@ Rules:
     - A passage counts as seen once it has been shown, regardless of the query that found it.
     - It searches for a passage by its title, then by its title and the first words of its text. When these queries or the searches are
       exhausted, it has no action: it never answers from its knowledge alone.
+    - Its thought quotes the sentence that it has read and that its action is based on.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from empg_gym.envs.deepsearch.actions import MAX_QUERY_CHARS, Action, Answer, Search
@@ -17,6 +19,7 @@ from empg_gym.envs.deepsearch.questions import Question
 from empg_gym.retrieval.corpus import Corpus
 
 _OPENING_WORDS = (8, 24)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def next_action(question: Question, episode: Episode, corpus: Corpus | None, *, can_search: bool) -> Action | None:
@@ -41,6 +44,23 @@ def missing(question: Question, episode: Episode, corpus: Corpus | None) -> list
     if question.support_titles:
         return [[" ".join(title.split())] for title in question.support_titles if title not in episode.seen_titles]
     return None
+
+
+def evidence(action: Action, question: Question, episode: Episode, corpus: Corpus | None) -> str:
+    """Return the sentence that names what the action searches for or answers, from the last supporting passage seen that has one.
+
+    Empty if no such passage was seen, and for yes and no, which no sentence names.
+    """
+    wanted = action.text if isinstance(action, Answer) else action.queries[0] if isinstance(action, Search) else ""
+    if corpus is None or not wanted or wanted.lower() in ("yes", "no"):
+        return ""
+    named = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)", re.IGNORECASE)
+    for name in reversed(question.support):
+        passage = corpus.find(name) if name in episode.seen else None
+        for sentence in _SENTENCE_END.split(passage.text) if passage is not None else ():
+            if named.search(sentence):
+                return sentence.strip()
+    return ""
 
 
 def _queries(corpus: Corpus, name: str) -> Iterator[str]:

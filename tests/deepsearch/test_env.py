@@ -267,6 +267,33 @@ def test_the_expert_solves_the_embedded_world(protocol: str, split: str) -> None
         assert env.expert() is None
 
 
+def test_the_expert_quotes_what_its_action_is_based_on(files: dict[str, Any]) -> None:
+    env = DeepSearchEnv(**files, top_k=1)
+    env.reset(options={"task": "q1"})
+    steps = []
+    while (action := env.expert()) is not None:
+        steps.append((env.expert_thought(), action))
+        env.step(action)
+    assert steps == [
+        ("", "search[Velden]"),
+        ("Its mayor is Tila Brook.", "search[Tila Brook]"),
+        ("Tila Brook was born in 1902 in Harrow Bay.", "answer[Harrow Bay]"),
+    ]
+    assert env.expert_thought() == ""
+
+
+def test_the_expert_quotes_nothing_where_the_action_has_a_thought_or_no_sentence_says_it(files: dict[str, Any]) -> None:
+    native = DeepSearchEnv(**{**files, "protocol": "search-r1"})
+    native.reset(options={"task": "q1"})
+    native.step("<search>Velden</search>")
+    assert native.expert_thought() == ""
+    compared = small_env(task_types=["yes_no"])
+    compared.reset(seed=0)
+    while (action := compared.expert()) is not None:
+        assert compared.expert_thought() == ""
+        compared.step(action)
+
+
 @pytest.mark.parametrize(("protocol", "reward"), [("search-r1", "search_r1_format"), ("arpo", "arpo")])
 def test_the_expert_writes_well_formed_turns(protocol: str, reward: str) -> None:
     env = small_env(protocol=protocol, reward=reward)

@@ -173,6 +173,9 @@ class FromScratch(Section):
     model practise spelling, which it needs if held-out tasks contain new names."""
     pieces: PositiveInt = 256
     """Byte-pair merges from which the other words are spelled; with more of them a word has fewer pieces."""
+    separate_spaces: bool = False
+    """Whether the space before a spelled word is a separate piece, so that a name has the same pieces with a space before it ("is Velden")
+    and without ("search[Velden]")."""
     phrases: NonNegativeInt = 0
     """Maximum number of frequent word sequences that are one token. Rows become shorter where observations follow templates. Example:
     "You are in the middle of a room." is one token instead of nine."""
@@ -184,6 +187,9 @@ class FromScratch(Section):
     match_scale: NonNegativeFloat = 0.0
     """If above 0, the first layer's queries and keys start with the same weights, scaled by this factor: each token attends to similar
     tokens from the start (`empg_gym.trainers.policy.matching`). 2 suits a `width` of 128; 0 draws them independently."""
+    copying: bool = False
+    """Whether the first two layers start with heads that continue what they have read before (`empg_gym.trainers.policy.copying`), so that
+    names of several pieces are copied from the first steps on. It needs `tie_embeddings = false`."""
 
 
 class LoraConfig(Section):

@@ -45,6 +45,7 @@ def train_tokenizer(
     min_frequency: int = 2,
     max_words: int = 16_000,
     pieces: int = 256,
+    separate_spaces: bool = False,
     phrases: int = 0,
     names: bool = False,
     whole: Sequence[str] = (),
@@ -56,6 +57,7 @@ def train_tokenizer(
         min_frequency: minimum number of occurrences for a word to become a token.
         max_words: maximum number of words, the most frequent first.
         pieces: merges trained on all words, from which the other words are spelled.
+        separate_spaces: whether merges exclude the space before a word, so that a word is spelled alike with and without it.
         phrases: maximum number of word sequences that are one token (`empg_gym.trainers.generate.phrases`).
         names: whether a word and the number after it are one token ("mug 2"), where that is frequent.
         whole: strings that are always one token, wherever they occur, such as the tags of a dialogue format.
@@ -80,7 +82,7 @@ def train_tokenizer(
             counts[word] += times
     if not counts:
         raise ConfigError("a tokenizer can't be trained without text: pass prompts, observations and responses of the environment")
-    merges = _merges(parts, pieces)
+    merges = _merges(parts, pieces, separate_spaces=separate_spaces)
     vocabulary = {token: index for index, token in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     frequent = sorted((word for word, count in counts.items() if count >= min_frequency), key=lambda word: (-counts[word], word))
     for token in [left + right for left, right in merges] + frequent[:max_words]:
@@ -108,15 +110,18 @@ def _outside(texts: Iterable[str], whole: Sequence[str]) -> list[str]:
     return [part for text in texts for part in cut.split(text)]
 
 
-def _merges(parts: list[str], pieces: int) -> list[tuple[str, str]]:
+def _merges(parts: list[str], pieces: int, *, separate_spaces: bool) -> list[tuple[str, str]]:
     """Return the first `pieces` byte-pair merges of the texts (Sennrich et al. 2016)."""
     from tokenizers import Tokenizer, pre_tokenizers
     from tokenizers.models import BPE
     from tokenizers.trainers import BpeTrainer
 
+    words: pre_tokenizers.PreTokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if separate_spaces:
+        words = pre_tokenizers.Sequence([pre_tokenizers.Split(" ", "isolated"), words])
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     learner = Tokenizer(BPE())
-    learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    learner.pre_tokenizer = words
     trainer = BpeTrainer(vocab_size=len(alphabet) + pieces, min_frequency=2, initial_alphabet=alphabet, show_progress=False)
     learner.train_from_iterator(parts, trainer)
     return [(left, right) for left, right in json.loads(learner.to_str())["model"]["merges"]]

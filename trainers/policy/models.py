@@ -13,6 +13,7 @@ from empg_gym.trainers.generate.chat_template import ChatTemplate, set_chat_temp
 from empg_gym.trainers.generate.loading import check_safetensors, find_source, loading, tokenizer_options, weight_options
 from empg_gym.trainers.generate.weights import cast_weights
 from empg_gym.trainers.policy.compose import compose_embeddings
+from empg_gym.trainers.policy.copying import start_copying
 from empg_gym.trainers.policy.lora import ADAPTER, ADAPTER_CONFIG, base_of_adapter, is_adapted, merge_adapter
 from empg_gym.trainers.policy.matching import match_queries_and_keys
 
@@ -121,7 +122,13 @@ def _make(
     if shape.heads % kv_heads:
         raise ConfigError(f"heads must be a multiple of kv_heads; {shape.heads} is not a multiple of {kv_heads}")
     tokenizer = train_tokenizer(
-        texts, max_words=shape.max_words, pieces=shape.pieces, phrases=shape.phrases, names=shape.whole_names, whole=whole
+        texts,
+        max_words=shape.max_words,
+        pieces=shape.pieces,
+        separate_spaces=shape.separate_spaces,
+        phrases=shape.phrases,
+        names=shape.whole_names,
+        whole=whole,
     )
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -149,6 +156,8 @@ def _make(
     if shape.match_scale > 0:
         first = model.model.layers[0].self_attn
         match_queries_and_keys(first.q_proj.weight, first.k_proj.weight, head_size=shape.width // shape.heads, scale=shape.match_scale)
+    if shape.copying:
+        start_copying(model, seed=seed)
     return _ready(cast_weights(model, dtype or torch.float32), device), tokenizer
 
 

@@ -41,6 +41,16 @@ def test_rare_words_are_spelled_in_pieces_or_bytes():
     assert len(TOKENIZER.encode("日")) == 3
 
 
+def test_a_spelled_word_has_the_same_pieces_after_a_space():
+    names = "".join(f" {first}{second} x[{first}{second}]" for first in ("Kel", "Zho", "Bru") for second in ("ske", "mir", "dan"))
+    tokenizer = train_tokenizer([names], max_words=1, separate_spaces=True)
+    for text in ("Kelske", "Zhomir", "Brumir"):
+        pieces = tokenizer.encode(text)
+        assert tokenizer.encode(f" {text}") == [*tokenizer.encode(" "), *pieces]
+        assert len(pieces) < len(text)
+        assert tokenizer.decode(tokenizer.encode(f" {text}")) == f" {text}"
+
+
 def test_whole_strings_are_one_token_and_stay_in_the_text():
     ids = TAGGED.encode("<think>apple</think><action>go</action>")
     assert len(ids) == 6
