@@ -232,7 +232,10 @@ class WebShopEnv(TextEnv):
         return admissible(self.view.page, self.view.clickables())
 
     def expert(self) -> str | None:
-        return self._expert.action(self._present, self.view.page)
+        return self._expert.act(self._present, self.view.page)[0]
+
+    def expert_thought(self) -> str:
+        return self._expert.act(self._present, self.view.page)[1]
 
     # Branching
 

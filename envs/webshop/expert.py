@@ -5,6 +5,8 @@ Rules:
       without its price, with product ids as shown). A policy that sees only the conversation can imitate the second.
     - From any state the next action is admissible and on a path to reward 1.
     - If the goal's own product can't reach reward 1, or no search by its texts finds it, there is no action.
+    - Its thoughts quote the instruction as far as the action is about it: the product before it opens one, the next option (after the
+      previous one) before it chooses one, the price before it buys.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from empg_gym.envs.webshop import fuzzy
 from empg_gym.envs.webshop.actions import can_be_clicked
 from empg_gym.envs.webshop.colors import normalize_color
-from empg_gym.envs.webshop.goal import Goal
+from empg_gym.envs.webshop.goal import Goal, price_clause
 from empg_gym.envs.webshop.page import PAGE_SIZE, Page, PageKind
 from empg_gym.envs.webshop.product import Product
 from empg_gym.envs.webshop.reward import count_options
@@ -62,32 +64,52 @@ class Expert:
         self._queries = _instruction_queries if self._as_shown else _product_queries
         self._plan: tuple[int, Plan | None] = (-1, None)
 
-    def action(self, goal: Goal, page: Page) -> str | None:
-        """Return the next action on a path to reward 1, or None if there is none."""
+    def act(self, goal: Goal, page: Page) -> tuple[str | None, str]:
+        """Return the next action on a path to reward 1, or None if there is none, and its thought."""
         if self._plan[0] != goal.index:
             self._plan = (goal.index, make_plan(self._shop, goal, self._queries))
         plan = self._plan[1]
         if plan is None or page.kind is PageKind.DONE:
-            return None
+            return None, ""
         if page.kind is PageKind.INDEX:
-            return f"search[{plan.query}]"
+            return f"search[{plan.query}]", ""
         if page.kind is PageKind.RESULTS:
-            return _on_results(plan, page, self._as_shown)
+            return _on_results(plan, goal, page, self._as_shown)
         if page.product.asin != plan.asin:
-            return "click[back to search]"
+            return "click[< prev]" if page.keywords == plan.keywords else "click[back to search]", "This is another product."
         if page.kind is PageKind.SUB:
-            return "click[< prev]"
+            return "click[< prev]", "Back to the product."
         chosen = dict(page.chosen)
-        missing = [value for name, value in plan.options.items() if chosen.get(name) != value]
-        return f"click[{missing[0]}]" if missing else "click[buy now]"
+        missing = [name for name, value in plan.options.items() if chosen.get(name) != value]
+        action = f"click[{plan.options[missing[0]]}]" if missing else "click[buy now]"
+        return action, _clause(goal, plan.options, missing)
 
 
-def _on_results(plan: Plan, page: Page, as_shown: bool) -> str:
+def _on_results(plan: Plan, goal: Goal, page: Page, as_shown: bool) -> tuple[str, str]:
     if any(product.asin == plan.asin for product in page.products):
-        return f"click[{plan.asin if as_shown else plan.asin.lower()}]"
+        return f"click[{plan.asin if as_shown else plan.asin.lower()}]", _wanted(goal)
     if page.keywords != plan.keywords:
-        return "click[back to search]"
-    return "click[next >]" if page.number < plan.page else "click[< prev]"
+        return "click[back to search]", "Search again."
+    return "click[next >]" if page.number < plan.page else "click[< prev]", "Not on this page."
+
+
+def _wanted(goal: Goal) -> str:
+    """Return the instruction as far as it is about the product, without options and price."""
+    text = goal.instruction.removesuffix(price_clause(goal.price_upper))
+    pairs = ", and ".join(": ".join(pair) for pair in goal.options if not isinstance(pair, str))
+    return text.removesuffix(f" with {pairs}")
+
+
+def _clause(goal: Goal, options: dict[str, str], missing: list[str]) -> str:
+    """Return the words of the instruction from the previous option to the one to choose next, or to the price if none is missing."""
+    named = dict(pair for pair in goal.options if not isinstance(pair, str))
+    wording = {name: f"{name}: {value}" if named.get(name) == value else value for name, value in options.items()}
+    names = list(options)
+    place = names.index(missing[0]) if missing else len(names)
+    before = options[names[place - 1]] if place else ""
+    if not missing:
+        return f"{before}{price_clause(goal.price_upper)}"
+    return f"{before}, and {wording[missing[0]]}" if before else f"with {wording[missing[0]]}"
 
 
 def make_plan(shop: Shop, goal: Goal, queries: Queries | None = None) -> Plan | None:
@@ -124,7 +146,7 @@ def _typed(text: str) -> str:
 
 
 def choose_options(product: Product, goal: Goal) -> dict[str, str] | None:
-    """Return the fewest option values that meet all of the goal's options; None if the product lacks them."""
+    """Return the fewest option values that meet all of the goal's options, in the goal's order; None if the product lacks them."""
     wanted = [str(normalize_color(option)) for option in goal.options]
     if not wanted:
         return {}
@@ -135,10 +157,12 @@ def choose_options(product: Product, goal: Goal) -> dict[str, str] | None:
     exact = {pair if isinstance(pair, str) else pair[1] for pair in goal.options}
     for values in useful.values():
         values.sort(key=lambda value: value not in exact)
-    combinations = itertools.product(*useful.values())
+    order = [pair[0] for pair in goal.options if not isinstance(pair, str)]
+    names = sorted(useful, key=lambda name: order.index(name) if name in order else len(order))
+    combinations = itertools.product(*(useful[name] for name in names))
     for chosen in itertools.islice(combinations, _MOST_COMBINATIONS):
         if count_options(chosen, goal.options) == len(wanted):
-            return dict(zip(useful, chosen, strict=True))
+            return dict(zip(names, chosen, strict=True))
     return None
 
 

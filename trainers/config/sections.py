@@ -181,6 +181,10 @@ class FromScratch(Section):
     "You are in the middle of a room." is one token instead of nine."""
     whole_names: bool = False
     """Whether a word and the number after it are one token, as in "mug 2": a name is then copied in one token."""
+    markup_words: bool = False
+    """Whether words are those of marked-up text: letters and digits form one word, the space after punctuation belongs to the punctuation,
+    and what an action clicks on is one token. A name is then the same token wherever it is. Example: "pack of 3" in
+    " [SEP] pack of 3 [SEP] ", in "size: pack of 3" and in "click[pack of 3]"."""
     compose_embeddings: bool = False
     """Whether the embedding of a token of several words starts as the sum of its words' embeddings, so that "mug 1", "mug 2" and "mug" are
     similar from the start (`empg_gym.trainers.policy.compose`). For `whole_names` and `phrases`."""

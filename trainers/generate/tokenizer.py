@@ -48,6 +48,7 @@ def train_tokenizer(
     separate_spaces: bool = False,
     phrases: int = 0,
     names: bool = False,
+    markup: bool = False,
     whole: Sequence[str] = (),
 ) -> TokenizersBackend:
     """Train a tokenizer.
@@ -60,6 +61,7 @@ def train_tokenizer(
         separate_spaces: whether merges exclude the space before a word, so that a word is spelled alike with and without it.
         phrases: maximum number of word sequences that are one token (`empg_gym.trainers.generate.phrases`).
         names: whether a word and the number after it are one token ("mug 2"), where that is frequent.
+        markup: whether words are those of marked-up text, and what an action clicks on ("click[pack of 3]") is one token.
         whole: strings that are always one token, wherever they occur, such as the tags of a dialogue format.
 
     Returns:
@@ -72,10 +74,12 @@ def train_tokenizer(
     from tokenizers.models import BPE
 
     from empg_gym.trainers.generate.file_tokenizer import TokenizersBackend
-    from empg_gym.trainers.generate.phrases import find_phrases, splitter
+    from empg_gym.trainers.generate.phrases import clicked_names, find_phrases, splitter, words_of
 
     parts = _outside(texts, whole)
-    words = splitter(find_phrases(parts, phrases), names=names)
+    clicked = clicked_names(parts) if markup else []
+    found = find_phrases(parts, phrases, names=clicked, markup=markup)
+    words = splitter([*found, *(name for name in clicked if len(words_of(name, markup=True)) > 1)], names=names, markup=markup)
     counts: Counter[str] = Counter()
     for part, times in Counter(parts).items():
         for word, _ in words.pre_tokenize_str(part):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
-def compose_embeddings(weight: Tensor, tokenizer: PreTrainedTokenizerBase) -> None:
+def compose_embeddings(weight: Tensor, tokenizer: PreTrainedTokenizerBase, *, markup: bool = False) -> None:
     """Replace the rows of tokens of several words, in place, by the sum of their words' rows divided by the root of their number.
 
     A word that is not a token of the vocabulary is represented by the row of the first token that contains it.
@@ -26,10 +26,11 @@ def compose_embeddings(weight: Tensor, tokenizer: PreTrainedTokenizerBase) -> No
     Args:
         weight: [V, D] independent random embeddings; the variance of each row stays the same.
         tokenizer: gives the texts of the rows.
+        markup: whether words are those of marked-up text (`empg_gym.trainers.generate.phrases`).
     """
     special = set(tokenizer.all_special_ids)
     initial = weight.detach().clone()
-    parts = {token: words_of(str(tokenizer.decode([token]))) for token in range(len(tokenizer)) if token not in special}
+    parts = {token: words_of(str(tokenizer.decode([token])), markup=markup) for token in range(len(tokenizer)) if token not in special}
     rows: dict[str, int] = {words[0]: token for token, words in parts.items() if len(words) == 1}
     for token, words in parts.items():
         for word in words:

@@ -128,6 +128,7 @@ def _make(
         separate_spaces=shape.separate_spaces,
         phrases=shape.phrases,
         names=shape.whole_names,
+        markup=shape.markup_words,
         whole=whole,
     )
     config = Qwen2Config(
@@ -152,7 +153,7 @@ def _make(
         model = Qwen2ForCausalLM(config)
     if shape.compose_embeddings:
         for layer in {model.get_input_embeddings(), model.get_output_embeddings()}:
-            compose_embeddings(layer.weight, tokenizer)
+            compose_embeddings(layer.weight, tokenizer, markup=shape.markup_words)
     if shape.match_scale > 0:
         first = model.model.layers[0].self_attn
         match_queries_and_keys(first.q_proj.weight, first.k_proj.weight, head_size=shape.width // shape.heads, scale=shape.match_scale)

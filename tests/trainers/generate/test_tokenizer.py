@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 
 from empg_gym.errors import ConfigError
 from empg_gym.trainers.generate.chat import render_messages
-from empg_gym.trainers.generate.phrases import find_phrases
+from empg_gym.trainers.generate.phrases import find_phrases, splitter
 from empg_gym.trainers.generate.tokenizer import END, train_tokenizer
 from tests.trainers.generate.worlds import NOUNS, texts
 
@@ -127,3 +127,38 @@ def test_phrases_are_found_by_frequency():
 def test_phrases_contain_no_nouns():
     assert find_phrases(["find the mug"] * 30, 9) == ["find the", "find the mug"]
     assert find_phrases(["find the mug"] * 30 + ["a mug 2"], 9) == ["find the"]
+
+
+SHOP = [
+    "Instruction: [SEP] Find me socks with size: 4x-large [SEP] B0WRC4R8BX [SEP] Crew Socks [SEP] $11.08",
+    "Instruction: [SEP] Find me socks with size: 4x-large [SEP] size [SEP] 4x-large [SEP] Crew Socks [SEP] $11.08",
+    "click[B0WRC4R8BX]",
+    "click[4x-large]",
+    "Find me socks with size: pack of 3 [SEP] size [SEP] pack of 3 [SEP] Crew Socks [SEP] $11.08",
+    "click[pack of 3]",
+] * 20
+MARKUP = train_tokenizer(SHOP, phrases=30, markup=True)
+
+
+@given(st.lists(st.text() | PIECES | st.sampled_from(SHOP)).map("".join))
+def test_words_of_markup_lose_nothing(text):
+    assert MARKUP.decode(MARKUP.encode(text, add_special_tokens=False)) == text
+
+
+@pytest.mark.parametrize("phrases", [0, 30])
+def test_a_name_in_markup_is_the_same_token_wherever_it_is(phrases):
+    tokenizer = train_tokenizer(SHOP, phrases=phrases, markup=True)
+    for name in ("B0WRC4R8BX", "4x-large", "pack of 3"):
+        (token,) = tokenizer.encode(name)
+        assert token in tokenizer.encode(f"[SEP] {name} [SEP] more")
+        assert token in tokenizer.encode(f"with size: {name}")
+        assert token in tokenizer.encode(f"click[{name}]")
+
+
+def test_a_phrase_in_markup_ends_at_punctuation_or_with_a_whole_word():
+    start = "Instruction: [SEP] Find me socks with size: "
+    pieces = [MARKUP.decode([token]) for token in MARKUP.encode(SHOP[1])]
+    assert pieces[:4] == [start, "4x-large", " [SEP] size [SEP] ", "4x-large"]
+    cut = splitter(["Find me"], markup=True)
+    for text, first in (("Find me 7", "Find me"), ("Find me, too", "Find me"), ("Find men", "Find"), ("Find me-too", "Find")):
+        assert cut.pre_tokenize_str(text)[0][0] == first.replace(" ", "Ġ")

@@ -30,3 +30,16 @@ def test_tokens_that_share_a_word_are_similar(tied):
         torch.testing.assert_close(weight[noun], before.weight[noun], msg="a word keeps its row")
         assert float(weight[one].std()) == pytest.approx(float(before.weight.detach().std()), rel=0.3)
     assert (model.lm_head.weight is model.get_input_embeddings().weight) == tied
+
+
+def test_words_of_markup_are_composed_as_a_whole():
+    texts = ["size: pack of 3 [SEP] B0AB12", "size: pack of 4 [SEP] B0AB34", "click[pack of 3]", "click[pack of 4]"] * 30
+    texts += ["click[B0AB12]", "click[B0AB34]"] * 30
+    shape = FromScratch(layers=1, width=256, heads=2, markup_words=True, compose_embeddings=True)
+    model, tokenizer = load_model(from_scratch=shape, tokenizer_texts=texts)
+    weight = model.get_input_embeddings().weight.detach()
+    ids = [tokenizer.encode(name) for name in ("pack of 3", "pack of 4", "B0AB12", "B0AB34")]
+    assert [len(one) for one in ids] == [1, 1, 1, 1]
+    three, four, first, second = (weight[one[0]] for one in ids)
+    assert float(torch.cosine_similarity(three, four, dim=0)) == pytest.approx(2 / 3, abs=0.15)
+    assert float(torch.cosine_similarity(first, second, dim=0)) == pytest.approx(0.0, abs=0.2)
