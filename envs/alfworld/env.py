@@ -61,6 +61,7 @@ class ALFWorldEnv(TextEnv):
         goals: "template", or "human" for the annotators' sentences (released data only), one of which is drawn at each reset.
         task_types: names or numbers (1-6) of the task types to keep; None keeps all.
         size: "full" or "small" households of the embedded world.
+        rooms: "templates", or "varied": in the embedded world's `train`, replace some receptacles of each household's room at random.
         expert: what `expert()` knows: "direct" (the whole state) or "search" (what has been shown).
         strip_intro: omit the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
         render_mode: None or "ansi".
@@ -74,7 +75,7 @@ class ALFWorldEnv(TextEnv):
     benchmark = "ALFWorld"
     splits: ClassVar[tuple[str, ...]] = ("train", "valid_seen", "valid_unseen", "valid_train")
     version: ClassVar[str] = "0"
-    inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "expert", "strip_intro"})
+    inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "rooms", "expert", "strip_intro"})
 
     def __init__(
         self,
@@ -87,6 +88,7 @@ class ALFWorldEnv(TextEnv):
         goals: Literal["template", "human"] = "template",
         task_types: list[str | int] | tuple[str | int, ...] | str | int | None = None,
         size: Literal["full", "small"] = "full",
+        rooms: Literal["templates", "varied"] = "templates",
         expert: Literal["direct", "search"] = "direct",
         strip_intro: bool = False,
         render_mode: str | None = None,
@@ -96,7 +98,7 @@ class ALFWorldEnv(TextEnv):
         self._search = _choice("expert", expert, ("direct", "search")) == "search"
         self._strip_intro = strip_intro
         human = _choice("goals", goals, ("template", "human")) == "human"
-        self._source = _source(split, data, human, resolve_task_types(task_types), size)
+        self._source = _source(split, data, human, resolve_task_types(task_types), size, rooms)
         self._engine = _engine(_choice("engine", engine, ("fast", "textworld")), self)
         self._loaded: LoadedGame
         self._goal = ""
@@ -215,15 +217,16 @@ def _engine(name: str, env: ALFWorldEnv) -> Engine:
     return TextWorldEngine(env.wording)
 
 
-def _source(split: str, data: str | Path | None, human: bool, task_types: tuple[str, ...], size: str) -> GameSource:
+def _source(split: str, data: str | Path | None, human: bool, task_types: tuple[str, ...], size: str, rooms: str) -> GameSource:
     if data is None:
         if human:
             raise ConfigError("the embedded ALFWorld has no human goals; pass data=PATH with the released games, or goals='template'")
         if split == "valid_train":
             raise ConfigError("the embedded ALFWorld has no split 'valid_train'; known: train, valid_seen, valid_unseen")
-        return EmbeddedWorld(split, size, task_types)
-    if size != "full":
-        raise ConfigError(f"size={size!r} applies to the embedded ALFWorld only; omit it when data=PATH is given")
+        return EmbeddedWorld(split, size, task_types, rooms)
+    for name, value, default in (("size", size, "full"), ("rooms", rooms, "templates")):
+        if value != default:
+            raise ConfigError(f"{name}={value!r} applies to the embedded ALFWorld only; omit it when data=PATH is given")
     if data == "official":
         data = os.environ.get("ALFWORLD_DATA") or _fetched(human)
     if not isinstance(data, str | Path):

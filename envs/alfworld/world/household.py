@@ -1,11 +1,12 @@
-"""The generator of households: a pure function of (split, size, index).
+"""The generator of households: a pure function of (split, size, rooms, index).
 
 Rules:
     - the task type is `TASK_TYPES[1 + index % 6]`, so any six consecutive tasks have one of each;
-    - everything else is drawn from a generator seeded with (version, size, split, index);
+    - everything else is drawn from a generator seeded with (version, size, split, index), and with a 1 where rooms vary;
     - `train` and `valid_seen` share room templates but never a household: a household belongs to `valid_seen` if a digest of its
       facts is divisible by eight, to `train` otherwise; draws that belong to the other split are rejected;
     - `valid_unseen` has its own room templates;
+    - rooms vary in `train` alone (`rooms.vary`), so that the validation splits stay what they are;
     - no object of the wanted type starts in a receptacle of the wanted type, so that no game is won or half won at the start;
     - every game can be won: an object of the wanted type can be carried, and the room can produce the required condition.
 """
@@ -22,7 +23,7 @@ import numpy as np
 from empg_gym.envs.alfworld.goals import LOOK, PROCESS, TASK_TYPES, TWO, Goal
 from empg_gym.envs.alfworld.problem import Problem, Receptacle, Thing
 from empg_gym.envs.alfworld.world.kinds import FOUND, HOLDS, LAMP_STANDS, LAMPS, OPENABLE, TRAITS
-from empg_gym.envs.alfworld.world.rooms import ROOMS, ROOMS_FOR, Room
+from empg_gym.envs.alfworld.world.rooms import ROOMS, ROOMS_FOR, Room, vary
 
 VERSION = 1
 """Changes whenever a household could differ."""
@@ -31,6 +32,8 @@ SPLIT_SIZES: dict[str, int] = {"train": 120_000, "valid_seen": 6_000, "valid_uns
 """Number of households of each split."""
 
 SIZES = ("full", "small")
+VARIATIONS = ("templates", "varied")
+"""Rooms of `train`."""
 
 T = TypeVar("T")
 
@@ -62,12 +65,13 @@ class Plan:
 PLANS = {"full": Plan(things=(18, 42), spare=0.5, shared=0.25), "small": Plan(things=(3, 5), spare=0.0, shared=0.0)}
 
 
-def generate(split: str, size: str, index: int) -> Household:
+def generate(split: str, size: str, index: int, rooms: str = "templates") -> Household:
     """Return the household at `index` of a split, 0 <= index < SPLIT_SIZES[split]."""
-    rng = np.random.default_rng([VERSION, SIZES.index(size), list(SPLIT_SIZES).index(split), index])
+    varied = split == "train" and rooms == "varied"
+    rng = np.random.default_rng([VERSION, SIZES.index(size), list(SPLIT_SIZES).index(split), index, *[1] * varied])
     task_type = TASK_TYPES[1 + index % 6]
     while True:
-        household = _draw(rng, size, split == "valid_unseen", task_type)
+        household = _draw(rng, size, split == "valid_unseen", varied, task_type)
         if split == "valid_unseen" or _is_validation(household.problem) == (split == "valid_seen"):
             return household
 
@@ -77,10 +81,12 @@ def _is_validation(problem: Problem) -> bool:
     return blake2b(text.encode(), digest_size=4).digest()[0] % 8 == 0
 
 
-def _draw(rng: np.random.Generator, size: str, unseen: bool, task_type: str) -> Household:
+def _draw(rng: np.random.Generator, size: str, unseen: bool, varied: bool, task_type: str) -> Household:
     plan = PLANS[size]
     kind = _pick(rng, ROOMS_FOR[task_type])
     room = _pick(rng, [room for room in ROOMS[size, unseen] if room.kind == kind])
+    if varied:
+        room = vary(room, size, rng)
     goal = _goal(rng, room, task_type)
 
     wanted = [goal.target] * ((2 if task_type == TWO else 1) + int(rng.random() < plan.spare))

@@ -1,16 +1,19 @@
 """Room templates: the receptacles of a room, by size and split.
 
 `valid_unseen` has its own templates: no other split has a room with the same receptacles, in either size. A template is written as
-"cabinet*9 drawer*6 fridge ..."; every template of a kind allows every task that belongs to that kind of room.
+"cabinet*9 drawer*6 fridge ..."; every template of a kind allows every task that belongs to that kind of room, and so does every room
+that `vary` makes of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from empg_gym.envs.alfworld.goals import CLEAN, COOL, HEAT, LOOK, PICK, TWO
-from empg_gym.envs.alfworld.world.kinds import BATHROOM, BEDROOM, KITCHEN, LIVING
+import numpy as np
+
+from empg_gym.envs.alfworld.goals import CLEAN, COOL, HEAT, LOOK, PICK, PROCESS, TWO
+from empg_gym.envs.alfworld.world.kinds import BATHROOM, BEDROOM, KITCHEN, LAMP_STANDS, LAMPS, LIVING
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,3 +189,23 @@ ROOMS: dict[tuple[str, bool], tuple[Room, ...]] = {
     ("small", True): _rooms(_SMALL_SEEN, _SMALL_UNSEEN, {}, new=True),
 }
 """(size, unseen) to the templates."""
+
+_UNSEEN = frozenset(room.receptacles for (_, unseen), rooms in ROOMS.items() if unseen for room in rooms)
+_KEPT = frozenset(process.station for process in PROCESS.values())
+_REPLACED = 0.3
+"""Probability that `vary` replaces a receptacle."""
+
+
+def vary(room: Room, size: str, rng: np.random.Generator) -> Room:
+    """Return a training room with some of its receptacles replaced by others that rooms of its kind and size have.
+
+    Sinks, fridges and microwaves stay, and so does a place for a lamp where the kind of room has lamps, so that the room allows the same
+    types of tasks. It is never equal to a room of `valid_unseen`.
+    """
+    known = sorted({kind for other in ROOMS[size, False] if other.kind == room.kind for kind in other.receptacles} - _KEPT)
+    while True:
+        receptacles = tuple(
+            sorted(known[int(rng.integers(len(known)))] if kind not in _KEPT and rng.random() < _REPLACED else kind for kind in room.receptacles)
+        )
+        if receptacles not in _UNSEEN and (room.kind not in LAMPS or LAMP_STANDS.intersection(receptacles)):
+            return replace(room, receptacles=receptacles)
