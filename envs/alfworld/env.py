@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from empg_gym.env import KeyPart, Outcome, TextEnv
 from empg_gym.envs.alfworld import texts
 from empg_gym.envs.alfworld.engine import Engine, FastEngine
-from empg_gym.envs.alfworld.expert import Expert
+from empg_gym.envs.alfworld.expert import STRATEGIES, Expert
 from empg_gym.envs.alfworld.goals import resolve_task_types
 from empg_gym.envs.alfworld.source import GameSource, LoadedGame
 from empg_gym.envs.alfworld.state_key import canonical_state
@@ -62,7 +62,7 @@ class ALFWorldEnv(TextEnv):
         task_types: names or numbers (1-6) of the task types to keep; None keeps all.
         size: "full" or "small" households of the embedded world.
         rooms: "templates", or "varied": in the embedded world's `train`, replace some receptacles of each household's room at random.
-        expert: what `expert()` knows: "direct" (the whole state) or "search" (what has been shown).
+        expert: what `expert()` knows: "direct" (the whole state), or "search" and "systematic" (what has been shown; see the module `expert`).
         strip_intro: omit the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
         render_mode: None or "ansi".
 
@@ -89,13 +89,13 @@ class ALFWorldEnv(TextEnv):
         task_types: list[str | int] | tuple[str | int, ...] | str | int | None = None,
         size: Literal["full", "small"] = "full",
         rooms: Literal["templates", "varied"] = "templates",
-        expert: Literal["direct", "search"] = "direct",
+        expert: Literal["direct", "search", "systematic"] = "direct",
         strip_intro: bool = False,
         render_mode: str | None = None,
     ) -> None:
         super().__init__(split=split, max_steps=max_steps, render_mode=render_mode)
         self.wording = WORDINGS[_choice("wording", wording, WORDINGS)]
-        self._search = _choice("expert", expert, ("direct", "search")) == "search"
+        self._strategy = _choice("expert", expert, STRATEGIES)
         self._strip_intro = strip_intro
         human = _choice("goals", goals, ("template", "human")) == "human"
         self._source = _source(split, data, human, resolve_task_types(task_types), size, rooms)
@@ -179,7 +179,7 @@ class ALFWorldEnv(TextEnv):
     def _consulted(self) -> tuple[str | None, str]:
         """Return the expert's next action and its thought."""
         _ = self.task  # raises before the first reset
-        expert = Expert(self._engine.as_fast_engine(), search=self._search)
+        expert = Expert(self._engine.as_fast_engine(), self._strategy)
         return expert.act(), expert.thought
 
     @property
