@@ -45,7 +45,8 @@ class Expert:
             return None
         action = self._light() if self.game.goal.task_type == LOOK else self._deliver()
         if self.strategy == "systematic" and (examined := self._examined()):
-            self.thought = f"After {self.game.receptacles[examined - 1]}: {self.thought[:1].lower()}{self.thought[1:]}"
+            notes = f"After {self.game.receptacles[examined - 1]}{self._noted()}"
+            self.thought = f"{notes}: {self.thought[:1].lower()}{self.thought[1:]}"
         return action
 
     # The two kinds of task
@@ -160,6 +161,18 @@ class Expert:
         return self._reach(place, lambda: game.examine[place])
 
     # Knowledge
+
+    def _noted(self) -> str:
+        """Return a note of where the lamp, or the second of two objects, has been seen."""
+        game, state = self.game, self.state
+        kind, needed = "lamp", frozenset(game.goal_lamps)
+        if game.goal.task_type == TWO:
+            settled = frozenset(o for r in game.goal_receptacles for o in state.contents[r])
+            kind, needed = "another", frozenset(game.goal_things) - settled
+            if state.held not in game.goal_things and settled.isdisjoint(game.goal_things):
+                return ""  # neither of the two is found yet
+        places = self._holding(needed)
+        return f", {kind} at {game.receptacles[places[0]]}" if places else ""
 
     def _examined(self) -> int:
         """Return how many receptacles from the first one on are known without a gap."""
