@@ -17,7 +17,7 @@ from empg_gym.rng import Stream, stream
 from empg_gym.rollout import EpisodeSpec, Rollout, run_sync
 from empg_gym.trainers.collect.journal import Journal, Key, is_recording_of, record
 from empg_gym.trainers.collect.plans import Collection, PlanRequest
-from empg_gym.trainers.collect.tasks import GroupSpec, TaskRequest
+from empg_gym.trainers.collect.tasks import GroupSpec, TaskRequest, TaskTypes
 from empg_gym.trajectory import Trajectory, path_of
 
 
@@ -42,6 +42,7 @@ class Collector:
         tasks: groups per step.
         repeats: episodes per group.
         num_tasks: tasks of the training split.
+        task_types: their types.
     """
 
     def __init__(
@@ -56,18 +57,22 @@ class Collector:
         tasks: int,
         repeats: int,
         num_tasks: int,
+        task_types: TaskTypes,
     ) -> None:
         self.rollout = rollout
         self.journal = journal
         self._source, self._plan, self._outcome = source, plan, outcome
         self._seed, self._tasks, self._repeats, self._num_tasks = seed, tasks, repeats, num_tasks
+        self._task_types = task_types
 
     def collect(self, step: int) -> Collection:
         """Play the episodes of a step, counted from 0."""
         known: dict[Key, Trajectory] = {} if self.journal is None else self.journal.open(step + 1)
 
         def draw(round: int) -> list[GroupSpec]:
-            request = TaskRequest(seed=self._seed, step=step, round=round, tasks=self._tasks, num_tasks=self._num_tasks)
+            request = TaskRequest(
+                seed=self._seed, step=step, round=round, tasks=self._tasks, num_tasks=self._num_tasks, task_type=self._task_types
+            )
             return self._source(request)
 
         async def play(specs: Sequence[EpisodeSpec]) -> list[Trajectory]:
@@ -96,6 +101,7 @@ class Collector:
     def close(self) -> None:
         """Close the environments."""
         self.rollout.close()
+        self._task_types.close()
 
     async def _play(self, specs: Sequence[EpisodeSpec], known: dict[Key, Trajectory], step: int) -> list[Trajectory]:
         missing = [spec for spec in specs if not self._is_known(spec, known)]

@@ -6,6 +6,7 @@ from empg_gym.agents import AgentLike
 from empg_gym.rollout import Limits, Rollout
 from empg_gym.trainers.collect.collector import Collector
 from empg_gym.trainers.collect.journal import Journal
+from empg_gym.trainers.collect.tasks import TaskTypes
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.run.stages import Stages
 
@@ -38,4 +39,5 @@ def build_collector(
         tasks=config.rl.tasks_per_step,
         repeats=config.rl.repeats,
         num_tasks=recipe.num_tasks(),
+        task_types=TaskTypes(recipe),
     )

@@ -18,7 +18,7 @@ from empg_gym.trainers.collect.collector import Collector
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.collect.plans import PLANS
 from empg_gym.trainers.collect.plans.branching import _Rule, _Tree
-from empg_gym.trainers.collect.tasks import uniform
+from empg_gym.trainers.collect.tasks import TaskTypes, uniform
 from empg_gym.trainers.data.batch import make_batch
 from empg_gym.trajectory import Completion, StopReason, Trajectory, path_of, read_trajectories, write_trajectories
 
@@ -59,7 +59,7 @@ def collect(world="ALFWorld", journal=None, agent=None, repeats=6, tasks=2, step
     rollout = Rollout(recipe, agent or Scribe())
     collector = Collector(
         rollout, journal, source=uniform, plan=PLANS.bind("branching", options), outcome=lambda item: float(item.success),
-        seed=0, tasks=tasks, repeats=repeats, num_tasks=recipe.num_tasks(),
+        seed=0, tasks=tasks, repeats=repeats, num_tasks=recipe.num_tasks(), task_types=TaskTypes(recipe),
     )  # fmt: skip
     try:
         return collector.collect(step)

@@ -7,14 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from empg_gym.envs.alfworld.goals import TASK_TYPES
 from empg_gym.errors import ConfigError
+from empg_gym.recipe import EnvRecipe
 from empg_gym.trainers.collect.plans import PLANS, PlanRequest
-from empg_gym.trainers.collect.tasks import TASK_SOURCES, GroupSpec, TaskRequest, uniform
+from empg_gym.trainers.collect.tasks import TASK_SOURCES, GroupSpec, TaskRequest, TaskTypes, uniform
 from empg_gym.trajectory import Step, StopReason, Trajectory
 
 
 def request(step=7, round=0, tasks=4, num_tasks=100, seed=3):
-    return TaskRequest(seed=seed, step=step, round=round, tasks=tasks, num_tasks=num_tasks)
+    kind = ("easy", "hard").__getitem__
+    return TaskRequest(seed=seed, step=step, round=round, tasks=tasks, num_tasks=num_tasks, task_type=lambda task: kind(task % 2))
 
 
 def test_tasks_of_a_step_are_a_function_of_seed_step_and_round():
@@ -32,6 +35,22 @@ def test_tasks_repeat_only_where_the_split_is_too_small(tasks, num_tasks):
     drawn = [group.task for group in uniform(request(tasks=tasks, num_tasks=num_tasks))]
     assert len(drawn) == tasks and set(drawn) <= set(range(num_tasks))
     assert num_tasks < tasks or len(set(drawn)) == tasks
+
+
+def test_weights_say_how_often_a_type_is_drawn():
+    drawn = TASK_SOURCES.bind("weighted", {"weights": {"hard": 9}})
+    groups = drawn(request(tasks=4000, num_tasks=1000))
+    assert groups == drawn(request(tasks=4000, num_tasks=1000))
+    assert sum(group.task % 2 for group in groups) == pytest.approx(3600, abs=80)  # 4 standard deviations
+    assert [group.group for group in drawn(request(round=2))] == [8, 9, 10, 11]
+    with pytest.raises(ConfigError, match="above 0"):
+        TASK_SOURCES.bind("weighted", {"weights": {"hard": 0}})(request())
+
+
+def test_the_types_of_tasks_are_those_of_the_environment():
+    types = TaskTypes(EnvRecipe("EMPG/ALFWorld-v0", kwargs={"size": "small"}))
+    assert [types(task) for task in range(6)] == [TASK_TYPES[1 + task] for task in range(6)]
+    types.close()
 
 
 class World:
