@@ -152,6 +152,8 @@ def test_the_caller_may_change_the_list_of_admissible_actions():
         ({"expert": "planner"}, "direct, search"),
         ({"size": "medium"}, "full, small"),
         ({"size": "small", "data": "somewhere"}, "embedded ALFWorld only"),
+        ({"rooms": "variable"}, "did you mean 'varied'"),
+        ({"rooms": "varied", "data": "somewhere"}, "embedded ALFWorld only"),
         ({"task_types": ["pick_two"]}, "pick_two"),
         ({"task_types": 9}, "task type 9"),
         ({"task_types": 3.5}, "task type 3.5"),

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from empg_gym.envs.alfworld.env import ALFWorldEnv
+from empg_gym.envs.alfworld.expert import STRATEGIES
 from empg_gym.envs.alfworld.goals import SENTENCES
 
 SPLITS = ("train", "valid_seen", "valid_unseen")
@@ -32,7 +33,7 @@ def test_direct_wins_within_the_limit(split, size, wording):
         assert env.expert() is None
 
 
-@pytest.mark.parametrize("expert", ["direct", "search"])
+@pytest.mark.parametrize("expert", STRATEGIES)
 def test_recovers_from_random_play(expert):
     env = ALFWorldEnv("valid_seen", size="small", expert=expert, max_steps=200)
     rng = random.Random(0)
@@ -45,17 +46,19 @@ def test_recovers_from_random_play(expert):
         assert info["success"] or finish(env), env.task
 
 
+@pytest.mark.parametrize("expert", ["search", "systematic"])
 @pytest.mark.parametrize("split", SPLITS)
-def test_search_wins_in_small_households(split):
-    env = ALFWorldEnv(split, size="small", expert="search")
+def test_search_wins_in_small_households(split, expert):
+    env = ALFWorldEnv(split, size="small", expert=expert, max_steps=20)
     for index in range(120):
         env.reset(options={"task": index})
         assert finish(env), env.task
 
 
-def test_search_uses_only_what_has_been_shown():
+@pytest.mark.parametrize("expert", ["search", "systematic"])
+def test_search_uses_only_what_has_been_shown(expert):
     """The contents of receptacles that have not been shown must not affect the search."""
-    env = ALFWorldEnv("train", size="small", expert="search")
+    env = ALFWorldEnv("train", size="small", expert=expert)
     for index in range(60):
         env.reset(options={"task": index})
         engine = env._engine
@@ -64,8 +67,9 @@ def test_search_uses_only_what_has_been_shown():
             hidden = [r for r in range(len(state.contents)) if r not in engine.seen]
             if hidden and state.held < 0:
                 emptied = tuple(() if r in hidden else row for r, row in enumerate(state.contents))
+                thought = env.expert_thought()
                 engine.state = state._replace(contents=emptied)
-                assert env.expert() == action
+                assert (env.expert(), env.expert_thought()) == (action, thought)
                 engine.state = state
             env.step(action)
 
@@ -102,3 +106,28 @@ def test_the_expert_says_what_it_is_after(task_type, pattern):
         found = re.fullmatch(pattern, "|".join(thoughts))
         assert found, thoughts
         assert all(word in env.instruction for word in found.groups())
+
+
+def test_the_systematic_expert_searches_in_the_room_s_order_and_keeps_notes():
+    env = ALFWorldEnv("train", size="small", expert="systematic", task_types=["look_at_obj_in_light", "pick_two_obj_and_place"])
+    lamps = others = 0
+    for task in range(60):
+        observation, _ = env.reset(seed=0, options={"task": task})
+        listed = re.findall(r"an? (\w+ \d+)", observation.partition("you see")[2].partition(".")[0])
+        seen: dict[str, str] = {}
+        examined: list[str] = []
+        while (action := env.expert()) is not None:
+            thought = env.expert_thought()
+            bookmark = re.match(r"After (\w+ \d+)", thought)
+            assert [bookmark[1] if bookmark else ""] == (examined[-1:] or [""]), (thought, action)
+            assert examined == listed[: len(examined)]
+            if note := re.search(r", (lamp|another) at (\w+ \d+):", thought):
+                assert note[2] in seen and (note[1] == "lamp") == (env.task_type == "look_at_obj_in_light")
+                assert re.search(r"lamp \d" if note[1] == "lamp" else rf" {env.instruction.split()[2]} \d", seen[note[2]])
+                lamps, others = lamps + (note[1] == "lamp"), others + (note[1] == "another")
+            observation, *_ = env.step(action)
+            if place := re.search(r"(?:On|In) the (\w+ \d+), you see|The (\w+ \d+) is open\. In it", observation):
+                seen[place[1] or place[2]] = observation
+            while len(examined) < len(listed) and listed[len(examined)] in seen:
+                examined.append(listed[len(examined)])
+    assert lamps and others

@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 
 from empg_gym.envs.alfworld.engine import FastEngine
+from empg_gym.envs.alfworld.expert import Expert
 from empg_gym.envs.alfworld.game import compile_game
 from empg_gym.envs.alfworld.goals import LOOK, PROCESS, TASK_TYPES, TWO
 from empg_gym.envs.alfworld.texts import WORDINGS
@@ -16,6 +17,7 @@ from empg_gym.envs.alfworld.world.kinds import FOUND, HOLDS, LAMP_STANDS, TRAITS
 from empg_gym.envs.alfworld.world.rooms import ROOMS, ROOMS_FOR
 from empg_gym.envs.alfworld.world.source import EmbeddedWorld
 
+TYPES = tuple(TASK_TYPES.values())
 DIGEST = """
 from hashlib import sha256
 from empg_gym.envs.alfworld.world.household import SIZES, SPLIT_SIZES, generate
@@ -94,6 +96,33 @@ def test_games_start_unsolved_and_can_be_solved(split, size):
             assert process.able in TRAITS[goal.target] and process.station in places.values()
         for thing, place in problem.inside:
             assert types[thing] in HOLDS[places[place]] or ("lamp" in types[thing] and places[place] in LAMP_STANDS)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_varied_rooms_are_new_and_allow_every_task(size):
+    engine = FastEngine(WORDINGS["new"])
+    templates = {room.receptacles for room in ROOMS[size, False]}
+    unseen = {room.receptacles for room in ROOMS[size, True]}
+    rooms = set()
+    for index in range(300):
+        household = generate("train", size, index, "varied")
+        rooms.add(household.room.receptacles)
+        engine.start(compile_game(household.problem))
+        assert not engine.won and Expert(engine).act() is not None
+    assert len(rooms - templates) > 100 and not rooms & unseen
+
+
+def test_varied_rooms_share_no_household_with_validation_and_leave_it_as_it_is():
+    def facts(split, count, rooms):
+        problems = (generate(split, "small", index, rooms).problem for index in range(count))
+        return [repr((sorted(p.inside), sorted(p.at), p.goal)) for p in problems]
+
+    valid = facts("valid_seen", 250, "varied")
+    assert valid == facts("valid_seen", 250, "templates") and not set(facts("train", 1200, "varied")) & set(valid)
+    assert facts("valid_unseen", 20, "varied") == facts("valid_unseen", 20, "templates")
+    world = EmbeddedWorld("train", "small", TYPES, "varied")
+    assert world.task_id(3) == "train/small-varied/3" and world.has("train/small-varied/3") and not world.has("train/small/3")
+    assert EmbeddedWorld("valid_seen", "small", TYPES, "varied").task_id(3) == "valid_seen/small/3"
 
 
 def test_sizes():
