@@ -62,7 +62,8 @@ class ALFWorldEnv(TextEnv):
         task_types: names or numbers (1-6) of the task types to keep; None keeps all.
         size: "full" or "small" households of the embedded world.
         rooms: "templates", or "varied": in the embedded world's `train`, replace some receptacles of each household's room at random.
-        expert: what `expert()` knows: "direct" (the whole state), or "search" and "systematic" (what has been shown; see the module `expert`).
+        expert: what `expert()` knows: "direct" (the whole state), or "search" and "systematic" (what has been shown); see the module
+            `expert`.
         strip_intro: omit the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
         render_mode: None or "ansi".
 

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable
 from empg_gym.envs.alfworld.engine import FastEngine, processed
 from empg_gym.envs.alfworld.goals import LOOK, PROCESS, TWO
 
-
 STRATEGIES = ("direct", "search", "systematic")
 
 

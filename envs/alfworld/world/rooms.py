@@ -205,7 +205,10 @@ def vary(room: Room, size: str, rng: np.random.Generator) -> Room:
     known = sorted({kind for other in ROOMS[size, False] if other.kind == room.kind for kind in other.receptacles} - _KEPT)
     while True:
         receptacles = tuple(
-            sorted(known[int(rng.integers(len(known)))] if kind not in _KEPT and rng.random() < _REPLACED else kind for kind in room.receptacles)
+            sorted(
+                known[int(rng.integers(len(known)))] if kind not in _KEPT and rng.random() < _REPLACED else kind
+                for kind in room.receptacles
+            )
         )
         if receptacles not in _UNSEEN and (room.kind not in LAMPS or LAMP_STANDS.intersection(receptacles)):
             return replace(room, receptacles=receptacles)

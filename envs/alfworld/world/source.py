@@ -18,7 +18,8 @@ _TASK = re.compile(r"(\w+)/([\w-]+)/(0|[1-9]\d*)", re.ASCII)
 class EmbeddedWorld:
     """Households of one split and size.
 
-    Ids have the form "train/small/17", or "train/small-varied/17" where rooms vary. A filter changes the indices of the tasks, not their ids.
+    Ids have the form "train/small/17", or "train/small-varied/17" where rooms vary. A filter changes the indices of the tasks, not
+    their ids.
 
     Args:
         split: "train", "valid_seen" or "valid_unseen".
