@@ -273,11 +273,14 @@ def path_of(trajectory: Trajectory, others: Iterable[Trajectory]) -> list[Step]:
 
 def _step_record(step: Step) -> dict[str, Any]:
     record: dict[str, Any] = {}
-    for item in dataclasses.fields(step):
-        value = getattr(step, item.name)
+    for name in _STEP_FIELDS:
+        value = getattr(step, name)
         if value is not None:
-            record[item.name] = _encode(value) if isinstance(value, np.ndarray) else value
+            record[name] = _encode(value) if isinstance(value, np.ndarray) else value
     return record
+
+
+_STEP_FIELDS = tuple(item.name for item in dataclasses.fields(Step))
 
 
 def _is_number(value: Any) -> bool:
@@ -330,8 +333,8 @@ def _check(record: Any, types: list[tuple[str, Callable[[Any], bool]]]) -> None:
 
 
 def _encode(array: NDArray[Any]) -> dict[str, str]:
-    kind = "<i4" if np.issubdtype(array.dtype, np.integer) else "<f4"
-    return {"dtype": kind, "base64": base64.b64encode(array.astype(kind).tobytes()).decode("ascii")}
+    kind = "<i4" if array.dtype.kind in "iu" else "<f4"
+    return {"dtype": kind, "base64": base64.b64encode(array.astype(kind, copy=False).tobytes()).decode("ascii")}
 
 
 def _decode(value: Any) -> Any:

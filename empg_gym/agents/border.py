@@ -101,8 +101,12 @@ def _differs(new: Any, old: Any) -> bool:
 
 def _ids(values: Any) -> IntArray | None:
     array = _array(values)
-    if array is None or (array.size and (array.dtype.kind not in "iu" or array.min() < 0 or array.max() > _LARGEST_ID)):
+    if array is None or (array.size and array.dtype.kind not in "iu"):
         return None
+    if array.size:
+        numbers = array.tolist()
+        if min(numbers) < 0 or max(numbers) > _LARGEST_ID:
+            return None
     return values if array is values and array.dtype == np.int32 else array.astype(np.int32)
 
 
@@ -111,12 +115,14 @@ def _floats(values: Any, like: NDArray[Any] | None, least: float, most: float, c
     array = _array(values)
     if array is None or array.dtype.kind not in "fiu" or (like is not None and len(like) != len(array)):
         return None
-    with np.errstate(over="ignore"):
-        array = array.astype(np.float32, copy=False)
+    if array.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
     if not array.size:
         return array
-    smallest, largest = float(array.min()), float(array.max())  # NaN if one value is
-    if not (math.isfinite(smallest) and math.isfinite(largest) and smallest >= least and largest <= most):
+    numbers = array.tolist()  # of few numbers, Python finds these faster than NumPy
+    smallest, largest = min(numbers), max(numbers)
+    if not (math.isfinite(sum(numbers)) and smallest >= least and largest <= most):
         return None
     low = 0.0 if math.isfinite(least) else least
     return np.clip(array, low, ceiling) if largest > ceiling or smallest < low else array

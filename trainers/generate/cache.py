@@ -159,11 +159,13 @@ class PagedLayer(CacheLayerMixin):
             return
         for name in ("keys", "values"):
             old = getattr(self, name)
-            new = old.new_zeros(num_blocks, *old.shape[1:])
+            new = old.new_empty(num_blocks, *old.shape[1:])
+            count = len(old) if kept is None else len(kept)
             if kept is None:
-                new[: len(old)] = old
+                new[:count] = old
             else:
-                torch.index_select(old, 0, kept.to(old.device), out=new[: len(kept)])
+                torch.index_select(old, 0, kept.to(old.device), out=new[:count])
+            new[count:].zero_()
             setattr(self, name, new)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:

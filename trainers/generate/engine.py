@@ -6,10 +6,11 @@ Vocabulary:
     waiting   rows whose new tokens have not been read yet; running: rows that are generating; idle: rows between two requests.
 
 Rules:
-    - `step` is one forward pass: it reads the new tokens of many waiting rows, or the last token of every running row. Both generate the
-      next token of each row, and more where they were guessed (`empg_gym.trainers.generate.draft`), which changes the number of passes and
-      nothing else. Reading has priority once the waiting rows number an eighth of the running ones or have waited for eight passes, so
-      that both kinds of passes stay large.
+    - `step` is one forward pass: it reads the new tokens of many waiting rows, or the last token of every running row. A lean pass, which
+      doesn't pad, does both at once. Each row generates its next token, and more where they were guessed
+      (`empg_gym.trainers.generate.draft`), which changes the number of passes and nothing else. Where a pass can't do both, reading has
+      priority once the waiting rows number an eighth of the running ones or have waited for eight passes, so that both kinds of passes
+      stay large.
     - Rows of equal tokens, such as the first steps of a task's episodes, are computed once in a pass: the others copy the keys and values
       and draw from the same logits.
     - A row whose response is complete leaves the running rows in the same pass; the slot of a released row is free before the next one.
@@ -26,6 +27,7 @@ Rules:
 from __future__ import annotations
 
 import heapq
+import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -201,13 +203,16 @@ class Engine:
         rows: list[Row] = []
         limit = self.cache.limit
         try:
-            if len(ready) > _READ_SHARE * len(running) or self._held > _PATIENCE:
+            slots, guesses = self._continue(running)
+            if self._lean or len(ready) > _READ_SHARE * len(running) or self._held > _PATIENCE:
                 self._held = 0
-                self._admit(ready, rows)
-            if rows:
-                ended = self._read(rows)
-            elif len(running):
-                ended = self._decode(running)
+                self._admit([] if self._full and len(slots) else ready, rows)
+            if rows and not self._lean:
+                slots, guesses = slots[:0], []
+            read, guessed = self._open(rows)
+            slots = np.concatenate([slots, read])
+            if len(slots):
+                ended = self._run(slots, [self._row(slot) for slot in slots.tolist()], guesses + guessed)
         except torch.OutOfMemoryError as error:
             self.waiting = rows + self.waiting
             alone = len(rows) == 1 and np.count_nonzero(self._blocks) == np.count_nonzero(self._blocks[rows[0].slot])
@@ -216,11 +221,11 @@ class Engine:
         self.usage.seconds += time.perf_counter() - began
         return ended
 
-    # The two passes
+    # A pass
 
-    def _read(self, rows: list[Row]) -> int:
-        """Read the new tokens of `rows`, with guesses of the next ones, and draw the tokens after them."""
-        slots = np.array([row.slot for row in rows])
+    def _open(self, rows: Sequence[Row]) -> tuple[NDArray[np.int64], list[list[int]]]:
+        """Prepare the responses of rows that are read now; return their slots and guesses of their next tokens."""
+        slots = np.array([row.slot for row in rows], np.int64)
         for row, slot in zip(rows, slots.tolist(), strict=True):
             request = row.request
             assert request is not None
@@ -229,19 +234,16 @@ class Engine:
             self._uniforms[slot, : len(request.uniforms)] = request.uniforms
             row.used = self._clock
         space = (self._blocks[slots] * BLOCK).tolist()
-        guesses = [self._guess(row)[: most - len(row.ids)] for row, most in zip(rows, space, strict=True)]
         self.usage.prompt_tokens += sum(len(row.ids) for row in rows) - int(self._length[slots].sum())
-        return self._run(slots, rows, guesses)
+        return slots, [self._guess(row)[: most - len(row.ids)] for row, most in zip(rows, space, strict=True)]
 
-    def _decode(self, slots: NDArray[np.int64]) -> int:
-        """Read the last token of the running rows, with guesses of the next ones, and draw the tokens after them."""
+    def _continue(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[list[int]]]:
+        """Make room for the next tokens of running rows; return the rows that still run and guesses of these tokens."""
         guesses = [self._guess(self._row(slot)) for slot in slots.tolist()]
-        kept = self._extend(slots, np.array([1 + len(some) for some in guesses]))
-        if not len(kept):
-            return 0
+        kept = self._extend(slots, np.array([1 + len(some) for some in guesses], np.int64))
         if len(kept) < len(slots):
             guesses = [guesses[place] for place in np.searchsorted(slots, kept)]
-        return self._run(kept, [self._row(slot) for slot in kept.tolist()], guesses)
+        return kept, guesses
 
     def _row(self, slot: int) -> Row:
         row = self._rows[slot]
@@ -323,8 +325,9 @@ class Engine:
         index, at = np.repeat(slots, counts_B), places(self._step[slots], counts_B)
         self._logprobs[index, at], self._entropies[index, at] = drawn_3T[1:]
         tokens = drawn_3T[0].astype(np.int64)
-        for row, some in zip(rows, np.split(tokens, counts_B.cumsum()[:-1]), strict=True):
-            row.ids += some.tolist()
+        left = iter(tokens.tolist())
+        for row, count in zip(rows, counts_B.tolist(), strict=True):
+            row.ids += itertools.islice(left, count)
         self._step[slots] += counts_B
         stopped = self._is_stop[tokens[counts_B.cumsum() - 1]]
         done = stopped | (self._step[slots] >= self._limit[slots])

@@ -11,6 +11,7 @@ It equals the modules up to the order of float sums. It is used where that is kn
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ _QUERIES = 256
 """Queries of a row that attend at once."""
 _GATHERED = 2**17
 """Numbers that are gathered at once as keys, and again as values, if several rows have so few: half a megabyte."""
+_FEW = 4
+"""Maximum number of queries of a row that generates. Such rows attend apart from those that are read, whose queries are many."""
 _MASKED = -1e30
 
 
@@ -141,11 +144,12 @@ class _Attention:
         first = (np.cumsum(counts) - counts)[row] + before
         position = (batch.starts + batch.counts - counts)[row] + before
         widths = -(-(position + asked) // BLOCK)
-        order = np.argsort(widths, kind="stable")
+        order = np.lexsort((widths, asked > _FEW))
+        kinds = np.split(order, [np.count_nonzero(asked <= _FEW)])
         self.chunks: list[tuple[int, int, Tensor, Tensor]] = []
         """Rows, queries per row, blocks and mask."""
         padded, real = [], []
-        for some in _split(order, widths, _GATHERED // (BLOCK * kv_heads * features)):
+        for some in itertools.chain.from_iterable(_split(kind, widths, _GATHERED // (BLOCK * kv_heads * features)) for kind in kinds):
             width, queries = int(widths[some[-1]]), int(asked[some].max())
             offsets = np.minimum(np.arange(queries), asked[some, None] - 1)
             padded.append((first[some, None] + offsets).ravel())
@@ -166,8 +170,13 @@ class _Attention:
         pools = [pool.view(-1, BLOCK * features) for pool in (store.keys, store.values)]
         asking = queries.index_select(0, self.asking).split([rows * count for rows, count, _, _ in self.chunks])
         found = []
+        # Allocated once: writing to fresh memory takes twice as long.
+        memory = torch.empty(2, max(len(blocks) for _, _, blocks, _ in self.chunks), BLOCK * features)
         for (rows, count, blocks, mask), some in zip(self.chunks, asking, strict=True):
-            keys, values = (pool.index_select(0, blocks).view(rows, self.kv_heads, -1, features) for pool in pools)
+            keys, values = (
+                torch.index_select(pool, 0, blocks, out=into[: len(blocks)]).view(rows, self.kv_heads, -1, features)
+                for pool, into in zip(pools, memory, strict=True)
+            )
             attended = scaled_dot_product_attention(
                 some.view(rows, count, heads, features).transpose(1, 2),
                 keys,

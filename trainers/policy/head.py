@@ -169,7 +169,8 @@ class _ScoreTokens(torch.autograd.Function):
                 else:
                     d_logits = logp.exp_().mul_(-outer)
                 index, inside = _within(targets[part], words)
-                d_logits.scatter_add_(-1, index, outer * inside)
+                place = torch.arange(len(index), device=index.device)[:, None] * len(weights) + index
+                d_logits.view(-1).index_add_(0, place.view(-1), (outer * inside).view(-1))
                 small = layer.chain_(d_logits, scaled).to(hidden.dtype)
                 if d_hidden is not None:
                     _add_product(d_hidden[part], small, weights)
