@@ -2,7 +2,7 @@
 
 `valid_unseen` has its own templates: no other split has a room with the same receptacles, in either size. A template is written as
 "cabinet*9 drawer*6 fridge ..."; every template of a kind allows every task that belongs to that kind of room, and so does every room
-that `vary` makes of it.
+that `vary` returns.
 """
 
 from __future__ import annotations
