@@ -34,7 +34,7 @@ CHANGES = [
     Change("README", "make test ", f"make test {_MADE} WORKERS=0 ARGS=tests/core/test_dialogue.py ", "the environment exists; one file"),
     Change("README", "pip install", _PIP, "no network; the tests' own environment stays as it is"),
     Change("README", "installed '.[train]'", "installed --dry-run '.[train]'", "it would repeat the command before"),
-    Change("README", "--out runs/full", f"--out runs/full {_SHORT} {_FEW}", "two steps"),
+    Change("README", "--out runs/over-grpo", f"--out runs/over-grpo {_SHORT} {_FEW}", "two steps"),
     Change(
         "README",
         "train alfworld empg",
