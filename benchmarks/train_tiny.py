@@ -1,7 +1,6 @@
 """A tiny configuration from warm start to evaluation, one seed: success and score before and after reinforcement.
 
 python -m benchmarks.train_tiny configs/webshop-tiny.toml
-python -m benchmarks.train_tiny configs/deepsearch-tiny.toml
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from result_sections.shared import ROOT
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "alfworld_tiny": ("The demo: EMPG on the embedded ALFWorld", learning.alfworld_tiny),
     "alfworld_released": ("The released ALFWorld games", released.alfworld_released),
+    "deepsearch_tiny": ("Deep Search with a model of this size", learning.deepsearch_tiny),
     "tiny_runs": ("The other environments with models of this size", learning.tiny_runs),
     "method_variants": ("EMPG's variants and GiGPO against GRPO", learning.method_variants),
     "state_groups": ("GiGPO: groups by state and by observation", learning.state_groups),

@@ -6,10 +6,7 @@ from empg_gym.study.chart import HEIGHT, WIDTH, Series, line_chart
 from result_sections.shared import Json, load, machine, mean_over, number, over_seeds, percent, points, spread, table
 
 PICTURE_COLOURS = ("#1f6feb", "#d97706", "#6b7280")
-TINY_RUNS = (
-    ("webshop_tiny", "WebShop", "python -m benchmarks.train_tiny configs/webshop-tiny.toml"),
-    ("deepsearch_tiny", "Deep Search", "python -m benchmarks.train_tiny configs/deepsearch-tiny.toml"),
-)
+TINY_RUNS = (("webshop_tiny", "WebShop", "python -m benchmarks.train_tiny configs/webshop-tiny.toml"),)
 """Result file, world and command."""
 STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
 
@@ -23,6 +20,11 @@ def own_states(warm: Json) -> str:
 def alfworld_tiny() -> str:
     """The demo over seeds."""
     return preset_over_seeds("alfworld_tiny", by_type=True)
+
+
+def deepsearch_tiny() -> str:
+    """Deep Search over seeds."""
+    return preset_over_seeds("deepsearch_tiny")
 
 
 def preset_over_seeds(name: str, *, by_type: bool = False) -> str:
