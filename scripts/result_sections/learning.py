@@ -169,7 +169,7 @@ def readme_demo() -> str:
     """The demo's result in three lines."""
     record = load("alfworld_tiny")
     splits = record["methods"]["empg"]
-    rows = [(split, spread(part["before"], 100), spread(part["after"], 100)) for split, part in splits.items()]
+    rows = [row for place, (split, part) in enumerate(splits.items()) for row in split_and_hardest(split, part, place, record)]
     games = next(iter(splits.values()))["tasks"]
     seeds = len(record["seeds"])
     over = f"mean of {seeds} seeds ± half of the 95 % interval" if seeds > 1 else f"seed {record['seeds'][0]}"
@@ -183,6 +183,20 @@ def readme_demo() -> str:
             "![Success in training and on held-out games, by step](docs/assets/demo-curve.svg)",
         ]
     )
+
+
+def split_and_hardest(split: str, part: Json, place: int, record: Json) -> list[tuple[str, str, str]]:
+    """Return the row of a split, and that of its hardest type of task after the warm start."""
+    runs = record["runs"]["empg"]
+    before, after = (
+        {name: mean_over([run[when][place]["by_type"][name]["success"] for run in runs]) for name in runs[0][when][place]["by_type"]}
+        for when in ("before", "after")
+    )
+    hardest = min(before, key=lambda name: before[name]["mean"])
+    return [
+        (split, spread(part["before"], 100), spread(part["after"], 100)),
+        (f"its hardest type, `{hardest}`", spread(before[hardest], 100), spread(after[hardest], 100)),
+    ]
 
 
 def cpu_minutes(runs: list[Json]) -> str:
