@@ -17,7 +17,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "alfworld_tiny": ("The demo: EMPG on the embedded ALFWorld", learning.alfworld_tiny),
     "alfworld_released": ("The released ALFWorld games", released.alfworld_released),
     "deepsearch_tiny": ("Deep Search with a model of this size", learning.deepsearch_tiny),
-    "tiny_runs": ("The other environments with models of this size", learning.tiny_runs),
+    "webshop_tiny": ("WebShop with a model of this size", learning.webshop_tiny),
     "method_variants": ("EMPG's variants and GiGPO against GRPO", learning.method_variants),
     "state_groups": ("GiGPO: groups by state and by observation", learning.state_groups),
     "alfworld_proof": ("ALFWorld: equal to upstream", environments.alfworld_proof),
