@@ -158,13 +158,14 @@ def readme_demo() -> str:
     games = next(iter(splits.values()))["tasks"]
     seeds = len(record["seeds"])
     over = f"mean of {seeds} seeds ± half of the 95 % interval" if seeds > 1 else f"seed {record['seeds'][0]}"
+    harder = ", more of them of the hard types" if record["config"]["algorithm"]["task_source"] == "weighted" else ""
     return "\n\n".join(
         [
             f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: "
             f"success in % on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
             table(("", "after the warm start", "after EMPG"), rows),
             f"The curve over the steps of reinforcement (evaluations in between of {record['config']['eval']['curve_tasks']} games; "
-            "training: mean of five steps of 128 episodes, at temperature 1):",
+            f"training: mean of five steps of 128 episodes, at temperature 1{harder}):",
             "![Success in training and on held-out games, by step](docs/assets/demo-curve.svg)",
         ]
     )
