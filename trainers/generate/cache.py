@@ -64,46 +64,20 @@ class Placement:
     """Where the current forward pass writes and reads; shared by the layers.
 
     Attributes:
-        blocks: [T] block of each new token.
-        offsets: [T] its position in the block.
+        targets: [T] position of each new token, counted over all blocks.
         table: [B, n] blocks of the rows of the batch, padded with `SCRATCH`.
     """
 
-    blocks: torch.Tensor
-    offsets: torch.Tensor
+    targets: torch.Tensor
     table: torch.Tensor
 
-    def __init__(self) -> None:
-        self._memo: dict[tuple[str, int], torch.Tensor] = {}
-
-    def place(self, blocks: torch.Tensor, offsets: torch.Tensor, table: torch.Tensor) -> None:
-        self.blocks, self.offsets, self.table = blocks, offsets, table
-        self._memo.clear()
-
-    def targets(self, heads: int) -> torch.Tensor:
-        """Return [T*heads] indices of the new tokens into (block, head, position)."""
-        found = self._memo.get(("write", heads))
-        if found is None:
-            found = self._memo["write", heads] = _lanes(self.blocks, self.offsets, heads)
-        return found
-
-    def sources(self, heads: int) -> torch.Tensor:
-        """Return [B*heads*n] indices of the rows' blocks into (block, head)."""
-        found = self._memo.get(("read", heads))
-        if found is None:
-            lanes = torch.arange(heads, device=self.table.device)[:, None]
-            found = self._memo["read", heads] = (self.table[:, None] * heads + lanes).view(-1)
-        return found
-
-
-def _lanes(blocks: torch.Tensor, offsets: torch.Tensor, heads: int) -> torch.Tensor:
-    """Return [T*heads] indices of positions into (block, head, position)."""
-    lanes = blocks[:, None] * heads + torch.arange(heads, device=blocks.device)
-    return (lanes * BLOCK + offsets[:, None]).view(-1)
+    def place(self, blocks_T: torch.Tensor, offsets_T: torch.Tensor, table_Bn: torch.Tensor) -> None:
+        """Set the block of each new token, its position in the block, and the blocks of the rows."""
+        self.targets, self.table = blocks_T * BLOCK + offsets_T, table_Bn
 
 
 class PagedLayer(CacheLayerMixin):
-    """One layer: keys and values as [blocks, heads, BLOCK, features]."""
+    """One layer: keys and values as [blocks, BLOCK, heads, features]."""
 
     is_sliding = False
     keys: torch.Tensor
@@ -117,35 +91,30 @@ class PagedLayer(CacheLayerMixin):
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         for name, states in (("keys", key_states), ("values", value_states)):
-            setattr(self, name, states.new_zeros(self.num_blocks, states.shape[1], BLOCK, states.shape[3]))
+            setattr(self, name, states.new_zeros(self.num_blocks, BLOCK, states.shape[1], states.shape[3]))
         self.is_initialized = True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Write [B, heads, Q, features] of the pass, and return both of its rows as [B, heads, span, features]."""
-        _, heads, _, _ = key_states.shape
-        self.write(*(states.transpose(1, 2).reshape(-1, heads, states.shape[3]) for states in (key_states, value_states)))
-        rows = len(self.placement.table)
-        return self._gather(self.keys, rows), self._gather(self.values, rows)
+        self.write(*(states.transpose(1, 2).flatten(0, 1) for states in (key_states, value_states)))
+        return self._gather(self.keys), self._gather(self.values)
 
     def write(self, keys_THF: torch.Tensor, values_THF: torch.Tensor) -> None:
         """Write the keys and values of the tokens of the pass."""
         if not self.is_initialized:
             self.lazy_initialization(keys_THF.transpose(0, 1)[None], values_THF.transpose(0, 1)[None])
-        targets = self.placement.targets(keys_THF.shape[1])
         for store, states in ((self.keys, keys_THF), (self.values, values_THF)):
-            store.view(-1, store.shape[3]).index_copy_(0, targets, states.reshape(-1, store.shape[3]))
+            store.flatten(0, 1).index_copy_(0, self.placement.targets, states)
 
     def copy(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
         """Copy keys and values from and to [T] positions, counted over all blocks."""
         for store in (self.keys, self.values):
-            source, target = (_lanes(places // BLOCK, places % BLOCK, store.shape[1]) for places in (sources, targets))
-            lanes = store.view(-1, store.shape[3])
-            lanes.index_copy_(0, target, lanes.index_select(0, source))
+            positions = store.flatten(0, 1)
+            positions.index_copy_(0, targets, positions.index_select(0, sources))
 
-    def _gather(self, store: torch.Tensor, rows: int) -> torch.Tensor:
-        _, heads, _, features = store.shape
-        found = store.view(-1, BLOCK * features).index_select(0, self.placement.sources(heads))
-        return found.view(rows, heads, -1, features)
+    def _gather(self, store: torch.Tensor) -> torch.Tensor:
+        rows = store.index_select(0, self.placement.table.flatten())
+        return rows.view(len(self.placement.table), -1, *store.shape[2:]).transpose(1, 2)
 
     def release(self) -> None:
         """Free the memory."""

@@ -2,18 +2,25 @@
 
 The engine reads guesses together with the last token of a row, draws a token at each of them, and keeps those up to the first wrong guess.
 A token is a function of the logits and a number of its session, so the response is the one that would have been drawn token by token; only
-the number of passes changes. Actions in text games repeat each other, and about every second pass is saved.
+the number of passes changes. Actions in text games repeat each other, above all those of the episodes of one task, and about every second
+pass is saved.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
-_CONTEXTS = (8, 5, 3, 2)
-"""Lengths of the contexts that are looked up, the longest first."""
-CONTEXT = _CONTEXTS[0]
+_OF_TOPIC = (5, 2, 1)
+"""Lengths of the contexts that are looked up in rows with the same topic, the longest first."""
+_OF_ALL = 2
+"""Length of the context that is looked up in all rows."""
+CONTEXT = _OF_TOPIC[0]
 """Tokens before a guess that matter."""
 _MAX_ENTRIES = 200_000
+
+Contexts = dict[tuple[int, ...], int]
+"""What followed a context the last time."""
 
 
 class Drafter:
@@ -25,31 +32,38 @@ class Drafter:
 
     def __init__(self, longest: int) -> None:
         self.longest = longest
-        self._next: dict[tuple[int, ...], int] = {}
+        self._all: Contexts = {}
+        self._of_topic: defaultdict[int, Contexts] = defaultdict(dict)
 
-    def guess(self, ids: Sequence[int], count: int) -> list[int]:
-        """Return up to `count` guesses of the tokens after `ids`."""
+    def guess(self, ids: Sequence[int], count: int, topic: int) -> list[int]:
+        """Return up to `count` guesses of the tokens after `ids`, in a row with the topic `topic`."""
+        own = self._of_topic[topic]
         tail = tuple(ids[-CONTEXT:])
         guesses: list[int] = []
-        while len(guesses) < min(count, self.longest):
-            for size in _CONTEXTS:
-                if (found := self._next.get(tail[-size:])) is not None:
-                    guesses.append(found)
-                    tail = (*tail, found)
+        for _ in range(min(count, self.longest)):
+            for size in _OF_TOPIC:
+                found = own.get(tail[-size:])
+                if found is not None:
                     break
             else:
-                break
+                found = self._all.get(tail[-_OF_ALL:])
+                if found is None:
+                    break
+            guesses.append(found)
+            tail = (*tail[1:], found)
         return guesses
 
-    def learn(self, ids: Sequence[int], start: int) -> None:
+    def learn(self, ids: Sequence[int], start: int, topic: int) -> None:
         """Remember the tokens of a response, `ids` from `start` on."""
-        if len(self._next) > _MAX_ENTRIES:
-            self._next.clear()
+        if len(self._all) > _MAX_ENTRIES:
+            self.clear()
+        own = self._of_topic[topic]
         for at in range(start, len(ids)):
-            for size in _CONTEXTS:
-                if size <= at:
-                    self._next[tuple(ids[at - size : at])] = ids[at]
+            for size in _OF_TOPIC:
+                own[tuple(ids[max(0, at - size) : at])] = ids[at]
+            self._all[tuple(ids[max(0, at - _OF_ALL) : at])] = ids[at]
 
     def clear(self) -> None:
         """Forget everything."""
-        self._next.clear()
+        self._all.clear()
+        self._of_topic.clear()

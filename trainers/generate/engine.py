@@ -54,7 +54,7 @@ _SEEN = 8
 the keys and values of such a pass to all heads."""
 
 
-_GUESSES = 2
+_GUESSES = 4
 """Maximum number of tokens that a lean pass guesses for a row."""
 
 
@@ -75,6 +75,8 @@ class Row:
 
     ids: list[int] = field(default_factory=list)
     """Those of the response so far included."""
+    topic: int = 0
+    """A hash of its first prompt; rows that begin alike get similar responses."""
     slot: int | None = None
     request: Request | None = None
     used: int = 0
@@ -154,6 +156,8 @@ class Engine:
             row.ids = list(ids)
         else:
             row.ids.extend(ids)
+        if new_row or not row.topic:
+            row.topic = hash(tuple(row.ids))
         request.start = len(row.ids)
         row.request = request
         self.waiting.append(row)
@@ -254,7 +258,7 @@ class Engine:
         """Return guesses of the next tokens of a row's response."""
         if not self._lean or row.request is None:
             return []
-        return self._drafter.guess(row.ids[-CONTEXT:], row.request.start + len(row.request.uniforms) - len(row.ids) - 1)
+        return self._drafter.guess(row.ids[-CONTEXT:], row.request.start + len(row.request.uniforms) - len(row.ids) - 1, row.topic)
 
     def _run(self, slots: NDArray[np.int64], rows: Sequence[Row], guesses: Sequence[list[int]]) -> int:
         """Read the tokens of rows that are not in the cache and guesses of the next ones; record the tokens drawn up to a wrong guess."""
@@ -307,15 +311,17 @@ class Engine:
             row, position = np.repeat(others, counts_B[others]), places(starts[others], counts_B[others])
             sources, targets = (table[index, position // BLOCK] * BLOCK + position % BLOCK for index in (leaders_B[row], row))
             self.cache.copy(sources, targets)
-            first = np.zeros(len(slots), np.int64)
-            first[own] = np.cumsum(batch.wanted) - batch.wanted
-            logits = logits[torch.from_numpy(places(first[leaders_B], wanted_B)).to(logits.device)]
         self.usage.forwards += 1
         self._starved = False
-        slots, at = np.repeat(slots, wanted_B), places(self._step[slots], wanted_B)
-        uniforms = torch.from_numpy(self._uniforms[slots, at]).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
-        ids, logp, entropy = sample(logits, uniforms, self.sampling)
-        drawn: NDArray[np.float32] = torch.stack([ids.float(), logp, entropy]).cpu().numpy()
+        first = np.zeros(len(slots), np.int64)
+        first[own] = np.cumsum(batch.wanted) - batch.wanted
+        at = places(first[leaders_B], wanted_B)  # of the logits; rows of equal tokens draw from the same ones
+        turn = _turns(at)
+        uniforms = np.zeros((len(logits), int(turn.max()) + 1))
+        uniforms[at, turn] = self._uniforms[np.repeat(slots, wanted_B), places(self._step[slots], wanted_B)]
+        numbers = torch.from_numpy(uniforms).to(logits.device, torch.float32 if logits.device.type == "mps" else None)
+        ids, logp, entropy = (values.cpu().numpy() for values in sample(logits, numbers, self.sampling))
+        drawn = np.stack([ids[at, turn].astype(np.float32), logp[at, turn], entropy[at]])
         if not np.isfinite(drawn).all():
             raise AgentError("the model's logits are not finite: its weights or its number type are damaged (a learning rate too high?)")
         return drawn
@@ -342,7 +348,7 @@ class Engine:
         request, row.request = row.request, None
         assert request is not None
         count = self._step[slot]
-        self._drafter.learn(row.ids[max(0, request.start - CONTEXT) :], min(CONTEXT, request.start))
+        self._drafter.learn(row.ids[max(0, request.start - CONTEXT) :], min(CONTEXT, request.start), row.topic)
         row.used = self._clock
         self._full = False
         self.usage.responses += 1
@@ -526,6 +532,15 @@ def _leaders(rows: Sequence[Row], starts: NDArray[np.int64], guesses: Sequence[l
         if rows[first].ids == row.ids:
             leaders[index] = first
     return leaders
+
+
+def _turns(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return [N] how many earlier values are equal to each."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    turns = np.empty_like(values)
+    turns[order] = np.arange(len(values)) - np.searchsorted(ordered, ordered)
+    return turns
 
 
 def _shared_prefix(old: Sequence[int], new: Sequence[int]) -> int:

@@ -33,9 +33,9 @@ _PARAMETERS = 50_000_000
 """Size above which the arithmetic dominates."""
 _QUERIES = 256
 """Queries of a row that attend at once."""
-_GATHERED = 2**17
-"""Numbers that are gathered at once as keys, and again as values, if several rows have so few: half a megabyte."""
-_FEW = 4
+_GATHERED = 2**18
+"""Numbers that are gathered at once as keys, and again as values, if several rows have so few: a megabyte."""
+_FEW = 5
 """Maximum number of queries of a row that generates. Such rows attend apart from those that are read, whose queries are many."""
 _MASKED = -1e30
 
@@ -146,7 +146,7 @@ class _Attention:
         widths = -(-(position + asked) // BLOCK)
         order = np.lexsort((widths, asked > _FEW))
         kinds = np.split(order, [np.count_nonzero(asked <= _FEW)])
-        self.chunks: list[tuple[int, int, Tensor, Tensor]] = []
+        self.chunks: list[tuple[int, int, NDArray[np.int64], Tensor]] = []
         """Rows, queries per row, blocks and mask."""
         padded, real = [], []
         for some in itertools.chain.from_iterable(_split(kind, widths, _GATHERED // (BLOCK * kv_heads * features)) for kind in kinds):
@@ -154,10 +154,9 @@ class _Attention:
             offsets = np.minimum(np.arange(queries), asked[some, None] - 1)
             padded.append((first[some, None] + offsets).ravel())
             real.append((np.arange(queries) < asked[some, None]).ravel())
-            blocks = batch.table[row[some], None, :width] * kv_heads + np.arange(kv_heads)[:, None]
             hidden = np.arange(width * BLOCK) > (position[some, None] + offsets)[..., None]
             mask = np.where(hidden, np.float32(_MASKED), np.float32(0))[:, None]
-            self.chunks.append((len(some), queries, torch.from_numpy(blocks.ravel()), torch.from_numpy(mask)))
+            self.chunks.append((len(some), queries, batch.table[row[some], :width].ravel(), torch.from_numpy(mask)))
         asking, is_real = np.concatenate(padded), np.concatenate(real)
         back = np.empty(int(counts.sum()), np.int64)
         back[asking[is_real]] = np.flatnonzero(is_real)
@@ -167,14 +166,14 @@ class _Attention:
     def __call__(self, queries: Tensor, store: PagedLayer, scale: float) -> Tensor:
         """Return [T, heads, features] for queries of the same shape."""
         heads, features = queries.shape[1:]
-        pools = [pool.view(-1, BLOCK * features) for pool in (store.keys, store.values)]
+        pools = [pool.flatten(1).numpy() for pool in (store.keys, store.values)]
         asking = queries.index_select(0, self.asking).split([rows * count for rows, count, _, _ in self.chunks])
         found = []
-        # Allocated once: writing to fresh memory takes twice as long.
-        memory = torch.empty(2, max(len(blocks) for _, _, blocks, _ in self.chunks), BLOCK * features)
+        # Allocated once: writing to fresh memory takes twice as long. NumPy copies blocks with less overhead than torch.
+        memory = np.empty((2, max(len(blocks) for _, _, blocks, _ in self.chunks), pools[0].shape[1]), np.float32)
         for (rows, count, blocks, mask), some in zip(self.chunks, asking, strict=True):
             keys, values = (
-                torch.index_select(pool, 0, blocks, out=into[: len(blocks)]).view(rows, self.kv_heads, -1, features)
+                torch.from_numpy(pool.take(blocks, 0, into[: len(blocks)], "clip")).view(rows, -1, self.kv_heads, features).transpose(1, 2)
                 for pool, into in zip(pools, memory, strict=True)
             )
             attended = scaled_dot_product_attention(

@@ -58,26 +58,26 @@ def log_probabilities(logits_BV: torch.Tensor, sampling: Sampling) -> torch.Tens
     return logits.log_softmax(-1)
 
 
-def sample(logits_BV: torch.Tensor, uniforms_B: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Draw one token per row.
+def sample(logits_BV: torch.Tensor, uniforms_BK: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Draw K tokens from each distribution.
 
     Args:
         logits_BV: [B, V] logits of any float type.
-        uniforms_B: [B] numbers in [0, 1), float64.
+        uniforms_BK: [B, K] numbers in [0, 1), float64.
         sampling: how to draw.
 
     Returns:
-        (ids [B] int64, log-probabilities [B] float32, entropies [B] float32, in nats).
+        (ids [B, K] int64, log-probabilities [B, K] float32, entropies [B] float32, in nats).
     """
     logp = log_probabilities(logits_BV, sampling)
     probability = logp.exp()
-    entropy = -(probability * logp.clamp_min(torch.finfo(logp.dtype).min)).sum(-1)
+    entropy = logp.clamp_min(torch.finfo(logp.dtype).min).mul_(probability).sum(-1).neg_()
     if sampling.temperature == 0:
-        ids = logp.argmax(-1, keepdim=True)
+        ids = logp.argmax(-1, keepdim=True).expand(uniforms_BK.shape)
     else:
-        cumulative = probability.cumsum(-1, dtype=uniforms_B.dtype)
+        cumulative = probability.cumsum(-1, dtype=uniforms_BK.dtype)
         total = cumulative[:, -1:]
-        target = torch.minimum(uniforms_B[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
+        target = torch.minimum(uniforms_BK * total, torch.nextafter(total, torch.zeros_like(total)))
         # With NaN logits the search returns an index past the vocabulary; the caller recognises it by the entropy.
         ids = torch.searchsorted(cumulative, target, right=True).clamp_max(logp.shape[-1] - 1)
-    return ids[:, 0], logp.gather(-1, ids)[:, 0], entropy
+    return ids, logp.gather(-1, ids), entropy

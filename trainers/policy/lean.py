@@ -3,7 +3,7 @@
 The modules of transformers cost as much as the arithmetic of a small model. This pass
 
     - uses the weights of the model's own modules (it copies none), and gives them their gradients;
-    - computes the last layer, except its keys and values, only for the tokens whose hidden states are wanted, where they are the fewer;
+    - computes the last layer, except its keys and values, only for the tokens whose hidden states are wanted, unless nearly all are;
     - computes the tokens with which several rows begin once;
     - saves less for the backward pass: norms and rotations have their own gradients.
 
@@ -68,9 +68,9 @@ class LeanHidden:
             h = self._layer(layer, h, phases, rows)
         places = rows.place[wanted]
         chosen, back = places.unique(return_inverse=True)
-        if 2 * len(chosen) <= len(rows.own):
+        if 10 * len(chosen) <= 9 * len(rows.own):
             h, places = self._layer(decoder.layers[-1], h, phases, rows, chosen), back
-        else:  # attention to all earlier tokens needs no mask
+        else:  # attention of all tokens needs no mask
             h = self._layer(decoder.layers[-1], h, phases, rows)
         result: Tensor = _Norm.apply(h.index_select(0, places), *_norm(decoder.norm))
         return result

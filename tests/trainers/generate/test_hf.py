@@ -270,9 +270,9 @@ def test_guessed_tokens_change_the_number_of_passes_only(monkeypatch):
     draw = np.random.default_rng(0)
     passes = []
     for guess in (
-        lambda self, ids, count: [],
-        lambda self, ids, count: draw.integers(len(tokenizer), size=draw.integers(min(count, 4) + 1)).tolist(),
-        lambda self, ids, count: [tokenizer.eos_token_id] * min(count, 2),
+        lambda self, ids, count, topic: [],
+        lambda self, ids, count, topic: draw.integers(len(tokenizer), size=draw.integers(min(count, 4) + 1)).tolist(),
+        lambda self, ids, count, topic: [tokenizer.eos_token_id] * min(count, 2),
     ):
         monkeypatch.setattr(Drafter, "guess", guess)
         other = HFGenerator(model, tokenizer, max_response_tokens=12, temperature=0.0)
@@ -294,7 +294,7 @@ def test_responses_with_guesses_have_the_models_distribution(monkeypatch):
     bias[list(likely)] = 0.0
     model.lm_head.bias.data = bias
     draw = np.random.default_rng(0)
-    monkeypatch.setattr(Drafter, "guess", lambda self, ids, count: draw.choice(likely, size=min(count, 2)).tolist())
+    monkeypatch.setattr(Drafter, "guess", lambda self, ids, count, topic: draw.choice(likely, size=min(count, 2)).tolist())
     generator = HFGenerator(model, tokenizer, max_response_tokens=length, max_batch=draws)
 
     async def respond():
