@@ -328,7 +328,7 @@ def _arguments(given: object) -> dict[str, Any] | None:
 
 
 def _mean(entropies: np.ndarray[Any, np.dtype[np.float32]] | None) -> float | None:
-    return None if entropies is None or len(entropies) == 0 else float(np.mean(entropies, dtype=np.float64))
+    return None if entropies is None or len(entropies) == 0 else float(np.add.reduce(entropies, dtype=np.float64) / len(entropies))
 
 
 def _plain(value: object) -> bool:

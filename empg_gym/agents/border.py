@@ -96,7 +96,9 @@ def count(value: Any) -> int | None:
 
 
 def _differs(new: Any, old: Any) -> bool:
-    return new is not old if isinstance(new, np.ndarray) or isinstance(old, np.ndarray) else new != old or type(new) is not type(old)
+    if new is old or isinstance(new, np.ndarray) or isinstance(old, np.ndarray):
+        return new is not old
+    return bool(new != old) or type(new) is not type(old)
 
 
 def _ids(values: Any) -> IntArray | None:

@@ -108,7 +108,8 @@ async def run_episode(played: PlayedEnv, agent: BaseAgent, spec: EpisodeSpec, li
             asked, completion = time.monotonic(), None
             left = None if limits.max_seconds is None else max(0.0, limits.max_seconds - (asked - began))
             try:
-                completion = await asyncio.wait_for(session.act(env.messages, tools=tools), left)
+                answer = session.act(env.messages, tools=tools)
+                completion = await (answer if left is None else asyncio.wait_for(answer, left))
             except TimeoutError:
                 if left is not None and time.monotonic() - asked >= left:
                     reason = StopReason.TIME_LIMIT

@@ -209,13 +209,13 @@ class PagedCache(Cache):
 
     @property
     def sparse(self) -> bool:
-        """Whether three quarters of the blocks are free."""
-        return self.num_blocks > _FIRST and 4 * self.used <= self.num_blocks
+        """Whether seven eighths of the blocks are free."""
+        return self.num_blocks > _FIRST and 8 * self.used <= self.num_blocks
 
     def shrink(self, kept: NDArray[np.int64]) -> None:
         """Move the blocks `kept`, all that rows hold, to 1, 2, … in their order, and free the memory of most others."""
         index = torch.from_numpy(np.concatenate([[SCRATCH], kept]))
-        num_blocks = max(_FIRST, 2 * len(kept))
+        num_blocks = max(_FIRST, 4 * len(kept))
         self._resize(num_blocks, index)
         self._free = list(range(len(index), num_blocks))
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Message = Mapping[str, Any]
 _SENTINEL = "sentinel"
 _SHORT = 500
-"""Characters of a text whose ids are remembered."""
+"""Characters of a text whose ids are remembered, and ids of a text that is."""
 _REMEMBERED = 10_000
 """Texts whose ids are remembered."""
 
@@ -45,7 +45,8 @@ class ChatCodec:
         self.appends_only = tokenizer.chat_template == CHAT_TEMPLATE
         self._template = None if self.appends_only else process_of(tokenizer)
         self._backend = getattr(tokenizer, "backend_tokenizer", None)
-        self._encode_short = lru_cache(_REMEMBERED)(self._encode)  # observations of small environments repeat
+        self._encode_short = lru_cache(_REMEMBERED)(self._encode)  # texts of small environments repeat
+        self._decode_short = lru_cache(_REMEMBERED)(self._decode)
         self.end_of_turn = self._end_of_turn()
         """Id with which the template ends a response."""
 
@@ -67,6 +68,9 @@ class ChatCodec:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of `ids`, special tokens included."""
+        return self._decode_short(tuple(ids)) if len(ids) <= _SHORT else self._decode(ids)
+
+    def _decode(self, ids: Sequence[int]) -> str:
         if self._backend is not None:
             return str(self._backend.decode(list(ids), skip_special_tokens=False))
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

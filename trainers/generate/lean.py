@@ -154,8 +154,8 @@ class _Attention:
             offsets = np.minimum(np.arange(queries), asked[some, None] - 1)
             padded.append((first[some, None] + offsets).ravel())
             real.append((np.arange(queries) < asked[some, None]).ravel())
-            hidden = np.arange(width * BLOCK) > (position[some, None] + offsets)[..., None]
-            mask = np.where(hidden, np.float32(_MASKED), np.float32(0))[:, None]
+            last = (position[some, None] + offsets).astype(np.int32)
+            mask = (np.arange(width * BLOCK, dtype=np.int32) > last[:, None, :, None]) * np.float32(_MASKED)
             self.chunks.append((len(some), queries, batch.table[row[some], :width].ravel(), torch.from_numpy(mask)))
         asking, is_real = np.concatenate(padded), np.concatenate(real)
         back = np.empty(int(counts.sum()), np.int64)
