@@ -2,11 +2,12 @@
 
     git worktree add --detach ../earlier REVISION
     python -m benchmarks.demo_speed --earlier ../earlier --earlier-model CHECKPOINT --models runs/demo/checkpoints/rl-000000 \
-        runs/demo/checkpoints/rl-000120
+        runs/demo/checkpoints/rl-000080 --without env.embedded_options.rooms
 
 Each tree has a worker process with one thread. The workers take turns, one phase at a time, so that both see the same machine; what is
 reported is the CPU time of the phase, and its ratio in each round. Each comparison has equal configuration and model in both
 trees: the earlier tree's demo, and this tree's demo, before and after reinforcement, without the keys that the earlier tree does not know.
+Keys whose values it does not know are left out of both (`--without`).
 """
 
 from __future__ import annotations
@@ -49,7 +50,15 @@ def known_changes(values: dict[str, Any], model: Any, path: tuple[str, ...] = ()
     return known, unknown
 
 
-def work(config_file: str, model: str, tasks: int, out: str) -> None:
+def without(values: dict[str, Any], key: str) -> None:
+    """Remove a dotted key, if it is there."""
+    *sections, name = key.split(".")
+    for section in sections:
+        values = values.get(section, {})
+    values.pop(name, None)
+
+
+def work(config_file: str, model: str, tasks: int, out: str, left_out: list[str]) -> None:
     """Run a phase for every line on standard input, and answer with a line of JSON; the first one names the keys that were left out."""
     from rich.console import Console
 
@@ -71,7 +80,8 @@ def work(config_file: str, model: str, tasks: int, out: str) -> None:
             "rl": {"tasks_per_step": tasks},
         }.items():
             values.setdefault(section, {}).update(changed)
-        values["model"].pop("from_scratch", None)
+        for key in ("model.from_scratch", *left_out):
+            without(values, key)
         changes, unknown = known_changes(values, TrainConfig)
         (Path(folder) / "empty.toml").touch()
         config = load_config(Path(folder) / "empty.toml", changes)
@@ -104,7 +114,7 @@ def work(config_file: str, model: str, tasks: int, out: str) -> None:
         trainer.models.close()
 
 
-def start(tree: Path, config: Path, model: str, tasks: int, out: str) -> subprocess.Popen[str]:
+def start(tree: Path, config: Path, model: str, tasks: int, left_out: list[str], out: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"}
     command = [
         sys.executable,
@@ -117,6 +127,8 @@ def start(tree: Path, config: Path, model: str, tasks: int, out: str) -> subproc
         model,
         "--tasks",
         str(tasks),
+        "--without",
+        *left_out,
     ]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=tree, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
@@ -165,11 +177,11 @@ Side = tuple[Path, Path, str]
 """Tree, configuration file and model."""
 
 
-def measure(sides: dict[str, Side], tasks: int, count: int) -> dict[str, Any]:
+def measure(sides: dict[str, Side], tasks: int, left_out: list[str], count: int) -> dict[str, Any]:
     """Let both workers take turns, and return the report on their answers."""
     rounds = []
     with tempfile.TemporaryDirectory() as folder:
-        workers = {name: start(*side, tasks, f"{folder}/{name}") for name, side in sides.items()}
+        workers = {name: start(*side, tasks, left_out, f"{folder}/{name}") for name, side in sides.items()}
         unknown = sorted({key for worker in workers.values() for key in read(worker)})
         for number in range(count):
             order = list(workers.items())[:: 1 if number % 2 == 0 else -1]
@@ -194,10 +206,13 @@ def main() -> None:
     parser.add_argument("--config", help=argparse.SUPPRESS)
     parser.add_argument("--tasks", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--without", nargs="*", default=[], metavar="KEY", help="keys that neither tree reads from this tree's configuration"
+    )
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        work(args.config, args.models[0], args.tasks, args.work)
+        work(args.config, args.models[0], args.tasks, args.work, args.without)
         return
     from benchmarks.machine import machine
 
@@ -212,7 +227,13 @@ def main() -> None:
         "earlier_revision": subprocess.check_output(["git", "-C", str(args.earlier), "rev-parse", "--short", "HEAD"], text=True).strip(),
         "revision": subprocess.check_output(["git", "-C", str(ROOT), "describe", "--always", "--dirty"], text=True).strip(),
         "load_before": round(load, 1),
-        "demos": {name: measure({"earlier": (tree, *demo), "now": (ROOT, *demo)}, args.tasks, args.rounds) for name, demo in demos.items()},
+        "left_out_of_both": args.without,
+        "demos": {
+            name: measure(
+                {"earlier": (tree, *demo), "now": (ROOT, *demo)}, args.tasks, args.without if demo[0] == ROOT / preset else [], args.rounds
+            )
+            for name, demo in demos.items()
+        },
         "load_after": round(os.getloadavg()[0], 1),
         "machine": machine("torch", "transformers"),
     }

@@ -56,10 +56,14 @@ def suits(model: PreTrainedModel) -> bool:
     )
 
 
-def has_only(model: Any, modules: int) -> bool:
-    """Return whether the model still has as many modules, and no hook waits for a call of one."""
-    found = list(model.modules())
-    return len(found) == modules and not any(module._forward_hooks or module._forward_pre_hooks for module in found)
+def children_of(model: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """Return every module of the model with its children."""
+    return [(module, dict(module._modules)) for module in model.modules()]
+
+
+def is_plain(children: list[tuple[Any, dict[str, Any]]]) -> bool:
+    """Return whether modules still have these children, and no hook waits for a call of one."""
+    return all(module._modules == own and not module._forward_hooks and not module._forward_pre_hooks for module, own in children)
 
 
 class LeanDecoder:
@@ -77,7 +81,7 @@ class LeanDecoder:
         self.kv_heads: int = config.num_key_value_heads
         self.features: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self._phases = torch.empty(0, 2, self.features)
-        self._modules = len(list(model.modules()))
+        self._children = children_of(model)
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> LeanDecoder | None:
@@ -86,7 +90,7 @@ class LeanDecoder:
 
     def usable(self) -> bool:
         """Return whether the modules are still those that `of` saw: no adapter has replaced a layer, and no hook waits for a call."""
-        return has_only(self.model, self._modules)
+        return is_plain(self._children)
 
     def __call__(self, batch: Pass, cache: PagedCache) -> Tensor:
         """Run a pass and return [T', V] the wanted logits."""

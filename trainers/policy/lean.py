@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding, linear, scaled_dot_product_attention, silu
 
-from empg_gym.trainers.generate.lean import has_only, normed, rotated, suits
+from empg_gym.trainers.generate.lean import children_of, is_plain, normed, rotated, suits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ class LeanHidden:
         self.heads: int = config.num_attention_heads
         self.kv_heads: int = config.num_key_value_heads
         self.features: int = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self._modules = len(list(model.modules()))
+        self._children = children_of(model)
 
     @classmethod
     def of(cls, model: PreTrainedModel) -> LeanHidden | None:
@@ -49,7 +49,7 @@ class LeanHidden:
 
     def usable(self) -> bool:
         """Return whether the modules are still those that `of` saw: no adapter has replaced a layer, and no hook waits for a call."""
-        return has_only(self.model, self._modules)
+        return is_plain(self._children)
 
     def __call__(self, ids: Tensor, lengths: list[int], column: Tensor, wanted: Tensor) -> Tensor:
         """Return [n, D] last hidden states.
