@@ -11,6 +11,7 @@ checkpoint as EMPG's reinforcement, with the same seeds, tasks, budget and learn
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.machine import machine
+from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.scoring.intervals import mean, mean_interval
 from empg_gym.trainers.config.file import load_config
+from empg_gym.trainers.config.sections import TrainConfig
+from empg_gym.trainers.run.evaluation import Evaluator
 
 ROOT = Path(__file__).parents[1]
 KEPT = ("seed", "threads", "seconds", "cpu_seconds", "start_weights", "before", "after", "curve")
@@ -84,15 +88,23 @@ def curve(folder: Path, last: int) -> list[dict[str, float]]:
     return points
 
 
+def expert_success(config: TrainConfig) -> dict[str, float]:
+    """Return the success of the expert that the warm start imitates, on the tasks of the evaluations, by split."""
+    with contextlib.closing(Evaluator(config, ExpertAgent())) as evaluator:
+        return {result.split: round(result.success or 0.0, 4) for result in evaluator.run()[0]}
+
+
 def over_seeds(preset: Path, seeds: list[int], runs: dict[str, list[dict[str, Any]]], overrides: list[str]) -> dict[str, Any]:
     """Return the result file of the runs of these seeds."""
-    resolved = load_config(preset, overrides).model_dump(mode="json")
+    config = load_config(preset, overrides)
+    resolved = config.model_dump(mode="json")
     for key in ("out", "seed", "threads"):
         resolved["run"].pop(key)
     return {
         "what": f"{preset.name}: success on held-out tasks after the warm start and after reinforcement; mean over seeds, 95 % interval",
         "seeds": seeds,
         "parameters": next(iter(runs.values()))[0]["parameters"],
+        "expert": expert_success(config),
         "methods": {method: table(items) for method, items in runs.items()},
         "runs": {method: [{key: item[key] for key in KEPT} for item in items] for method, items in runs.items()},
         "config": resolved,

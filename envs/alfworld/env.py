@@ -23,6 +23,7 @@ from empg_gym.envs.alfworld.state_key import canonical_state
 from empg_gym.envs.alfworld.texts import WORDINGS
 from empg_gym.envs.alfworld.world.source import EmbeddedWorld
 from empg_gym.envs.fetched import fetched
+from empg_gym.envs.forgetful import Forgetful
 from empg_gym.errors import ConfigError, nearest
 
 _RULES = """\
@@ -64,6 +65,8 @@ class ALFWorldEnv(TextEnv):
         rooms: "templates", or "varied": in the embedded world's `train`, replace some receptacles of each household's room at random.
         expert: what `expert()` knows: "direct" (the whole state), or "search" and "systematic" (what has been shown); see the module
             `expert`.
+        expert_forgets: share of the tasks, from 0 to 1, in which `expert()` leaves out a part of the goal, where it has one to leave out,
+            and fails; see the module `expert`. It is always the same tasks.
         strip_intro: omit the line "-= Welcome to TextWorld, ALFRED! =-", as most agents do.
         render_mode: None or "ansi".
 
@@ -76,7 +79,7 @@ class ALFWorldEnv(TextEnv):
     benchmark = "ALFWorld"
     splits: ClassVar[tuple[str, ...]] = ("train", "valid_seen", "valid_unseen", "valid_train")
     version: ClassVar[str] = "0"
-    inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "rooms", "expert", "strip_intro"})
+    inheritable = frozenset({"max_steps", "wording", "goals", "task_types", "size", "rooms", "expert", "expert_forgets", "strip_intro"})
 
     def __init__(
         self,
@@ -91,12 +94,14 @@ class ALFWorldEnv(TextEnv):
         size: Literal["full", "small"] = "full",
         rooms: Literal["templates", "varied"] = "templates",
         expert: Literal["direct", "search", "systematic"] = "direct",
+        expert_forgets: float = 0.0,
         strip_intro: bool = False,
         render_mode: str | None = None,
     ) -> None:
         super().__init__(split=split, max_steps=max_steps, render_mode=render_mode)
         self.wording = WORDINGS[_choice("wording", wording, WORDINGS)]
         self._strategy = _choice("expert", expert, STRATEGIES)
+        self._forgetful = Forgetful(expert_forgets)
         self._strip_intro = strip_intro
         human = _choice("goals", goals, ("template", "human")) == "human"
         self._source = _source(split, data, human, resolve_task_types(task_types), size, rooms)
@@ -179,8 +184,8 @@ class ALFWorldEnv(TextEnv):
 
     def _consulted(self) -> tuple[str | None, str]:
         """Return the expert's next action and its thought."""
-        _ = self.task  # raises before the first reset
-        expert = Expert(self._engine.as_fast_engine(), self._strategy)
+        forgetful = self._forgetful.in_task(self.task)  # raises before the first reset
+        expert = Expert(self._engine.as_fast_engine(), self._strategy, forgetful=forgetful)
         return expert.act(), expert.thought
 
     @property

@@ -6,6 +6,9 @@ continues as `direct` with that knowledge. An agent without hidden knowledge can
 `systematic` searches in the order in which the room names its receptacles, `search` begins where the object is likely to be. The thoughts
 of `systematic` have a bookmark, the last receptacle of the part that it has examined.
 (It has one piece of hidden knowledge: in some released games the objects in the fridge are cool from the start.)
+
+A forgetful expert leaves out a part of the goal: the lamp, or that an object has to be hot, cool or clean. Then it looks around until the
+episode ends, as it thinks that it is done. Where the goal is no more than objects at their place, it forgets nothing.
 """
 
 from __future__ import annotations
@@ -24,17 +27,19 @@ class Expert:
     Args:
         engine: the game; only read, never changed.
         strategy: one of `STRATEGIES` (see the module docstring).
+        forgetful: whether it leaves out a part of the goal.
     """
 
-    def __init__(self, engine: FastEngine, strategy: str = "direct") -> None:
+    def __init__(self, engine: FastEngine, strategy: str = "direct", *, forgetful: bool = False) -> None:
         self.engine = engine
         self.game = engine.game
         self.state = engine.state
         self.strategy = strategy
         self.known = range(len(engine.game.receptacles)) if strategy == "direct" else sorted(engine.seen)
         """Receptacles whose contents are known."""
-        self.done = processed(self.game, self.state)
-        """Objects that meet the goal's condition; None if it has none."""
+        self.done = None if forgetful else processed(self.game, self.state)
+        """Objects that meet the goal's condition; None if it has none, or the expert has forgotten it."""
+        self._forgetful = forgetful
         self.thought = ""
         """The purpose of the command that `act` returned last, in words: what is to be found, made or brought where."""
 
@@ -55,6 +60,8 @@ class Expert:
         wanted = frozenset(game.goal_things)
         if state.held not in wanted:
             return self._drop() if state.held >= 0 else self._fetch(wanted)
+        if self._forgetful:
+            return self._rest()
         self.thought = f"Use the {game.goal.lamp}."
         lamps = self._holding(game.goal_lamps)
         if not lamps:
@@ -79,6 +86,8 @@ class Expert:
             self.thought = f"Put it in the {game.goal.receptacle}."
             return self._reach(target, lambda: self._put(target))
         settled = fitting.intersection(o for o in state.contents[target] if self.done is None or o in self.done)
+        if settled and self._forgetful and game.goal.task_type != TWO:
+            return self._rest()
         return self._fetch(fitting - settled, another=game.goal.task_type == TWO and bool(settled) and target in self.known)
 
     def _destination(self) -> int | None:
@@ -122,6 +131,10 @@ class Expert:
         if game.location_of[place] != self.state.location:
             return f"go to {game.receptacles[place]}"
         return f"{process.verb} {game.things[self.state.held]} with {game.receptacles[place]}"
+
+    def _rest(self) -> str:
+        self.thought = "It is done."
+        return "look"
 
     def _drop(self) -> str | None:
         """Put down an object that is not wanted, as near as possible."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from empg_gym.env import KeyPart, Outcome, TextEnv
+from empg_gym.envs.forgetful import Forgetful
 from empg_gym.envs.webshop.build import open_goals, open_store
 from empg_gym.envs.webshop.expert import KNOWLEDGE, Expert
 from empg_gym.envs.webshop.goal import Goal
@@ -89,6 +90,8 @@ class WebShopEnv(TextEnv):
         num_products: size of the embedded world, or number of official products to keep; None = the default size, or all.
         nouns: source of the reward's nouns: "auto", "list", "spacy" or "rules".
         expert: query of `expert()`: "direct" (the product's own texts) or "search" (the instruction, as an agent would).
+        expert_forgets: share of the tasks, from 0 to 1, in which `expert()` forgets the last option, where there is one, and fails. It is
+            always the same tasks.
         render_mode: None or "ansi".
         progress: callback for the first build of a catalogue; None = a bar on the terminal for long builds.
 
@@ -102,7 +105,7 @@ class WebShopEnv(TextEnv):
     version = "1"
     inheritable = frozenset(
         {"max_steps", "observation", "goals", "compat", "price_seed", "num_prev_obs", "num_prev_actions", "show_attrs", "num_products"}
-        | {"nouns", "expert"}
+        | {"nouns", "expert", "expert_forgets"}
     )
 
     def __init__(
@@ -122,6 +125,7 @@ class WebShopEnv(TextEnv):
         num_products: int | None = None,
         nouns: str = "auto",
         expert: str = "direct",
+        expert_forgets: float = 0.0,
         render_mode: str | None = None,
         progress: Progress | None = None,
     ) -> None:
@@ -156,6 +160,7 @@ class WebShopEnv(TextEnv):
         self._goal: Goal | None = None
         self._name = ""
         self._expert = Expert(self.shop, expert)
+        self._forgetful = Forgetful(expert_forgets)
         self._num_prev = (num_prev_obs, num_prev_actions)
         self._shown: deque[str] = deque(maxlen=num_prev_obs + 1)
         self._done: deque[str] = deque(maxlen=max(1, num_prev_actions))
@@ -232,10 +237,14 @@ class WebShopEnv(TextEnv):
         return admissible(self.view.page, self.view.clickables())
 
     def expert(self) -> str | None:
-        return self._expert.act(self._present, self.view.page)[0]
+        return self._consulted()[0]
 
     def expert_thought(self) -> str:
-        return self._expert.act(self._present, self.view.page)[1]
+        return self._consulted()[1]
+
+    def _consulted(self) -> tuple[str | None, str]:
+        """Return the expert's next action and its thought."""
+        return self._expert.act(self._present, self.view.page, forgetful=self._forgetful.in_task(self.task))
 
     # Branching
 

@@ -64,8 +64,11 @@ class Expert:
         self._queries = _instruction_queries if self._as_shown else _product_queries
         self._plan: tuple[int, Plan | None] = (-1, None)
 
-    def act(self, goal: Goal, page: Page) -> tuple[str | None, str]:
-        """Return the next action on a path to reward 1, or None if there is none, and its thought."""
+    def act(self, goal: Goal, page: Page, *, forgetful: bool = False) -> tuple[str | None, str]:
+        """Return the next action on a path to reward 1, or None if there is none, and its thought.
+
+        A forgetful expert does not choose the last of the goal's options, and buys for less than reward 1.
+        """
         if self._plan[0] != goal.index:
             self._plan = (goal.index, make_plan(self._shop, goal, self._queries))
         plan = self._plan[1]
@@ -80,9 +83,10 @@ class Expert:
         if page.kind is PageKind.SUB:
             return "click[< prev]", "Back to the product."
         chosen = dict(page.chosen)
-        missing = [name for name, value in plan.options.items() if chosen.get(name) != value]
-        action = f"click[{plan.options[missing[0]]}]" if missing else "click[buy now]"
-        return action, _clause(goal, plan.options, missing)
+        options = dict(list(plan.options.items())[:-1]) if forgetful else plan.options
+        missing = [name for name, value in options.items() if chosen.get(name) != value]
+        action = f"click[{options[missing[0]]}]" if missing else "click[buy now]"
+        return action, _clause(goal, options, missing)
 
 
 def _on_results(plan: Plan, goal: Goal, page: Page, as_shown: bool) -> tuple[str, str]:

@@ -8,6 +8,7 @@ import pytest
 from empg_gym.envs.alfworld.env import ALFWorldEnv
 from empg_gym.envs.alfworld.expert import STRATEGIES
 from empg_gym.envs.alfworld.goals import SENTENCES
+from empg_gym.errors import ConfigError
 
 SPLITS = ("train", "valid_seen", "valid_unseen")
 
@@ -131,3 +132,56 @@ def test_the_systematic_expert_searches_in_the_room_s_order_and_keeps_notes():
             while len(examined) < len(listed) and listed[len(examined)] in seen:
                 examined.append(listed[len(examined)])
     assert lamps and others
+
+
+@pytest.mark.parametrize(
+    ("task_type", "forgotten"),
+    [
+        ("look_at_obj_in_light", {"use"}),
+        ("pick_clean_then_place_in_recep", {"clean"}),
+        ("pick_cool_then_place_in_recep", {"cool"}),
+        ("pick_heat_then_place_in_recep", {"heat"}),
+    ],
+)
+def test_a_forgetful_expert_leaves_out_a_part_of_the_goal_and_thinks_that_it_is_done(task_type, forgotten):
+    env = ALFWorldEnv("train", size="small", expert="systematic", expert_forgets=1.0, task_types=[task_type], max_steps=20)
+    for task in range(30):
+        env.reset(options={"task": task})
+        words, over = [], False
+        while not over:
+            action, thought = env.expert(), env.expert_thought()
+            words.append(action.split()[0])
+            *_, truncated, info = env.step(action)
+            over = truncated
+            assert info["valid_action"]
+        assert not env.success and forgotten.isdisjoint(words)
+        assert action == "look" and thought.endswith(("t is done.", ": it is done."))
+
+
+@pytest.mark.parametrize("task_type", ["pick_and_place_simple", "pick_two_obj_and_place"])
+def test_a_forgetful_expert_still_brings_objects_to_their_place(task_type):
+    env = ALFWorldEnv("train", size="small", expert="search", expert_forgets=1.0, max_steps=20, task_types=[task_type])
+    for task in range(30):
+        env.reset(options={"task": task})
+        assert finish(env)
+
+
+def test_a_share_of_the_tasks_is_forgotten_the_same_ones_in_every_environment():
+    def forgotten(share: float) -> set[str]:
+        env = ALFWorldEnv("train", size="small", expert="search", expert_forgets=share, task_types=[4])
+        found = set()
+        for task in range(100):
+            env.reset(seed=task, options={"task": task})
+            if not finish(env):
+                found.add(env.task)
+        return found
+
+    few, many = forgotten(0.3), forgotten(0.7)
+    assert forgotten(0.0) == set() and few < many == forgotten(0.7)
+    assert 15 <= len(few) <= 45 and 55 <= len(many) <= 85
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, "half", True, None])
+def test_a_share_that_is_not_one_is_refused(share):
+    with pytest.raises(ConfigError, match=r"expert_forgets must be a number from 0 to 1"):
+        ALFWorldEnv("train", expert_forgets=share)

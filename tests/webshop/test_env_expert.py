@@ -112,3 +112,28 @@ def test_the_expert_returns_from_another_product_to_the_results():
 def test_a_thought_before_the_first_reset_is_refused():
     with pytest.raises(TaskError, match="reset"):
         gym.make("EMPG/WebShop-v0", num_products=200).unwrapped.expert_thought()
+
+
+def test_a_forgetful_expert_buys_without_the_last_option():
+    env = gym.make("EMPG/WebShop-v0", num_products=400, expert="search", expert_forgets=1.0).unwrapped
+    forgotten = 0
+    for task in range(40):
+        env.reset(options={"task": task})
+        actions = []
+        while (action := env.expert()) is not None:
+            actions.append(action)
+            env.step(action)
+        if not actions:
+            continue
+        assert actions[-1] == "click[buy now]"
+        options = [pair for pair in env.shop.goals[env.goals[task]].options if not isinstance(pair, str)]
+        assert env.success == (not options)
+        if options:
+            forgotten += 1
+            assert 0 < env.score < 1 and f"click[{options[-1][1]}]" not in actions
+    assert forgotten >= 20
+
+
+def test_a_share_of_forgotten_tasks_that_is_not_one_is_refused():
+    with pytest.raises(ConfigError, match="expert_forgets must be a number from 0 to 1, not 2"):
+        gym.make("EMPG/WebShop-v0", num_products=200, expert_forgets=2)

@@ -5,7 +5,8 @@ Rules:
     - The policy learns from the expert's steps. A step of the policy that is not what the expert would have done is a detour
       (`empg_gym.trainers.collect.demonstrations`): the row contains it and its result, but the loss excludes it.
     - An episode ends where the expert has no action.
-    - The episodes of a step are a function of (seed, step) and the weights.
+    - The episodes of a few consecutive steps are played together, which takes less time, by the weights at the first of them. Such a block
+      ends at a checkpoint, so that a resumed run plays the same ones. Episodes are a function of (seed, step) and these weights.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from empg_gym.trainers.data.batch import has_outcome, require_episodes
 from empg_gym.trainers.generate.base import Generator, GeneratorSession
 from empg_gym.trajectory import Completion, Trajectory
 
+_BLOCK = 5
+"""The largest number of steps whose episodes are played together."""
+
 
 class DaggerEpisodes:
     """Plays the episodes of the warm start's last steps.
@@ -38,6 +42,8 @@ class DaggerEpisodes:
     def __init__(self, config: TrainConfig, generator: Generator, publish: Callable[[], None]) -> None:
         recipe, settings = config.env.recipe(), config.rollout
         self._seed, self._count = config.run.seed, config.warmstart.episodes_per_step
+        self._steps, self._checkpoint_every = config.warmstart.steps, config.run.checkpoint_every
+        self._ready: dict[int, list[Trajectory]] = {}
         self._weights = config.warmstart.task_weights
         self._env = recipe.make()
         self._publish = publish
@@ -57,16 +63,28 @@ class DaggerEpisodes:
             TrainingError: all episodes failed.
             DataError: the environment has no expert.
         """
+        if step not in self._ready:
+            next_checkpoint = (step // self._checkpoint_every + 1) * self._checkpoint_every
+            self._ready = self._play(range(step, min(step + _BLOCK, next_checkpoint, self._steps)))
+        return self._ready.pop(step)
+
+    def _play(self, steps: range) -> dict[int, list[Trajectory]]:
+        """Play the episodes of consecutive steps."""
         self._publish()
+        played = self._rollout.run([spec for step in steps for spec in self._specs(step)])
+        found = {}
+        for place, step in enumerate(steps):
+            own = played[place * self._count : (place + 1) * self._count]
+            require_episodes(own, f"warm-start step {step + 1}")
+            found[step] = [trajectory for trajectory in own if has_outcome(trajectory) and trajectory.steps]
+            if not found[step]:
+                raise no_expert(self._env)
+        return found
+
+    def _specs(self, step: int) -> list[EpisodeSpec]:
         rng = stream(self._seed, Stream.DAGGER_TASKS, step)
         drawn = [draw_task(self._env, rng, self._weights) for _ in range(self._count)]
-        specs = [EpisodeSpec(seed=seed, task=task) for seed, task in drawn]
-        played = self._rollout.run(specs)
-        require_episodes(played, f"warm-start step {step + 1}")
-        found = [trajectory for trajectory in played if has_outcome(trajectory) and trajectory.steps]
-        if not found:
-            raise no_expert(self._env)
-        return found
+        return [EpisodeSpec(seed=seed, task=task) for seed, task in drawn]
 
     def close(self) -> None:
         """Close the environments."""
