@@ -5,8 +5,8 @@ Rules:
     - The policy learns from the expert's steps. A step of the policy that is not what the expert would have done is a detour
       (`empg_gym.trainers.collect.demonstrations`): the row contains it and its result, but the loss excludes it.
     - An episode ends where the expert has no action.
-    - The episodes of a few consecutive steps are played together, which takes less time, by the weights at the first of them. Such a block
-      ends at a checkpoint, so that a resumed run plays the same ones. Episodes are a function of (seed, step) and these weights.
+    - The episodes of a few consecutive steps, a block, are played together, which takes less time, by the weights at the first of them. They
+      are a function of (seed, step) and these weights: a run can resume between blocks only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from empg_gym.trainers.generate.base import Generator, GeneratorSession
 from empg_gym.trajectory import Completion, Trajectory
 
 _BLOCK = 5
-"""The largest number of steps whose episodes are played together."""
+"""Steps of a block, which begins at a multiple of it (the first one may begin later)."""
 
 
 class DaggerEpisodes:
@@ -42,7 +42,7 @@ class DaggerEpisodes:
     def __init__(self, config: TrainConfig, generator: Generator, publish: Callable[[], None]) -> None:
         recipe, settings = config.env.recipe(), config.rollout
         self._seed, self._count = config.run.seed, config.warmstart.episodes_per_step
-        self._steps, self._checkpoint_every = config.warmstart.steps, config.run.checkpoint_every
+        self._steps = config.warmstart.steps
         self._ready: dict[int, list[Trajectory]] = {}
         self._weights = config.warmstart.task_weights
         self._env = recipe.make()
@@ -64,8 +64,7 @@ class DaggerEpisodes:
             DataError: the environment has no expert.
         """
         if step not in self._ready:
-            next_checkpoint = (step // self._checkpoint_every + 1) * self._checkpoint_every
-            self._ready = self._play(range(step, min(step + _BLOCK, next_checkpoint, self._steps)))
+            self._ready = self._play(range(step, min((step // _BLOCK + 1) * _BLOCK, self._steps)))
         return self._ready.pop(step)
 
     def _play(self, steps: range) -> dict[int, list[Trajectory]]:
@@ -85,6 +84,11 @@ class DaggerEpisodes:
         rng = stream(self._seed, Stream.DAGGER_TASKS, step)
         drawn = [draw_task(self._env, rng, self._weights) for _ in range(self._count)]
         return [EpisodeSpec(seed=seed, task=task) for seed, task in drawn]
+
+    @property
+    def is_between_blocks(self) -> bool:
+        """Whether all episodes that were played have been returned."""
+        return not self._ready
 
     def close(self) -> None:
         """Close the environments."""

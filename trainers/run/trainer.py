@@ -156,7 +156,7 @@ class Trainer:
                 dagger = DaggerEpisodes(self.config, models.train_generator, publish=lambda: models.publish(0))
                 held.callback(dagger.close)
             learner = WarmStart(optimizer, config, episodes, self.config.run.seed, dagger)
-            self._steps(config.steps, optimizer, learner.step)
+            self._steps(config.steps, optimizer, learner.step, can_resume=lambda: learner.can_resume)
 
     def _reinforce(self) -> None:
         rl, models = self.config.rl, self.models
@@ -182,8 +182,11 @@ class Trainer:
     def _iteration(self, optimizer: Optimizer, reference: Reference | None = None) -> Iteration:
         return Iteration(self.config, self.stages, optimizer, reference=reference, dump=self.folder / NONFINITE_BATCHES, gold=self.gold)
 
-    def _steps(self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]]) -> None:
-        """Run the rest of a phase."""
+    def _steps(
+        self, total: int, optimizer: Optimizer, step: Callable[[int], dict[str, float]], can_resume: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Run the rest of a phase; a checkpoint that is due is written after the next step from which the run can resume."""
+        is_due = False
         for index in range(self.state.step, total):
             metrics = step(index)
             self.state.step = index + 1
@@ -191,7 +194,9 @@ class Trainer:
             self._metrics.write(self.state.phase, self.state.step, self.state.seconds, metrics)
             self.view.step(self.state.step, metrics)
             self._entropies = {name: value for name, value in metrics.items() if name.startswith("entropy/")} or self._entropies
-            if self.state.step % self.config.run.checkpoint_every == 0 or self.state.step == total or self._is_best:
+            is_due = is_due or self.state.step % self.config.run.checkpoint_every == 0 or self.state.step == total or self._is_best
+            if is_due and can_resume():
+                is_due = False
                 self.state.optimizer = optimizer.state_dict()
                 self._save()
 

@@ -63,6 +63,11 @@ class WarmStart:
             "speed/tokens_per_s": tokens / (time.perf_counter() - began),
         }
 
+    @property
+    def can_resume(self) -> bool:
+        """Whether a run that resumes here takes the same steps."""
+        return self.dagger is None or self.dagger.is_between_blocks
+
     def _indices(self, step: int) -> list[int]:
         """Return the indices of a step's episodes: epoch after epoch, each in a different order."""
         count, size = len(self.trajectories), self.config.episodes_per_step

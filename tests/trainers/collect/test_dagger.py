@@ -70,18 +70,20 @@ def test_one_of_them_alone(generator, share):
 
 
 def test_episodes_are_a_function_of_step_and_weights():
-    settings = {"steps": 8, "episodes_per_step": 6, "dagger": 1.0}
-    config = corridor_config("unused", warmstart=settings, run={"checkpoint_every": 6})
+    config = corridor_config("unused", warmstart={"steps": 8, "episodes_per_step": 6, "dagger": 1.0})
     bundle = PolicyBundle(config)
     published = []
     generators = [HFGenerator(bundle.model, bundle.tokenizer, max_response_tokens=4) for _ in range(2)]
     one, two = (DaggerEpisodes(config, generator, publish=lambda: published.append(1)) for generator in generators)
-    whole = [one.play(step) for step in range(8)]
-    assert len(published) == 3, "steps 0 to 4, step 5, after which there is a checkpoint, and steps 6 and 7"
-    resumed = [two.play(step) for step in (6, 7)]
-    assert len(published) == 4 and all(len(episodes) == 6 for episodes in whole + resumed)
+    whole, ends = [], []
+    for step in range(8):
+        whole.append(one.play(step))
+        ends.append(one.is_between_blocks)
+    assert len(published) == 2 and [step for step, is_end in enumerate(ends) if is_end] == [4, 7]
+    resumed = [two.play(step) for step in (5, 6, 7)]
+    assert len(published) == 3 and all(len(episodes) == 6 for episodes in whole + resumed)
     texts = [[[(item.task, step.response) for step in item.steps] for item in episodes] for episodes in whole + resumed]
-    assert texts[6:8] == texts[8:]
+    assert texts[5:8] == texts[8:]
     assert len({str(episodes) for episodes in texts[:8]}) == 8
     one.close()
     two.close()
