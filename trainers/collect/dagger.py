@@ -5,8 +5,8 @@ Rules:
     - The policy learns from the expert's steps. A step of the policy that is not what the expert would have done is a detour
       (`empg_gym.trainers.collect.demonstrations`): the row contains it and its result, but the loss excludes it.
     - An episode ends where the expert has no action.
-    - The episodes of a few consecutive steps, a block, are played together, which takes less time, by the weights at the first of them. They
-      are a function of (seed, step) and these weights: a run can resume between blocks only.
+    - The episodes of a few consecutive steps, a block, are played together, which takes less time, by the weights at the first of them.
+      They are a function of (seed, step) and these weights: a run can resume between blocks only.
 """
 
 from __future__ import annotations
