@@ -27,6 +27,7 @@ from empg_gym.runs.json_file import write_json
 from empg_gym.runs.redaction import Redactor
 from empg_gym.trainers.collect.dagger import DaggerEpisodes
 from empg_gym.trainers.collect.demonstrations import demonstrations
+from empg_gym.trainers.collect.environments import check_task_weights
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.collect.recordings import encoded, read_recordings
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
@@ -76,6 +77,7 @@ class Trainer:
         self.view = view
         self.folder = Path(config.run.out)
         checkpoint = find_checkpoint(config, resume=resume)
+        check_task_weights(config)
         self.state = TrainerState(phase="warmstart", step=0, seconds=0.0) if checkpoint is None else load_state(checkpoint)
         self.models = ModelBundle(config, checkpoint)
         self.evaluator = Evaluator(config, self.models.eval_generator)
