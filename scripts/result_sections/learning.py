@@ -178,16 +178,16 @@ def readme_demo() -> str:
 
 
 def split_and_hardest(split: str, part: Json, place: int, record: Json) -> list[tuple[str, str, str]]:
-    """Return the row of a split, and that of its hardest type of task after the warm start."""
+    """Return the row of a split, and that of the type of task with the lowest success in the end."""
     runs = record["runs"]["empg"]
     before, after = (
         {name: mean_over([run[when][place]["by_type"][name]["success"] for run in runs]) for name in runs[0][when][place]["by_type"]}
         for when in ("before", "after")
     )
-    hardest = min(before, key=lambda name: before[name]["mean"])
+    hardest = min(after, key=lambda name: after[name]["mean"])
     return [
         (split, spread(part["before"], 100), spread(part["after"], 100)),
-        (f"its hardest type, `{hardest}`", spread(before[hardest], 100), spread(after[hardest], 100)),
+        (f"its lowest type, `{hardest}`", spread(before[hardest], 100), spread(after[hardest], 100)),
     ]
 
 
