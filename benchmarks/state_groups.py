@@ -2,7 +2,7 @@
 
     python -m benchmarks.state_groups RUN/checkpoints/rl-000000
 
-The policy of a checkpoint of `benchmarks.method_variants` plays some batches; nothing is trained. A pair is two steps of one task group.
+The policy of a checkpoint of the demo plays some batches; nothing is trained. A pair is two steps of one task group.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.machine import machine
-from benchmarks.method_variants import COMMON, CONFIG, ROOT
 from empg_gym.trainers.algorithms import RolloutSteps, get_advantage
 from empg_gym.trainers.config.file import load_config
 from empg_gym.trainers.data.batch import RolloutBatch, StateKey, make_batch
@@ -24,14 +23,16 @@ from empg_gym.trainers.run.bundle import ModelBundle
 from empg_gym.trainers.run.collecting import build_collector
 from empg_gym.trainers.run.stages import build_stages
 
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "alfworld-tiny.toml"
 RESULT = ROOT / "benchmarks" / "results" / "state_groups.json"
 KEYS: tuple[StateKey, ...] = ("state", "observation")
 
 
 def play(checkpoint: str, batches: int) -> list[RolloutBatch]:
     """Return batches of episodes of a checkpoint's policy."""
-    overrides = [*COMMON, "model.from_scratch=none", f'model.name="{checkpoint}"', 'algorithm.advantage="gigpo"']
-    config = load_config(CONFIG, [*overrides, "algorithm.advantage_options={}"])
+    overrides = ["warmstart.steps=0", "model.from_scratch=none", f'model.name="{checkpoint}"', 'algorithm.advantage="gigpo"']
+    config = load_config(CONFIG, [*overrides, "algorithm.advantage_options={}", "algorithm.filters=[]"])
     models = ModelBundle(config)
     collector = build_collector(config, build_stages(config), models.train_generator, None)
     models.publish(0)

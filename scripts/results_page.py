@@ -18,7 +18,6 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "alfworld_released": ("The released ALFWorld games", released.alfworld_released),
     "deepsearch_tiny": ("Deep Search with a model of this size", learning.deepsearch_tiny),
     "webshop_tiny": ("WebShop with a model of this size", learning.webshop_tiny),
-    "method_variants": ("EMPG's variants and GiGPO against GRPO", learning.method_variants),
     "state_groups": ("GiGPO: groups by state and by observation", learning.state_groups),
     "alfworld_proof": ("ALFWorld: equal to upstream", environments.alfworld_proof),
     "alfworld_speed": ("ALFWorld: speed", environments.alfworld_speed),

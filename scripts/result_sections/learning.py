@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from empg_gym.study.chart import HEIGHT, WIDTH, Series, line_chart
-from result_sections.shared import Json, load, machine, mean_over, number, over_seeds, percent, points, spread, table
+from result_sections.shared import Json, load, machine, mean_over, over_seeds, percent, spread, table
 
 PICTURE_COLOURS = ("#1f6feb", "#d97706", "#6b7280")
 STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
@@ -83,54 +83,6 @@ def success_by_type(runs: list[Json]) -> list[str]:
         ]
         tables.append(table((f"EMPG by task type on {result['split']}", "after the warm start", "after reinforcement"), rows))
     return tables
-
-
-def method_variants() -> str:
-    """Variants of EMPG and of state grouping against GRPO."""
-    record = load("method_variants")
-    runs, against = record["runs"], record["against_grpo"]
-    rows = []
-    for name, seeds in runs.items():
-        for seed, run in seeds.items():
-            paired = against.get(name, {}).get("per_seed", {}).get(seed)
-            shift = run["means_over_steps"].get("empg/shift_failed")
-            rows.append(
-                (
-                    name,
-                    seed,
-                    f"{100 * run['before']:.1f}",
-                    f"{100 * run['after']:.1f}",
-                    "" if paired is None else points(paired["difference"], paired["interval_95"]),
-                    f"{100 * run['train_success_last']:.1f}",
-                    "" if shift is None else f"{shift:+.3f}",
-                    f"{100 * run['means_over_steps'].get('advantage/failed_groups_share', 0.0):.0f}",
-                )
-            )
-    head = (
-        "variant",
-        "seed",
-        "before, %",
-        "after, %",
-        "points against GRPO",
-        f"training tasks, last {record['last_steps']} steps, %",
-        "`empg/shift_failed`",
-        "steps in all-fail groups, %",
-    )
-    config = record["config"]
-    rl, warm = config["rl"], config["warmstart"]
-    seconds = [run["cpu_seconds"] for seeds in runs.values() for run in seeds.values()]
-    return "\n\n".join(
-        [
-            f"Success on {record['games']} games of {record['split']} before and after reinforcement ({rl['steps']} steps of "
-            f"{rl['tasks_per_step']} x {rl['repeats']} episodes) from one warm start per seed ({warm['steps']} steps, detours "
-            f"{warm['detours']}), the same tasks and seeds for all variants. Differences are paired by game, with 95 % intervals for this "
-            "pair of policies. One seed says little about the methods: another seed may turn a difference around.",
-            table(head, rows),
-            f"{min(seconds):,.0f} to {max(seconds):,.0f} CPU seconds a run, one thread.",
-            machine(record),
-            "`python -m benchmarks.method_variants`",
-        ]
-    )
 
 
 def state_groups() -> str:
