@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from empg_gym.study.chart import HEIGHT, WIDTH, Series, line_chart
-from result_sections.shared import Json, load, machine, mean_over, over_seeds, percent, spread, table
+from result_sections.shared import Json, load, machine, mean_over, number, over_seeds, percent, spread, table
 
 PICTURE_COLOURS = ("#1f6feb", "#d97706", "#6b7280")
 STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
