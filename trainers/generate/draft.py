@@ -17,7 +17,8 @@ _OF_ALL = 2
 """Length of the context that is looked up in all rows."""
 CONTEXT = _OF_TOPIC[0]
 """Tokens before a guess that matter."""
-_MAX_ENTRIES = 200_000
+_MAX_TOKENS = 100_000
+"""Tokens that are remembered, with up to four contexts each; then all are forgotten."""
 
 Contexts = dict[tuple[int, ...], int]
 """What followed a context the last time."""
@@ -32,6 +33,7 @@ class Drafter:
 
     def __init__(self, longest: int) -> None:
         self.longest = longest
+        self._learned = 0
         self._all: Contexts = {}
         self._of_topic: defaultdict[int, Contexts] = defaultdict(dict)
 
@@ -55,8 +57,9 @@ class Drafter:
 
     def learn(self, ids: Sequence[int], start: int, topic: int) -> None:
         """Remember the tokens of a response, `ids` from `start` on."""
-        if len(self._all) > _MAX_ENTRIES:
+        if self._learned > _MAX_TOKENS:
             self.clear()
+        self._learned += len(ids) - start
         own = self._of_topic[topic]
         for at in range(start, len(ids)):
             for size in _OF_TOPIC:
@@ -65,5 +68,6 @@ class Drafter:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._learned = 0
         self._all.clear()
         self._of_topic.clear()
