@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Callable
 
-from result_sections import environments, learning, machine_room, operation, released
+from result_sections import environments, learning, machine_room, operation, released, studies
 from result_sections.shared import ROOT
 
 SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
@@ -18,6 +18,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "alfworld_released": ("The released ALFWorld games", released.alfworld_released),
     "deepsearch_tiny": ("Deep Search with a model of this size", learning.deepsearch_tiny),
     "webshop_tiny": ("WebShop with a model of this size", learning.webshop_tiny),
+    "study_methods": ("Methods: the study", studies.study_methods),
     "state_groups": ("GiGPO: groups by state and by observation", learning.state_groups),
     "alfworld_proof": ("ALFWorld: equal to upstream", environments.alfworld_proof),
     "alfworld_speed": ("ALFWorld: speed", environments.alfworld_speed),

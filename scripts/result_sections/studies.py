@@ -1,0 +1,66 @@
+"""The section about the study of methods."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from result_sections.shared import Json, load, machine, percent, points, table
+
+
+def study_methods() -> str:
+    """Methods, paired by seed, warm start and tasks."""
+    record = load("study_methods")
+    parts = [
+        "Success in % on held-out tasks and in training, mean over seeds. Per seed, the methods of an environment share one warm start, "
+        "one stream of tasks and one evaluation; a difference to the first method is paired by seed and task, with its 95 % interval over "
+        "seeds (Student's t). The area is the mean success of all training episodes. "
+        f"Steps: the median of the step at which the mean of five steps reaches {100 * record['threshold']:.0f} %, and in how many runs it "
+        "does. The late drop is how far a run ends below its best five steps, the KL the largest of an update.",
+    ]
+    if record["finished"] < record["planned"]:
+        parts.append(
+            f"{record['finished']} of {record['planned']} runs are finished; the study resumes where it stopped. Intervals over few seeds are "
+            "wide, and with one seed they are over tasks and say nothing about the method."
+        )
+    for environment in record["environments"]:
+        if any(method["seeds"] for method in environment["methods"]):
+            parts += _environment(environment, record["config"][environment["environment"]])
+    parts += [machine(record), "`python -m benchmarks.study examples/studies/methods.toml`"]
+    return "\n\n".join(parts)
+
+
+def _environment(environment: Json, config: Json) -> list[str]:
+    warm, rl = config["warmstart"], config["rl"]
+    split = environment["splits"][0]
+    methods = [method for method in environment["methods"] if method["seeds"]]
+    before = statistics.fmean(value for method in methods[:1] for value in method["before"][split]["values"].values())
+    intro = (
+        f"### {environment['environment']}\n\n"
+        f"{environment['tasks'][split]:,} tasks of {split}; {percent(before)} after the warm start ({warm['steps']:,} steps of "
+        f"{warm['episodes_per_step']} episodes). Reinforcement: {rl['steps']} steps of {rl['tasks_per_step']} x {rl['repeats']} episodes."
+    )
+    head = ("method", "seeds", "after", "points against the first", "area", "points of area", "steps", "late drop", "KL", "CPU s a run")
+    return [intro, table(head, [_row(method, split) for method in methods])]
+
+
+def _row(method: Json, split: str) -> tuple[Any, ...]:
+    difference = method["difference"].get(split)
+    reached = [step for step in method["steps_to_threshold"].values() if step is not None]
+    runs = len(method["steps_to_threshold"])
+    return (
+        method["method"],
+        len(method["seeds"]),
+        f"{100 * method['after'][split]['mean']:.1f}",
+        _against(difference),
+        f"{100 * method['area']['mean']:.1f}",
+        _against(method["area_difference"]),
+        f"{statistics.median(reached):.0f} ({len(reached)} of {runs})" if reached else f"(0 of {runs})",
+        f"{100 * method['late_drop']['mean']:.1f}",
+        f"{method['kl_max']['mean']:.1e}",
+        f"{method['cpu_seconds']['mean']:.0f}",
+    )
+
+
+def _against(difference: Json | None) -> str:
+    return points(difference["mean"], difference["interval"]) if difference and difference["interval"] else ""
