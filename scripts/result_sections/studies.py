@@ -20,8 +20,8 @@ def study_methods() -> str:
     ]
     if record["finished"] < record["planned"]:
         parts.append(
-            f"{record['finished']} of {record['planned']} runs are finished; the study resumes where it stopped. Intervals over few seeds are "
-            "wide, and with one seed they are over tasks and say nothing about the method."
+            f"{record['finished']} of {record['planned']} runs are finished; the study resumes where it stopped. Intervals over few seeds "
+            "are wide; with one seed they are over tasks and say nothing about the method."
         )
     for environment in record["environments"]:
         if any(method["seeds"] for method in environment["methods"]):
