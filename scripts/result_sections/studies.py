@@ -26,6 +26,10 @@ def study_methods() -> str:
     for environment in record["environments"]:
         if any(method["seeds"] for method in environment["methods"]):
             parts += _environment(environment, record["config"][environment["environment"]])
+    parts.append(
+        "What follows for a user, so far: a few small steps help with every method, and the methods differ by less than the seeds do. With "
+        "eleven comparisons over so few seeds, some intervals exclude 0 by chance; a choice of method can't be based on them yet."
+    )
     parts += [machine(record), "`python -m benchmarks.study examples/studies/methods.toml`"]
     return "\n\n".join(parts)
 
