@@ -20,16 +20,13 @@ def study_methods() -> str:
     ]
     if record["finished"] < record["planned"]:
         parts.append(
-            f"{record['finished']} of {record['planned']} runs are finished; the study resumes where it stopped. Intervals over few seeds "
-            "are wide; with one seed they are over tasks and say nothing about the method."
+            f"{record['finished']} of {record['planned']} runs are finished; the study resumes where it stopped. What follows for a user, "
+            "so far: a few small steps help with every method, and the methods differ by less than the seeds do. With so many comparisons "
+            "over so few seeds, some intervals exclude 0 by chance; a choice of method can't be based on them yet."
         )
     for environment in record["environments"]:
         if any(method["seeds"] for method in environment["methods"]):
             parts += _environment(environment, record["config"][environment["environment"]])
-    parts.append(
-        "What follows for a user, so far: a few small steps help with every method, and the methods differ by less than the seeds do. With "
-        "eleven comparisons over so few seeds, some intervals exclude 0 by chance; a choice of method can't be based on them yet."
-    )
     parts += [machine(record), "`python -m benchmarks.study examples/studies/methods.toml`"]
     return "\n\n".join(parts)
 
