@@ -20,8 +20,8 @@ from empg_gym.study.plan import Plan, make_plan
 from empg_gym.study.results import study_result
 
 ROOT = Path(__file__).parents[1]
-CURVE = "train/success"
-"""The curve that the result file keeps."""
+CURVES = ("train/success", "loss/kl_old")
+"""The curves that the result file keeps, beside the evaluations."""
 
 
 def rounded(value: Any) -> Any:
@@ -38,7 +38,7 @@ def record(plan: Plan) -> dict[str, Any]:
     result = study_result(plan).to_json()
     for environment in result["environments"]:
         for method in environment["methods"]:
-            method["curves"] = {name: points for name, points in method["curves"].items() if name == CURVE or name.startswith("eval/")}
+            method["curves"] = {name: points for name, points in method["curves"].items() if name in CURVES or name.startswith("eval/")}
     what = "methods compared by empg-gym study: paired by seed, warm start and task"
     shared = {name: shared_settings(plan, name) for name in plan.study.environments}
     return {"what": what, "config": shared, **rounded(result), "machine": machine("torch", "transformers")}

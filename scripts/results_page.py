@@ -1,4 +1,4 @@
-"""Write docs/results.md, the marked blocks of README.md and its picture from the committed files in benchmarks/results.
+"""Write docs/results.md, the marked blocks of README.md and their pictures from the committed files in benchmarks/results.
 
 python scripts/results_page.py            write
 python scripts/results_page.py --check    exit 1 if a page is not up to date with the result files
@@ -19,6 +19,7 @@ SECTIONS: dict[str, tuple[str, Callable[[], str]]] = {
     "deepsearch_tiny": ("Deep Search with a model of this size", learning.deepsearch_tiny),
     "webshop_tiny": ("WebShop with a model of this size", learning.webshop_tiny),
     "study_methods": ("Methods: the study", studies.study_methods),
+    "study_stability": ("EMPG and GRPO: a whole training, and too high a rate", studies.study_stability),
     "state_groups": ("GiGPO: groups by state and by observation", learning.state_groups),
     "alfworld_proof": ("ALFWorld: equal to upstream", environments.alfworld_proof),
     "alfworld_speed": ("ALFWorld: speed", environments.alfworld_speed),
@@ -71,9 +72,10 @@ def readme() -> str:
 
 
 def main() -> int:
-    """Write or check both pages and the picture."""
-    picture = ROOT / "docs" / "assets" / "demo-curve.svg"
-    pages = {ROOT / "docs" / "results.md": results_page(), ROOT / "README.md": readme(), picture: learning.demo_picture()}
+    """Write or check both pages and the pictures."""
+    pictures = {"demo-curve.svg": learning.demo_picture(), **studies.stability_pictures()}
+    pages = {ROOT / "docs" / "results.md": results_page(), ROOT / "README.md": readme()}
+    pages |= {ROOT / "docs" / "assets" / name: text for name, text in pictures.items()}
     if "--check" in sys.argv[1:]:
         stale = [path.name for path, text in pages.items() if not path.exists() or path.read_text() != text]
         if stale:

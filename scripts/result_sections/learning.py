@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import statistics
 
-from empg_gym.study.chart import HEIGHT, WIDTH, Series, line_chart
+from empg_gym.study.chart import Series
+from result_sections.pictures import picture
 from result_sections.shared import Json, load, machine, mean_over, number, over_seeds, percent, spread, table
 
-PICTURE_COLOURS = ("#1f6feb", "#d97706", "#6b7280")
 STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
 
 
@@ -164,16 +164,4 @@ def demo_picture() -> str:
     series = [
         Series(name, [(point["step"], *[point[name]] * 3) for point in points if name in point], place) for place, name in enumerate(names)
     ]
-    lines = [(name, PICTURE_COLOURS[place]) for place, name in enumerate(names)]
-    style = "".join(f".c{place}{{stroke:{colour}}}" for place, (_, colour) in enumerate(lines))
-    legend = "".join(
-        f'<text x="{540}" y="{190 - 16 * place}" text-anchor="end" style="fill:{colour}">{name}</text>'
-        for place, (name, colour) in enumerate(lines)
-    )
-    start = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-    inside = (
-        "<style>text{font:12px sans-serif;fill:#555}.grid{stroke:#ddd}.curve{fill:none;stroke-width:2}.band{fill:none}"
-        f'{style}</style><rect width="100%" height="100%" fill="#fff"/>'
-    )
-    head, mark, rest = str(line_chart("Success", series, percent=True)).partition(">")
-    return head.replace("<svg ", start, 1) + mark + inside + rest.replace("</svg>", legend + "</svg>") + "\n"
+    return picture("Success", series, percent=True)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from empg_gym.study.chart import Series
+from result_sections.pictures import picture
 from result_sections.shared import Json, load, machine, percent, points, table
+
+STABILITY_PICTURES = {
+    "stability-success.svg": ("Success in training", "train/success"),
+    "stability-kl.svg": ("KL divergence of an update", "loss/kl_old"),
+}
+"""File name to title and metric."""
 
 
 def study_methods() -> str:
@@ -17,18 +25,47 @@ def study_methods() -> str:
         "seeds (Student's t). The area is the mean success of all training episodes. "
         f"Steps: the median of the step at which the mean of five steps reaches {100 * record['threshold']:.0f} %, and in how many runs it "
         "does. The late drop is how far a run ends below its best five steps, the KL the largest of an update.",
+        *_state(record),
+        *_environments(record),
     ]
-    if record["finished"] < record["planned"]:
-        parts.append(
-            f"{record['finished']} of {record['planned']} runs are finished; the study resumes where it stopped. What follows for a user, "
-            "so far: a few small steps help with every method, and the methods differ by less than the seeds do. With so many comparisons "
-            "over so few seeds, some intervals exclude 0 by chance; a choice of method can't be based on them yet."
-        )
+    return "\n\n".join(parts)
+
+
+def study_stability() -> str:
+    """EMPG against GRPO over a whole training, and at a rate that is too high."""
+    record = load("study_stability")
+    parts = [
+        "EMPG over GRPO, without another base, against GRPO, in the demo's training and at a learning rate that is too high for it. The "
+        "columns are those of the study above.",
+        *_state(record),
+        *_environments(record),
+        *(f"![{title}, at too high a rate](assets/{file})" for file, (title, _) in STABILITY_PICTURES.items()),
+    ]
+    return "\n\n".join(parts)
+
+
+def stability_pictures() -> dict[str, str]:
+    """Return the pictures of the study at too high a rate: file name to SVG."""
+    environment = load("study_stability")["environments"][-1]
+    pictures = {}
+    for file, (title, metric) in STABILITY_PICTURES.items():
+        series = [Series(method["method"], method["curves"][metric], place) for place, method in enumerate(environment["methods"])]
+        pictures[file] = picture(title, series, percent=metric == "train/success", legend_below=40)
+    return pictures
+
+
+def _state(record: Json) -> list[str]:
+    if record["finished"] == record["planned"]:
+        return []
+    return [f"{record['finished']} of {record['planned']} runs are finished; the study resumes where it stopped."]
+
+
+def _environments(record: Json) -> list[str]:
+    parts: list[str] = []
     for environment in record["environments"]:
         if any(method["seeds"] for method in environment["methods"]):
             parts += _environment(environment, record["config"][environment["environment"]])
-    parts += [machine(record), "`python -m benchmarks.study examples/studies/methods.toml`"]
-    return "\n\n".join(parts)
+    return [*parts, machine(record), f"`python -m benchmarks.study examples/studies/{record['title']}.toml`"]
 
 
 def _environment(environment: Json, config: Json) -> list[str]:

@@ -18,6 +18,7 @@ from empg_gym.study.execute import Executor
 from empg_gym.study.page import page
 from empg_gym.study.plan import make_plan
 from empg_gym.study.results import EnvironmentResult, Estimate, MethodResult, StudyResult, study_result
+from empg_gym.trainers.config.file import load_config
 
 CORRIDOR = """
 [run]
@@ -249,9 +250,18 @@ def test_the_page_draws_many_methods_and_escapes_their_names():
     assert json.loads(json.dumps(environment.methods[0].after["test"].values)) == {"0": 0.45, "1": 0.55}
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "studies"
+
+
 def test_the_study_of_all_methods_is_paired():
-    path = Path(__file__).parents[2] / "examples" / "studies" / "methods.toml"
-    plan = make_plan(load_study(path), path)
+    plan = make_plan(load_study(EXAMPLES / "methods.toml"), EXAMPLES / "methods.toml")
     assert len(plan.runs) == 8 * 2 * 13 and {run.config.run.threads for run in plan.runs} == {1}
     advantages = {run.method: run.config.algorithm.advantage for run in plan.runs if run.environment == "webshop"}
     assert advantages["dapo"] == "grpo" and advantages["scaling-only"] == "empg" and advantages["g2po"] == "g2po"
+
+
+def test_the_study_of_stability_begins_as_the_demo_does():
+    plan = make_plan(load_study(EXAMPLES / "stability.toml"), EXAMPLES / "stability.toml")
+    demo = load_config("alfworld-tiny")
+    assert len(plan.runs) == 8 * 2 * 3
+    assert all((run.config.env, run.config.warmstart) == (demo.env, demo.warmstart) for run in plan.runs if run.method is None)
