@@ -47,7 +47,8 @@ def record(plan: Plan) -> dict[str, Any]:
 def shared_settings(plan: Plan, environment: str) -> dict[str, Any]:
     """Return the environment, warm start and evaluation that the methods share, and the reinforcement of the first."""
     runs = [run for run in plan.runs if run.environment == environment]
-    warm, first = (next(run for run in runs if (run.method is None) == is_warm) for is_warm in (True, False))
+    first = next(run for run in runs if run.method is not None)
+    warm = runs[0]  # the first itself where there is no warm start
     return {
         "env": first.config.env.model_dump(mode="json"),
         "warmstart": warm.config.warmstart.model_dump(mode="json"),
@@ -60,17 +61,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", type=Path)
     parser.add_argument("--folder", type=Path, help="folder of the study; default: study.out")
-    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--jobs", type=int, help="runs at the same time; default: study.jobs")
     parser.add_argument("--page", action="store_true", help="write the result of what is finished, without running anything")
     parser.add_argument("--out", type=Path, help="result file; default: benchmarks/results/study_NAME.json")
     args = parser.parse_args()
     out = args.out or ROOT / "benchmarks" / "results" / f"study_{args.study.stem.replace('-', '_')}.json"
-    plan = make_plan(load_study(args.study), args.study, args.folder)
+    if args.jobs is not None and args.jobs < 1:
+        parser.error("--jobs must be at least 1")
+    study = load_study(args.study)
+    plan = make_plan(study, args.study, args.folder)
 
     def publish() -> None:
         out.write_text(json.dumps(record(plan), indent=1) + "\n")
 
-    failures = [] if args.page else Executor(plan, args.jobs, report=print, finished=publish).run()
+    failures = [] if args.page else Executor(plan, args.jobs or study.study.jobs, report=print, finished=publish).run()
     publish()
     if failures:
         raise SystemExit(f"{len(failures)} runs failed; the same command runs them again")

@@ -4,7 +4,7 @@
     python -m benchmarks.train_seeds configs/webshop-tiny.toml --seeds 1 2 3 4 5
 
 The evaluations are those of the preset: its panels, or `eval.tasks` tasks of each split. The result file is written after each seed.
-A run whose folder already contains summary.json is not repeated; one that was interrupted is resumed. The other methods start from the same
+A finished run is not repeated; one that was interrupted is resumed. The other methods start from the same
 checkpoint as EMPG's reinforcement, with the same seeds, tasks, budget and learning rate; only `algorithm.advantage` differs.
 """
 
@@ -21,6 +21,7 @@ from rich.console import Console
 from benchmarks.machine import machine
 from empg_gym.agents.scripted import ExpertAgent
 from empg_gym.scoring.intervals import mean, mean_interval
+from empg_gym.study.plan import is_finished
 from empg_gym.trainers.config.file import load_config
 from empg_gym.trainers.config.sections import TrainConfig
 from empg_gym.trainers.run.evaluation import Evaluator
@@ -37,9 +38,8 @@ def run(preset: Path, folder: Path, overrides: list[str]) -> dict[str, Any]:
     from empg_gym.trainers.run.trainer import Trainer
 
     logging.disable_progress_bar()
-    if not (folder / "summary.json").is_file():
-        resume = (folder / "checkpoints" / "latest").is_file()
-        Trainer(load_config(preset, [f'run.out="{folder}"', *overrides]), ProgressView(Console(width=140)), resume=resume).run()
+    if not is_finished(folder):
+        Trainer(load_config(preset, [f'run.out="{folder}"', *overrides]), ProgressView(Console(width=140)), resume=True).run()
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
     config = json.loads((folder / "config.json").read_text())
     return summary | {"threads": config["run"]["threads"], "curve": curve(folder, config["rl"]["steps"])}
@@ -62,13 +62,11 @@ def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
     for position, split in enumerate(item["split"] for item in runs[0]["before"]):
         before = [item["before"][position]["success"] for item in runs]
         after = [item["after"][position]["success"] for item in runs]
-        removed = [1 - (1 - last) / (1 - first) for first, last in zip(before, after, strict=True)]
         splits[split] = {
             "tasks": runs[0]["before"][position]["tasks"],
             "before": interval(before),
             "after": interval(after),
             "points_gained": interval([100 * (last - first) for first, last in zip(before, after, strict=True)]),
-            "share_of_failures_removed": interval(removed),
         }
     return splits
 
@@ -121,6 +119,8 @@ def main() -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path, help="result file; default: benchmarks/results/PRESET.json with underscores")
     args = parser.parse_args()
+    if args.methods[0] != "empg":
+        parser.error("the first method must be empg: the others begin with its warm start")
     folder = args.folder or Path("runs", "seeds", args.preset.stem)
     out = args.out or ROOT / "benchmarks" / "results" / f"{args.preset.stem.replace('-', '_')}.json"
     runs: dict[str, list[dict[str, Any]]] = {method: [] for method in args.methods}

@@ -2,8 +2,8 @@
 
     python examples/train.py --advantage empg --set rl.steps=60
 
-The preset as it is takes about an hour on two CPU cores (`make demo`); this shortens it to minutes, which shows less of a gain. A larger
-model is a change of two keys: --config configs/alfworld-qwen2.5-1.5b.toml --set env.data=PATH.
+The preset as it is takes about ten minutes of one CPU core (`make demo`); this shortens it, which shows less of a gain. A larger model:
+--config configs/alfworld.toml, which needs a GPU and the released games.
 """
 
 import argparse

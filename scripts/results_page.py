@@ -67,7 +67,9 @@ def readme() -> str:
     text = (ROOT / "README.md").read_text()
     for name, render in BLOCKS.items():
         block = re.compile(rf"(<!-- results: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text = block.sub(lambda found, render=render: f"{found[1]}{render()}\n{found[2]}", text)
+        text, count = block.subn(lambda found, render=render: f"{found[1]}{render()}\n{found[2]}", text)
+        if count != 1:
+            raise SystemExit(f"README.md has {count} blocks '<!-- results: {name} -->', expected 1")
     return text
 
 

@@ -11,6 +11,7 @@ import typer
 
 from empg_gym.cli.eval import WIDE
 from empg_gym.errors import require
+from empg_gym.runs.folder import check_writable, writing_to
 from empg_gym.runs.terminal import Console
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def study(
 
     config = load_study(file)
     plan = make_plan(config, file, out)
+    check_writable(plan.folder)
     if dry_run:
         _print(plan)
         return
@@ -44,8 +46,12 @@ def study(
         require(module, "train", "a study")
     from empg_gym.study.execute import Executor
 
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(file, plan.folder / "study.toml")
+    for run in plan.runs:
+        run.check_folder()
+    with writing_to(plan.folder):
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        if file.resolve() != (copy := plan.folder / "study.toml").resolve():
+            shutil.copyfile(file, copy)
     executor = Executor(
         plan,
         jobs or config.study.jobs,
@@ -74,8 +80,9 @@ def _publish(plan: Plan, console: Console | None) -> None:
     from empg_gym.study.results import study_result
 
     result = study_result(plan)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    write_json(plan.folder / "study.json", result.to_json())
-    path = write_page(result, plan.folder)
+    with writing_to(plan.folder):
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        write_json(plan.folder / "study.json", result.to_json())
+        path = write_page(result, plan.folder)
     if console is not None:
         console.print(f"page: {path}", highlight=False, markup=False)

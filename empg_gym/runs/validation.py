@@ -68,8 +68,8 @@ def _keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 
 def _models(annotation: Any) -> Any:
-    """Yield the models of an annotation such as `Section | None` or `tuple[Section, ...]`."""
-    if get_origin(annotation) in (Union, UnionType, Annotated, tuple, list):
+    """Yield the models of an annotation such as `Section | None`, `tuple[Section, ...]` or `dict[str, Section]`."""
+    if get_origin(annotation) in (Union, UnionType, Annotated, tuple, list, dict):
         for option in get_args(annotation):
             yield from _models(option)
     elif isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -49,7 +49,10 @@ def line_chart(title: str, series: Sequence[Series], *, percent: bool) -> Markup
     for value in (low + span * part / 4 for part in range(5)):
         parts.append(_line("grid", _LEFT, WIDTH - _RIGHT, y(value), y(value)))
         parts.append(_text(_LEFT - 6, y(value) + 4, _number(value, percent=percent), anchor="end"))
-    parts += [_text(x(value), HEIGHT - 8, f"{value:.0f}") for value in sorted({min(xs), round(min(xs) + reach / 2), max(xs)})]
+    parts += [
+        _text(x(value), HEIGHT - 8, f"{value:.0f}")
+        for value in sorted({min(xs), *([round(min(xs) + reach / 2)] if len(set(xs)) > 2 else []), max(xs)})
+    ]
     for line in series if len(series) <= _BANDS else ():
         if len(line.points) > 1:
             upper = [(x(step), y(top)) for step, _, _, top in line.points]

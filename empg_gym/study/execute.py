@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -47,6 +48,7 @@ class Executor:
         self.plan, self.jobs = plan, jobs
         self._report, self._finished = report, finished
         self._running: dict[Run, subprocess.Popen[bytes]] = {}
+        self._log_sizes: dict[Run, int] = {}  # before this attempt; earlier ones are in the same file
         self._waiting = [run for run in plan.runs if not run.is_finished]
         self.failures: list[Failure] = []
 
@@ -85,6 +87,7 @@ class Executor:
         variables = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "140"}
         command = [sys.executable, "-c", "from empg_gym.cli import main; main()", *run.arguments]
         with log.open("ab") as output:
+            self._log_sizes[run] = output.tell()
             process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -108,7 +111,16 @@ class Executor:
                 self._report(f"finished {run.name}")
                 self._finished()
             else:
-                self._fail(run, _last_line(self._log(run)) or f"exit code {code}")
+                self._fail(run, self._reason(run, code))
+
+    def _reason(self, run: Run, code: int) -> str:
+        """Return why a process failed: its last line of this attempt, or how it ended."""
+        if code < 0:
+            return f"ended by {signal.Signals(-code).name}"
+        with self._log(run).open("rb") as log:
+            log.seek(self._log_sizes[run])
+            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1] if lines else f"exit code {code}"
 
     def _fail(self, run: Run, reason: str) -> None:
         self.failures.append(Failure(run, reason))
@@ -127,9 +139,4 @@ class Executor:
         self._running.clear()
 
     def _log(self, run: Run) -> Path:
-        return self.plan.folder / "logs" / f"{run.name.replace('/', '-')}.log"
-
-
-def _last_line(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+        return self.plan.folder / "logs" / f"{run.name}.log"

@@ -87,7 +87,10 @@ def _row(method: MethodResult, splits: Sequence[str], reference: str) -> dict[st
 
 
 def _shown(estimate: Estimate | None) -> str:
-    return MISSING if estimate is None else with_interval(estimate.mean, estimate.interval)
+    """Return a number with its interval, marked where the interval says nothing about other seeds."""
+    if estimate is None:
+        return MISSING
+    return with_interval(estimate.mean, estimate.interval) + ("" if estimate.unit == "seeds" else f" over {estimate.unit}")
 
 
 def _steps(method: MethodResult) -> str:

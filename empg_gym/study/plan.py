@@ -4,7 +4,9 @@ Rules:
     - Per environment and seed there is one warm start, in a run of its own without reinforcement; every method continues from its weights.
       Where the configuration has no warm start (a named model), there is no such run.
     - Runs are paired by construction: methods share seed, tasks per step, stream of tasks and evaluation. A method that changes any of
-      this, the environment or the model is refused.
+      this, the environment, the model or its number type is refused.
+    - `set` of the study and of an environment hold for every method. A method that needs another value says so in its own `set`; if its
+      configuration files do, it is refused, as they would have no effect.
     - A run uses one thread, so that its result doesn't depend on how many run at once.
     - Seeds are outermost: a finished seed has all methods.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,15 +24,20 @@ from typing import Any
 from empg_gym.errors import ConfigError
 from empg_gym.runs.folder import CONFIG, SUMMARY
 from empg_gym.runs.json_file import read_json
+from empg_gym.runs.overrides import parse_override
+from empg_gym.runs.redaction import Redactor
 from empg_gym.runs.resume import require_same
 from empg_gym.study.config import PartSection, StudyConfig
-from empg_gym.trainers.config.file import load_config
+from empg_gym.trainers.config.file import load_config, redacted_config
 from empg_gym.trainers.config.sections import RunConfig, TrainConfig
 
 WARM = "warm"
 """Folder of the warm starts."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
-_SHARED = ("env", "model", "warmstart", "eval", "rollout.max_response_tokens", "rollout.max_row_tokens", "rl.steps", "rl.tasks_per_step")
+_SHARED = (
+    *("env", "model", "warmstart", "eval", "run.dtype", "rollout.max_response_tokens", "rollout.max_row_tokens"),
+    *("rl.steps", "rl.tasks_per_step", "algorithm.task_source", "algorithm.task_source_options"),
+)
 """What the methods of an environment may not change: without it, tasks or budgets would differ."""
 _RUN_MAY_DIFFER = tuple(f"run.{key}" for key in RunConfig.model_fields if key != "seed")
 
@@ -85,8 +92,8 @@ class Run:
             DataError: its configuration is damaged.
         """
         if self.is_begun:
-            saved = read_json(self.folder / CONFIG, hint="remove this run's folder")
-            require_same(self.folder, saved, self.config.model_dump(mode="json"), may_differ=_RUN_MAY_DIFFER)
+            saved = Redactor().tree(read_json(self.folder / CONFIG, hint="remove this run's folder"))
+            require_same(self.folder, saved, redacted_config(self.config), may_differ=_RUN_MAY_DIFFER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +167,8 @@ def _runs(study: StudyConfig, path: Path, folder: Path, environment: str, seed: 
         overrides = [*base.set, *study.study.set, *method.set, *common[len(base.set) + len(study.study.set) :], _out(own)]
         config = load_config(parts, overrides)
         _check_paired(name, expected, config)
+        if method.config:
+            _check_reaches(name, method, (*base.set, *study.study.set), load_config(files), load_config(parts))
         yield Run(
             environment=environment,
             method=name,
@@ -190,7 +199,31 @@ def _check_paired(method: str, expected: TrainConfig, config: TrainConfig) -> No
             )
 
 
+def _check_reaches(name: str, method: PartSection, overrides: Sequence[str], without: TrainConfig, within: TrainConfig) -> None:
+    """Check that what a method's files change reaches its runs.
+
+    Args:
+        name: of the method.
+        method: the method.
+        overrides: of the environment and the study; they come after all files.
+        without: the environment's files.
+        within: these and the method's.
+    """
+    before, after = (one.model_dump(mode="json") for one in (without, within))
+    own = [parse_override(override)[0] for override in method.set]
+    for override in overrides:
+        path, _ = parse_override(override)
+        place = ".".join(path)
+        if path not in own and _at(before, place) != _at(after, place):
+            raise ConfigError(
+                f"the files of the method {name!r} change {place}, but {override!r} of the study or the environment replaces it; set it in "
+                "the method's own `set`"
+            )
+
+
 def _at(tree: Mapping[str, Any], place: str) -> Any:
+    """Return the value at a place; None where there is none."""
+    found: Any = tree
     for part in place.split("."):
-        tree = tree[part]
-    return tree
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found

@@ -90,8 +90,8 @@ class WebShopEnv(TextEnv):
         num_products: size of the embedded world, or number of official products to keep; None = the default size, or all.
         nouns: source of the reward's nouns: "auto", "list", "spacy" or "rules".
         expert: query of `expert()`: "direct" (the product's own texts) or "search" (the instruction, as an agent would).
-        expert_forgets: share of the tasks, from 0 to 1, in which `expert()` forgets the last option, where there is one, and fails. It is
-            always the same tasks.
+        expert_forgets: share of the tasks, from 0 to 1, in which `expert()` forgets the last option, where there is one, and nearly always
+            fails. It is always the same tasks.
         render_mode: None or "ansi".
         progress: callback for the first build of a catalogue; None = a bar on the terminal for long builds.
 

@@ -67,7 +67,8 @@ class Expert:
     def act(self, goal: Goal, page: Page, *, forgetful: bool = False) -> tuple[str | None, str]:
         """Return the next action on a path to reward 1, or None if there is none, and its thought.
 
-        A forgetful expert does not choose the last of the goal's options, and buys for less than reward 1.
+        A forgetful expert does not choose the last of the goal's options, and nearly always buys for less than reward 1; its thoughts
+        leave that option out of what they quote.
         """
         if self._plan[0] != goal.index:
             self._plan = (goal.index, make_plan(self._shop, goal, self._queries))

@@ -204,11 +204,11 @@ def readme_proof() -> str:
     lines = [
         f"ALFWorld: {steps:,} random steps compared with TextWorld, {differences} differences; the expert solves all "
         f"{alfworld['experts']['official train [new]']['won']:,} official training games; "
-        f"{number(speed['steps']['steps_per_second'])} steps a second on one core, "
-        f"{number(speed['side_by_side']['ours_to_textworld'])} times TextWorld's.",
-        "WebShop: upstream's golden episodes replay step by step, goals and prices included; search gives Lucene's own ranking on "
-        f"{percent(same['bm25']['identical_50'])} of {same['queries']} reference queries.",
-        f"Deep Search: the expert answers {percent(musique['expert']['success_rate'])} of the MuSiQue questions over 9,002 passages, "
+        f"{number(speed['steps']['steps_per_second'])} steps a second on one core; "
+        f"with the same games and actions {number(speed['side_by_side']['ours_to_textworld'])} times as fast as TextWorld.",
+        "WebShop: upstream's golden episodes replay step by step in our tests, goals and prices included; search gives Lucene's own "
+        f"ranking on {percent(same['bm25']['identical_50'])} of {same['queries']} reference queries.",
+        f"Deep Search: the expert answers {percent(musique['expert']['success_rate'])} of 60 MuSiQue questions over 9,002 passages, "
         f"a one-shot searcher {percent(musique['one-shot']['success_rate'])}; search over them gives Lucene's first 50 in their order for "
         f"{identical:,} of {queries:,} queries.",
     ]

@@ -8,6 +8,7 @@ from empg_gym.study.chart import Series
 from result_sections.pictures import picture
 from result_sections.shared import Json, load, machine, mean_over, number, over_seeds, percent, spread, table
 
+NAMES = {"gigpo": "GiGPO", "grpo": "GRPO"}
 STATE_KEYS = (("state", "the exact state"), ("observation", "the observation text"))
 
 
@@ -115,13 +116,16 @@ def readme_demo() -> str:
     over = f"mean of {seeds} seeds ± half of the 95 % interval" if seeds > 1 else f"seed {record['seeds'][0]}"
     harder = ", more of them of the hard types" if record["config"]["algorithm"]["task_source"] == "weighted" else ""
     expert = statistics.fmean(record["expert"].values())
+    base = record["config"]["algorithm"]["advantage_options"]["base"]
     return "\n\n".join(
         [
             f"The result of `make demo` with {record['parameters']:,} parameters from scratch{cpu_minutes(record['runs']['empg'])}: "
-            f"success in % on {games:,} held-out games of each split ({over}; [more](docs/results.md)):",
-            table(("", "after the warm start", "after EMPG"), rows),
+            f"success in % on {games:,} held-out games of each split, generated small households of at most "
+            f"{record['config']['env']['max_steps']} steps ({over}; [more](docs/results.md), the released games included):",
+            table(("", "after the warm start", f"after EMPG over {NAMES[base]}"), rows),
             f"The expert that the warm start imitates forgets parts of the goals on purpose and wins {100 * expert:.0f} % of these games; "
-            "reinforcement sees only whether an episode was won.",
+            "reinforcement sees only whether an episode was won. How low the start is depends on how much the expert forgets. What EMPG "
+            "adds to other methods is the question of the [studies](docs/results.md#methods-the-study).",
             f"The curve over the steps of reinforcement (evaluations in between of {record['config']['eval']['curve_tasks']} games; "
             f"training: mean of five steps of 128 episodes, at temperature 1{harder}):",
             "![Success in training and on held-out games, by step](docs/assets/demo-curve.svg)",
@@ -139,7 +143,7 @@ def split_and_hardest(split: str, part: Json, place: int, record: Json) -> list[
     hardest = min(after, key=lambda name: after[name]["mean"])
     return [
         (split, spread(part["before"], 100), spread(part["after"], 100)),
-        (f"its lowest type, `{hardest}`", spread(before[hardest], 100), spread(after[hardest], 100)),
+        (f"`{hardest}`, its lowest type in the end", spread(before[hardest], 100), spread(after[hardest], 100)),
     ]
 
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from empg_gym.errors import ConfigError, OutputExistsError
+from empg_gym.errors import ConfigError, DataError, OutputExistsError
 from empg_gym.study.config import load_study
 from empg_gym.study.execute import Executor
 from empg_gym.study.page import page
 from empg_gym.study.plan import make_plan
 from empg_gym.study.results import EnvironmentResult, Estimate, MethodResult, StudyResult, study_result
-from empg_gym.trainers.config.file import load_config
+from empg_gym.trainers.config.file import load_config, redacted_config
 
 CORRIDOR = """
 [run]
@@ -111,13 +111,19 @@ def test_a_plan_shares_seed_warm_start_tasks_and_evaluation(write):
     assert (grpo.config.run.seed, grpo.config.run.threads) == (0, 1)
 
 
-@pytest.mark.parametrize("override", ["eval.tasks=4", "rl.tasks_per_step=8", "env.max_steps=2", "rl.steps=7", "run.seed=5"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        *("eval.tasks=4", "rl.tasks_per_step=8", "env.max_steps=2", "rl.steps=7", "run.seed=5"),
+        *('algorithm.task_source="weighted"', 'run.dtype="bfloat16"'),
+    ],
+)
 def test_a_method_can_not_leave_the_pairing(write, override):
     path = write(methods=f"[methods.other]\nset = ['{override}']")
     if override.startswith("run.seed"):
         assert plan_of(path).of("corridor", "other")[1].config.run.seed == 1
         return
-    with pytest.raises(ConfigError, match=r"the method 'other' changes (eval|env|rl\.\w+), so its runs would not be paired"):
+    with pytest.raises(ConfigError, match=r"the method 'other' changes (eval|env|(rl|run|algorithm)\.\w+), so its runs would not"):
         plan_of(path)
 
 
@@ -125,6 +131,7 @@ def test_a_method_can_not_leave_the_pairing(write, override):
     ("study", "methods", "message"),
     [
         ("sead = 1", "", "unknown key 'study.sead' in the study"),
+        ("", '[methods.x]\nsett = ["rl.steps=1"]', "unknown key 'methods.x.sett' in the study; did you mean 'set'"),
         ("", "[methods.warm]", "can't be named 'warm'"),
         ("", '[methods."a/b"]', "can't be the name of a folder"),
         ("", '[methods.x]\nconfig = ["nowhere"]', "neither a file nor a preset"),
@@ -210,14 +217,14 @@ def test_a_dry_run_prints_the_commands(write):
 def test_numbers_over_seeds():
     from empg_gym.study.results import Finished, _method
 
-    def run(seed, curve, solved):
+    def run(curve, solved):
         lines = [{"step": step, "train/success": value, "loss/kl_old": value / 100} for step, value in enumerate(curve, 1)]
         after = [{"split": "test", "success": sum(solved) / len(solved), "tasks": len(solved)}]
         outcomes = {"test": {str(task): float(value) for task, value in enumerate(solved)}}
-        return Finished(seed, {"before": after, "after": after, "cpu_seconds": 10.0}, lines, outcomes)
+        return Finished({"before": after, "after": after, "cpu_seconds": 10.0}, lines, outcomes)
 
-    reference = {0: run(0, [0.2] * 10, [1, 0, 0, 0]), 1: run(1, [0.4] * 10, [1, 1, 0, 0])}
-    ours = {0: run(0, [0.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1], [1, 1, 0, 0]), 1: run(1, [0.6] * 5, [1, 1, 1, 0])}
+    reference = {0: run([0.2] * 10, [1, 0, 0, 0]), 1: run([0.4] * 10, [1, 1, 0, 0])}
+    ours = {0: run([0.0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1], [1, 1, 0, 0]), 1: run([0.6] * 5, [1, 1, 1, 0])}
     result = _method("ours", ours, reference, 0.8)
     assert result.difference["test"].mean == pytest.approx(0.25) and result.difference["test"].values == {0: 0.25, 1: 0.25}
     assert result.steps_to_threshold == {0: 6, 1: None}
@@ -225,6 +232,114 @@ def test_numbers_over_seeds():
     assert result.late_drop.values == pytest.approx({0: 0.16, 1: 0.0}) and result.kl_max.values[0] == pytest.approx(0.009)
     single = _method("ours", {0: ours[0]}, reference, 0.8).difference["test"]
     assert single.interval is not None and single.interval[0] < 0.25 < single.interval[1]
+    assert (single.unit, result.difference["test"].unit) == ("tasks", "seeds")
+    assert result.after["test"].interval == (0.0, 1.0)  # Student's interval of 0.5 and 0.75 is wider
+    untrained = _method("untrained", {0: run([], [1, 1, 0, 0])}, reference, 0.8)
+    assert untrained.area is None and untrained.area_difference is None and untrained.after["test"].mean == 0.5
+
+
+def finish(plan, weights="w", solved=(1, 0)):
+    """Write the folders of finished runs of three steps."""
+    for run in plan.runs:
+        run.folder.mkdir(parents=True)
+        entry = {"split": "test", "success": sum(solved) / len(solved), "tasks": len(solved)}
+        evaluated = [entry] if run.config.eval.splits else []
+        summary = {"complete": True, "before": evaluated, "after": evaluated, "start_weights": weights}
+        line = {"phase": "rl", "train/success": 0.5}
+        tasks = [str(task) for task in range(len(solved))]
+        (run.folder / "config.json").write_text(json.dumps(redacted_config(run.config)))
+        (run.folder / "summary.json").write_text(json.dumps(summary))
+        (run.folder / "metrics.jsonl").write_text("".join(json.dumps(line | {"step": step}) + "\n" for step in range(1, 4)))
+        (run.folder / "outcomes.jsonl").write_text(json.dumps({"split": "test", "tasks": tasks, "success": solved}) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metrics.jsonl", '{"phase": "rl", "st', "is damaged"),
+        ("metrics.jsonl", None, "is damaged"),
+        ("outcomes.jsonl", None, "is damaged"),
+        ("outcomes.jsonl", "", "lacks the tasks of test"),
+        ("summary.json", "{", "not JSON"),
+        ("config.json", "[]", "expected a JSON object"),
+    ],
+)
+def test_a_damaged_run_is_named(write, name, content, message):
+    plan = plan_of(write())
+    finish(plan)
+    assert study_result(plan).finished == 4
+    file = plan.runs[1].folder / name
+    file.write_text(content) if content is not None else file.unlink()
+    with pytest.raises(DataError, match=message) as caught:
+        study_result(plan)
+    assert str(plan.runs[1].folder) in str(caught.value)
+
+
+def test_runs_of_another_configuration_are_not_published(write):
+    finish(plan_of(write()))
+    path = write(study="set = ['rl.optimizer.lr=1e-4']")
+    shown = subprocess.run([*command(path), "--page"], capture_output=True, text=True, check=False)
+    assert shown.returncode == 2 and "holds a run with another configuration: rl.optimizer.lr was" in " ".join(shown.stderr.split())
+    assert not (path.parent / "out" / "study.json").exists()
+
+
+def test_methods_that_began_with_different_weights_are_refused(write):
+    plan = plan_of(write())
+    finish(plan)
+    summary = plan.runs[2].folder / "summary.json"
+    summary.write_text(summary.read_text().replace('"w"', '"other"'))
+    with pytest.raises(DataError, match="corridor/empg/0 began with the weights other, other methods of this seed with w"):
+        study_result(plan)
+
+
+def test_a_study_without_evaluations_has_curves(write):
+    plan = plan_of(write(study="set = ['eval.splits=[]']"))
+    finish(plan)
+    text = page(study_result(plan))
+    assert "No run is finished yet" not in text and "success in training" in text
+
+
+def test_a_secret_does_not_keep_a_study_from_resuming(write):
+    plan = plan_of(write(study="set = ['env.options.api_key=\"sk-abcdefghijklmnop\"']"))
+    finish(plan)
+    assert "sk-abc" not in (plan.runs[0].folder / "config.json").read_text()
+    assert study_result(plan).finished == 4
+
+
+def test_a_method_whose_files_are_overridden_is_refused(write):
+    path = write(study="set = ['rl.optimizer.lr=1e-3']", methods='[methods.slow]\nconfig = ["slow.toml"]')
+    (path.parent / "slow.toml").write_text("[rl]\noptimizer = { lr = 5e-5 }\n")
+    with pytest.raises(ConfigError, match=r"the files of the method 'slow' change rl\.optimizer\.lr, but 'rl\.optimizer\.lr=1e-3'"):
+        plan_of(path)
+    own = write(study="set = ['rl.optimizer.lr=1e-3']", methods='[methods.slow]\nconfig = ["slow.toml"]\nset = ["rl.optimizer.lr=5e-5"]')
+    assert plan_of(own).of("corridor", "slow")[0].config.rl.optimizer.lr == 5e-5
+
+
+def test_the_command_reports_mistakes_and_keeps_its_own_copy(write):
+    path = write(seeds=1)
+    finish(plan_of(path))
+    out = path.parent / "out"
+
+    def run(*arguments):
+        return subprocess.run([*command(path)[:4], *map(str, arguments)], capture_output=True, text=True, check=False)
+
+    assert run(path, "--out", out).returncode == 0
+    (out / "corridor.toml").write_text(CORRIDOR)
+    again = run(out / "study.toml", "--out", out)
+    assert again.returncode == 0 and (out / "study.html").is_file(), again.stderr
+    for arguments in ((path, "--out", path), (path, "--out", path, "--page")):
+        refused = run(*arguments)
+        assert refused.returncode == 2 and "is a file" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_reason_is_of_the_last_attempt(write):
+    plan = plan_of(write(seeds=1, study="set = ['warmstart.steps=0', 'model.name=\"nowhere/at/all\"', 'model.from_scratch=none']"))
+    log = plan.folder / "logs" / f"{plan.runs[0].name}.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("error: long repaired\n")
+    failures, _ = execute(plan)
+    assert len(failures) == 2 and all("nowhere" in failure.reason for failure in failures)
+    assert log.read_text().startswith("error: long repaired\n")
 
 
 def test_the_page_draws_many_methods_and_escapes_their_names():

@@ -116,7 +116,9 @@ class _Session:
     def __init__(self, env: LLMAgentEnv, policy: GeneratorSession, rng: np.random.Generator, share: float, thoughts: bool) -> None:
         self._env, self._policy, self._rng, self._share, self._thoughts = env, policy, rng, share, thoughts
         self._wanted = ""
-        """The expert's response at the last step."""
+        """The expert's response where the last action was asked for."""
+        self._at = 0
+        """Number of the step that this action was asked for; there is no such step if the policy could not answer."""
 
     async def act(self, messages: Sequence[Message], *, tools: list[dict[str, Any]] | None = None) -> Completion:
         self._mark()
@@ -124,6 +126,7 @@ class _Session:
         if action is None:
             return Completion(text="", stop=True)
         self._wanted = expert_response(self._env, action, thoughts=self._thoughts)
+        self._at = len(self._env.trajectory.steps)
         if self._rng.random() < self._share:
             return await self._policy.act(messages, tools=tools)
         return self._policy.follow(messages, self._wanted)
@@ -134,6 +137,6 @@ class _Session:
 
     def _mark(self) -> None:
         """Mark the last step if the expert would have acted otherwise."""
-        steps = self._env.trajectory.steps
-        if steps and steps[-1].response != self._wanted:
-            steps[-1].diagnostics[DETOUR] = 1.0
+        taken = self._env.trajectory.steps[self._at :]
+        if taken and taken[0].response != self._wanted:
+            taken[0].diagnostics[DETOUR] = 1.0

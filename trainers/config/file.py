@@ -19,6 +19,7 @@ from typing import Any
 from empg_gym.errors import ConfigError
 from empg_gym.registration import find_id, held_out_split
 from empg_gym.runs.overrides import apply_overrides, parse_override
+from empg_gym.runs.redaction import Redactor
 from empg_gym.runs.validation import validate
 from empg_gym.trainers.config.presets import find_config
 from empg_gym.trainers.config.sections import EnvConfig, TrainConfig
@@ -69,10 +70,14 @@ def to_toml(config: TrainConfig) -> str:
     """Return the configuration as TOML, without secrets, and without keys that are None, which is the default of a missing key."""
     import tomlkit
 
-    from empg_gym.runs.redaction import Redactor
+    return tomlkit.dumps(_without_none(redacted_config(config)))
 
+
+def redacted_config(config: TrainConfig) -> dict[str, Any]:
+    """Return the configuration as plain data, as it is written and shown: without secrets."""
     tree = config.model_dump(mode="json")
-    return tomlkit.dumps(_without_none(Redactor(tree).tree(tree)))
+    redacted: dict[str, Any] = Redactor(tree).tree(tree)
+    return redacted
 
 
 def _without_none(tree: dict[str, Any]) -> dict[str, Any]:

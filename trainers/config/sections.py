@@ -324,7 +324,7 @@ class WarmStartConfig(Section):
     """Whether the expert's responses contain its thoughts, where the environment's expert has any (`TextEnv.expert_thought`). A model that
     learns to write them keeps track of what it is doing. Example: "<think>Find one mug.</think>open drawer 1"."""
     only_solved: bool = True
-    """Exclude episodes that were not solved."""
+    """Exclude the expert's episodes that were not solved; those of `dagger`, which the policy plays too, are all kept."""
     dagger: Share = 0.0
     """Share of the steps, the last ones, that learn from episodes which the policy and the expert play together (DAgger, Ross et al. 2011),
     new ones for each step: the model sees what the expert would do after the model's own mistakes. The environment needs an expert that

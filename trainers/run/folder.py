@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 from empg_gym.errors import DataError, OutputExistsError
 from empg_gym.runs.folder import CONFIG, OUTCOMES, SUMMARY, TRAJECTORIES, check_writable, is_unused, writing_to
@@ -21,6 +20,7 @@ from empg_gym.runs.lock import FolderLock
 from empg_gym.runs.redaction import Redactor
 from empg_gym.runs.resume import require_same
 from empg_gym.trainers.collect.journal import ROLLOUTS
+from empg_gym.trainers.config.file import redacted_config
 from empg_gym.trainers.config.sections import RunConfig, TrainConfig
 from empg_gym.trainers.run.checkpoint import TrainerState, latest_checkpoint, load_state
 from empg_gym.trainers.run.metrics import BOARD, METRICS, keep_until
@@ -68,13 +68,6 @@ def find_checkpoint(config: TrainConfig, *, resume: bool) -> Path | None:
     saved = Redactor().tree(read_json(folder / CONFIG, hint=_HINT))
     require_same(folder, saved, redacted_config(config), may_differ=RESUMABLE)
     return checkpoint
-
-
-def redacted_config(config: TrainConfig) -> dict[str, Any]:
-    """Return the configuration as it is written and shown: without secrets."""
-    tree = config.model_dump(mode="json")
-    redacted: dict[str, Any] = Redactor(tree).tree(tree)
-    return redacted
 
 
 def _holds_run(folder: Path) -> bool:

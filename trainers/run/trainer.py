@@ -30,6 +30,7 @@ from empg_gym.trainers.collect.demonstrations import demonstrations
 from empg_gym.trainers.collect.environments import check_task_weights
 from empg_gym.trainers.collect.journal import Journal
 from empg_gym.trainers.collect.recordings import encoded, read_recordings
+from empg_gym.trainers.config.file import redacted_config
 from empg_gym.trainers.config.sections import OptimizerConfig, TrainConfig
 from empg_gym.trainers.policy.gold import build_gold_scorer
 from empg_gym.trainers.policy.optimizer import Optimizer
@@ -42,7 +43,7 @@ from empg_gym.trainers.run.card import model_card
 from empg_gym.trainers.run.checkpoint import TrainerState, load_state, prune, save_checkpoint, weights_hash
 from empg_gym.trainers.run.collecting import build_collector
 from empg_gym.trainers.run.evaluation import EvaluationResult, Evaluator, append_outcomes
-from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, redacted_config, reset_run_files
+from empg_gym.trainers.run.folder import CHECKPOINTS, find_checkpoint, lock_run_folder, reset_run_files
 from empg_gym.trainers.run.iteration import NONFINITE_BATCHES, Iteration, num_updates
 from empg_gym.trainers.run.loggers import LoggerRun, bind_loggers
 from empg_gym.trainers.run.memory import libraries_uncollected, memory_errors

@@ -11,6 +11,7 @@ from empg_gym.trainers.collect.demonstrations import DETOUR, supervised_rows
 from empg_gym.trainers.data.rows import rows_of
 from empg_gym.trainers.generate.hf import HFGenerator
 from empg_gym.trainers.run.bundle import PolicyBundle
+from empg_gym.trajectory import StopReason
 from tests.trainers.corridor import corridor_config
 from tests.trainers.generate.worlds import forward_row, play, tiny_model
 
@@ -67,6 +68,18 @@ def test_one_of_them_alone(generator, share):
         assert all((step.logprobs is not None) == bool(share) for step in item.steps)
         if not share:
             assert item.success and len(item.steps) == 1
+
+
+def test_an_answer_that_does_not_fit_is_not_marked_on_the_step_before():
+    config = corridor_config("unused", warmstart={"episodes_per_step": 60, "dagger": 1.0}, rollout={"max_row_tokens": 20})
+    bundle = PolicyBundle(config)
+    generator = HFGenerator(bundle.model, bundle.tokenizer, max_response_tokens=4, max_row_tokens=20)
+    with contextlib.closing(DaggerEpisodes(config, generator, publish=lambda: None)) as episodes:
+        found = episodes.play(0)
+    cut = [item for item in found if item.stop_reason is StopReason.ROW_TOKENS]
+    assert sum(item.steps[-1].logprobs is None for item in cut) > 2  # the expert's step, after which the policy had no room
+    for item in found:
+        assert all(DETOUR not in step.diagnostics or step.logprobs is not None for step in item.steps)
 
 
 def test_episodes_are_a_function_of_step_and_weights():
