@@ -54,7 +54,7 @@ def _methods_conclusion(record: Json) -> str:
         "methods do.\n\n"
         "What follows for a user: where the environment has exact states, `graph_gpo` is the first to try. It learns faster than GRPO "
         "in both worlds and costs no more; G2PO does in ALFWorld. Dynamic sampling with EMPG learns nearly as fast there, in a third more "
-        "CPU time. EMPG, its filtered form and its two parts by themselves can't be told from GRPO in trainings as short as these; longer "
+        "CPU time. EMPG, its filtered form and its two parts by themselves don't differ clearly from GRPO in trainings this short; longer "
         "and rougher ones are in the next section."
     )
 
