@@ -53,9 +53,9 @@ def _methods_conclusion(record: Json) -> str:
         f"{' '.join(found)} The area, a mean over all episodes, is the more precise measure. Seeds, and so warm starts, differ more than "
         "methods do.\n\n"
         "What follows for a user: where the environment has exact states, `graph_gpo` is the first to try. It learns faster than GRPO "
-        "in both worlds and costs no more; G2PO does in ALFWorld. Dynamic sampling with EMPG learns nearly as fast there, in a third more "
-        "CPU time. EMPG, its filtered form and its two parts by themselves don't differ clearly from GRPO in trainings this short; longer "
-        "and rougher ones are in the next section."
+        "in both worlds and costs no more; GiGPO and G2PO do in ALFWorld. Dynamic sampling does there too, more so with EMPG, in a third "
+        "more CPU time. EMPG over GRPO, filtered or not, and its two parts by themselves have no clearly larger area in trainings this "
+        "short, and EMPG ends a little below GRPO in WebShop; longer and rougher trainings are in the next section."
     )
 
 
