@@ -67,8 +67,8 @@ def _compared(environment: Json) -> list[str]:
     split = environment["splits"][0]
     ends = sorted(method["after"][split]["mean"] for method in methods)
     clear = {
-        "area": [method["method"] for method in methods if _excludes_0(method["area_difference"])],
-        "success after training": [method["method"] for method in methods if _excludes_0(method["difference"].get(split))],
+        "area": _clear({method["method"]: method["area_difference"] for method in methods}),
+        "success after training": _clear({method["method"]: method["difference"].get(split) for method in methods}),
     }
     named = "; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in clear.items())
     return [
@@ -77,8 +77,10 @@ def _compared(environment: Json) -> list[str]:
     ]
 
 
-def _excludes_0(difference: Json | None) -> bool:
-    return difference is not None and len(difference["values"]) > 1 and not difference["interval"][0] <= 0 <= difference["interval"][1]
+def _clear(differences: dict[str, Json | None]) -> list[str]:
+    """Return the methods whose difference excludes 0, with a remark where it is negative."""
+    found = [(name, item) for name, item in differences.items() if item is not None and len(item["values"]) > 1]
+    return [name if item["mean"] > 0 else f"{name} (lower)" for name, item in found if not item["interval"][0] <= 0 <= item["interval"][1]]
 
 
 def _stability_conclusion(record: Json) -> str:
