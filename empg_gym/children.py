@@ -15,20 +15,21 @@ import contextlib
 import itertools
 import os
 import secrets
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 
 from empg_gym import guardian
 from empg_gym.errors import EnvironmentFailure
-from empg_gym.guardian import VARIABLE, kill_group, kill_members
+from empg_gym.guardian import VARIABLE, kill_group, kill_members, remove_folders
 
 _EXIT_SECONDS = 5.0
 """Time that an orderly exit waits for the guardian."""
+_REMOVAL_SECONDS = 1.0
 
 
 class _Guardian:
@@ -127,15 +128,21 @@ def make_folder(prefix: str) -> str:
     Returns:
         The absolute path of the folder.
     """
-    folder = os.path.realpath(tempfile.mkdtemp(prefix=prefix))
+    # Registered first: this process may be killed between any two lines, and starting the guardian takes a while.
+    folder = str(Path(tempfile.gettempdir()).resolve() / f"{prefix}{secrets.token_hex(4)}")
     _guardian_of(os.getpid()).add_folder(folder)
+    try:
+        Path(folder).mkdir(mode=0o700)
+    except OSError:  # not ours
+        _guardian_of(os.getpid()).remove_folder(folder)
+        raise
     return folder
 
 
 def remove_folder(folder: str) -> None:
-    """Remove a folder of `make_folder`."""
-    shutil.rmtree(folder, ignore_errors=True)
-    _guardian_of(os.getpid()).remove_folder(folder)
+    """Remove a folder of `make_folder`; if that takes longer than a second, the guardian does it when this process ends."""
+    if remove_folders([folder], _REMOVAL_SECONDS):
+        _guardian_of(os.getpid()).remove_folder(folder)
 
 
 def kill_strays(environment: Mapping[str, str]) -> None:

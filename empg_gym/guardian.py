@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 VARIABLE = "EMPG_GYM_FAMILY"
@@ -22,7 +22,9 @@ VARIABLE = "EMPG_GYM_FAMILY"
 GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL."""
 _ROUNDS = 5
-"""Searches for processes outside their group, as one that is killed may have started another; also attempts to remove a folder."""
+"""Searches for processes outside their group, as one that is killed may have started another."""
+FOLDER_SECONDS = 60.0
+"""Time in which a folder can be removed at last: on a busy machine a process that was killed may still be writing to it."""
 
 
 def kill_group(group: int, number: int = signal.SIGKILL) -> bool:
@@ -58,16 +60,21 @@ def _end(groups: list[int], folders: set[str], family: str) -> None:
     for group in left:
         kill_group(group)
     kill_members(f"{family}:")
-    if folders:
-        import shutil
+    remove_folders(folders, FOLDER_SECONDS)
 
-        for _ in range(_ROUNDS):  # a process that was just killed may still have written
-            for folder in folders:
-                shutil.rmtree(folder, ignore_errors=True)
-            folders = set(filter(os.path.exists, folders))
-            if not folders:
-                break
-            time.sleep(0.2)
+
+def remove_folders(folders: Iterable[str], seconds: float) -> bool:
+    """Remove folders to which processes that are ending may still write; return whether all are gone after at most `seconds`."""
+    import shutil
+
+    deadline = time.monotonic() + seconds
+    while True:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        folders = list(filter(os.path.lexists, folders))
+        if not folders or time.monotonic() > deadline:
+            return not folders
+        time.sleep(0.05)
 
 
 def kill_members(name: str) -> None:

@@ -2,8 +2,8 @@
 
 Rules:
     - Browser and driver are found in `SE_CHROMEDRIVER` or on the PATH, never downloaded.
-    - The driver leads its own process group; closing kills the whole group and removes the profile folder, even if the driver has died,
-      the environment was never closed, the interpreter exits, or this process is killed (`empg_gym.children`).
+    - The driver leads its own process group; closing kills the whole group and removes the folder of their files, even if the driver has
+      died, the environment was never closed, the interpreter exits, or this process is killed (`empg_gym.children`).
 """
 
 from __future__ import annotations
@@ -65,14 +65,15 @@ class Chromium:
         from selenium.webdriver import Chrome, ChromeOptions
         from selenium.webdriver.chrome.service import Service
 
-        profile = make_folder("empg-gym-chromium-")
+        # All that driver and browser write is in here; a short name, as the path of the browser's socket has at most 107 characters.
+        folder = make_folder("empg-gym-")
         options = ChromeOptions()
         options.binary_location = browser
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        for flag in (*FLAGS, f"--user-data-dir={folder}/profile"):
             options.add_argument(flag)
-        service = Service(driver, env=child_environment(), popen_kw={"start_new_session": True})
+        service = Service(driver, env={**child_environment(), "TMPDIR": folder}, popen_kw={"start_new_session": True})
         held: list[Any] = []
-        self._finish = weakref.finalize(self, _end, held, service, profile)
+        self._finish = weakref.finalize(self, _end, held, service, folder)
         try:
             self.driver: Any = Chrome(options=options, service=service)
             guard(self.process_group)
@@ -93,7 +94,7 @@ class Chromium:
         self._finish()
 
 
-def _end(drivers: list[Any], service: Any, profile: str) -> None:
+def _end(drivers: list[Any], service: Any, folder: str) -> None:
     """Ask the browser to quit, then kill the rest of its process group."""
     process = service.process
     for driver in drivers:
@@ -103,6 +104,6 @@ def _end(drivers: list[Any], service: Any, profile: str) -> None:
     if process is not None:
         kill_group(process.pid)
         process.wait(timeout=QUIT_SECONDS)
-    remove_folder(profile)
+    remove_folder(folder)
     if process is not None:
         release(process.pid)

@@ -176,23 +176,23 @@ def test_no_browser_is_left(tmp_path, number, backend):
         _end_with_browser(tmp_path, Path(short), number, backend)
 
 
-def _end_with_browser(tmp_path, profiles, number, backend):
+def _end_with_browser(tmp_path, temporary, number, backend):
     agent = f"exec:sh {AGENT} 0.3 {tmp_path / 'pids'}"
     options = ["--set", "env.backend=browser", "--set", "env.num_products=100", "--backend", backend, "--out", tmp_path / "run"]
     process = subprocess.Popen(
         [sys.executable, "-c", MAIN.format(setup="pass"), *map(str, ["eval", "webshop", "-a", agent, "-n", 4, "-c", 2, *options])],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(profiles)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    wait(lambda: pids(tmp_path) and (browsers := mentions(profiles)) and len(browsers) > 3)
+    wait(lambda: pids(tmp_path) and (browsers := mentions(temporary)) and len(browsers) > 3)
     process.send_signal(number)
     process.communicate(timeout=SECONDS)
     assert process.returncode == (143 if number == signal.SIGTERM else -9)
     assert gone(pids(tmp_path))
-    wait(lambda: not mentions(profiles))
-    wait(lambda: not list(profiles.glob("empg-gym-chromium-*")))
+    wait(lambda: not mentions(temporary))
+    wait(lambda: not list(temporary.iterdir()))
 
 
 def mentions(folder):

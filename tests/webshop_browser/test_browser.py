@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -137,17 +138,24 @@ def test_snapshots_are_restored_in_the_browser():
         env.close()
 
 
-def test_close_leaves_no_process_and_no_profile():
+def test_close_leaves_no_process_and_no_file(monkeypatch):
+    with tempfile.TemporaryDirectory(prefix="b") as folder:  # a short path, for the browser's socket
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        _close_a_browser(Path(folder))
+
+
+def _close_a_browser(folder):
     env = make(backend="browser")
     env.reset(seed=0)
     group = env.view._chromium.process_group
-    profile = next(part for part in env.view._chromium.driver.capabilities["chrome"].values() if "empg-gym-chromium" in str(part))
+    profile = Path(next(part for part in env.view._chromium.driver.capabilities["chrome"].values() if "profile" in str(part)))
     assert alive(group)
-    assert Path(profile).exists()
+    assert profile.is_relative_to(folder)
+    assert profile.is_dir()
     env.close()
     env.close()
     assert not alive(group)
-    assert not Path(profile).exists()
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("victim", ["browser", "driver"])
