@@ -40,15 +40,16 @@ class ServerProcess:
     Args:
         python: interpreter of an environment with vLLM.
         arguments: of the server, without the address.
-        folder: where the server runs and writes `server.log`.
+        folder: where the server runs.
+        log: file for what the server prints.
         start_seconds: time limit for the start.
 
     Raises:
         ConfigError: the interpreter does not exist, or the server did not start.
     """
 
-    def __init__(self, python: str, arguments: Sequence[str], folder: Path, start_seconds: float) -> None:
-        self.log = folder / "server.log"
+    def __init__(self, python: str, arguments: Sequence[str], folder: Path, log: Path, start_seconds: float) -> None:
+        self.log = log
         port = _free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [python, str(_FILES / "empg_vllm_serve.py"), str(os.getpid()), "--host", "127.0.0.1", "--port", str(port), *arguments]
@@ -60,6 +61,7 @@ class ServerProcess:
                     command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder, start_new_session=True
                 )
         except OSError as error:
+            self.log.unlink(missing_ok=True)
             raise ConfigError(
                 f"the interpreter {python!r} can't be started ({error.strerror}); set rollout.backend_options.python to that of an "
                 "environment with vLLM"

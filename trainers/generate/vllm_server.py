@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +23,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from empg_gym.children import make_folder, remove_folder
 from empg_gym.errors import AgentError, ConfigError, TrainingError
 from empg_gym.net.json_client import JSONClient, RejectedRequest, UnreadableReply
 from empg_gym.net.retry import RetryPolicy
@@ -83,9 +83,9 @@ class VLLMServerGenerator(VLLMGenerator):
         self._model = model
         self.url = "" if url is None else url.rstrip("/").removesuffix("/v1")
         self._name = _NAME if url is None else self._served_name()
-        self._folder = Path(tempfile.mkdtemp(prefix="empg-vllm-") if folder is None else folder).resolve()
+        self._folder = Path(make_folder("empg-vllm-") if folder is None else folder).resolve()
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._temporary = folder is None
+        self._temporary, self._failed = folder is None, False
         self._timeout = timeout
         self._process: ServerProcess | None = None
         if url is None:
@@ -104,7 +104,9 @@ class VLLMServerGenerator(VLLMGenerator):
                 "enforce-eager": cpu if enforce_eager is None else enforce_eager,
                 **(server_options or {}),
             }
-            self._process = ServerProcess(python or default_python(), _flags(options), self._folder, start_seconds)
+            # Beside a temporary folder, which holds a copy of the model, so that a failure leaves the log alone.
+            log = self._folder.with_suffix(".log") if self._temporary else self._folder / "server.log"
+            self._process = ServerProcess(python or default_python(), _flags(options), self._folder, log, start_seconds)
             self.url = self._process.url
         self._client = JSONClient(
             self.url,
@@ -151,11 +153,13 @@ class VLLMServerGenerator(VLLMGenerator):
             raise TrainingError(f"the server at {self.url} kept keys and values of the old weights; start the run again with --resume")
 
     def close(self) -> None:
-        """End a server that was started here, for the siblings too, and remove the temporary folder."""
+        """End a server that was started here, for the siblings too, and remove the temporary folder; the log of one that failed stays."""
         if self._process is not None:
             self._process.close()
+            if self._temporary and not self._failed:
+                self._process.log.unlink(missing_ok=True)
         if self._temporary:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_folder(str(self._folder))
 
     # The server
 
@@ -183,7 +187,7 @@ class VLLMServerGenerator(VLLMGenerator):
 
     def _ended(self, reason: str) -> TrainingError:
         log = "" if self._process is None else f"; its log is {self._process.log}"
-        self._temporary = self._temporary and self._process is None  # keep the log
+        self._failed = True
         return TrainingError(
             f"vLLM's server at {self.url} has failed ({reason}){log}; start the run again with --resume, which keeps the finished episodes"
         )

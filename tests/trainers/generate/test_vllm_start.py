@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
@@ -34,6 +38,22 @@ def test_an_interpreter_without_vllm_is_named_with_its_error_and_the_log_is_kept
         build_generator("vllm-server", {"folder": str(tmp_path)}, *tiny, SETTINGS)
     assert sys.executable in str(failure.value) and (tmp_path / "server.log").exists()
     assert {item.name for item in (tmp_path / "model").iterdir()} >= {"config.json", "model.safetensors", "tokenizer.json"}
+
+
+def test_a_start_that_fails_leaves_the_log_and_no_copy_of_the_model(tiny, tmp_path):
+    """In the temporary folder, even if the process ends without cleaning up."""
+    script = (
+        "import os; from empg_gym.errors import ConfigError; from tests.trainers.generate import test_vllm_start as t\n"
+        "try: t.build_generator('vllm-server', {}, *t.tiny_model(), t.SETTINGS)\n"
+        "except ConfigError: os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    assert subprocess.run([sys.executable, "-c", script], env=environment, check=False).returncode == -9
+    deadline = time.monotonic() + 300
+    while any(item.is_dir() for item in tmp_path.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    (log,) = tmp_path.iterdir()
+    assert log.name.startswith("empg-vllm-") and "No module named" in log.read_text()
 
 
 @pytest.mark.parametrize(
