@@ -1,4 +1,4 @@
-"""Temporary folders are removed by the guardian of a process, whenever that process is killed and whoever still writes to them."""
+"""Temporary folders are removed by the guardian of a process: at any moment of its end, and while others still write to them."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_folder_of_a_killed_process_is_removed(tmp_path, setup):
 
 
 def test_a_folder_that_is_left_is_removed_at_the_end(tmp_path):
-    """While it cannot be removed, the process goes on."""
+    """The process continues without having removed it."""
     run(
         tmp_path, then="children.remove_folders = lambda *_: False; children.remove_folder(str(next(Path(os.environ['TMPDIR']).iterdir())))"
     )
