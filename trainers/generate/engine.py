@@ -26,11 +26,9 @@ Rules:
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -42,6 +40,7 @@ from empg_gym.trainers.generate.base import Response, Usage
 from empg_gym.trainers.generate.cache import BLOCK, PagedCache, blocks_of
 from empg_gym.trainers.generate.draft import CONTEXT, Drafter
 from empg_gym.trainers.generate.forward import Forward
+from empg_gym.trainers.generate.rows import Request, Row, Slots
 from empg_gym.trainers.generate.sampling import Sampling, sample
 from empg_gym.trainers.generate.token_pass import Pass, places
 
@@ -52,35 +51,8 @@ _PATIENCE = 8
 _SEEN = 8
 """Bound on the cache positions that a reading pass sees (rows times the longest row), as a multiple of `max_read_tokens`: attention copies
 the keys and values of such a pass to all heads."""
-
-
 _GUESSES = 4
 """Maximum number of tokens that a lean pass guesses for a row."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Request:
-    """A request for a response."""
-
-    uniforms: NDArray[np.float64]
-    """[R] a number in [0, 1) for each token; R is the maximum length of the response."""
-    on_done: Callable[[Response | BaseException], None]
-    start: int = 0
-    """Tokens of the row before the response."""
-
-
-@dataclass(slots=True, eq=False)
-class Row:
-    """The tokens of a session and its place in the cache."""
-
-    ids: list[int] = field(default_factory=list)
-    """Those of the response so far included."""
-    topic: int = 0
-    """A hash of its first prompt; rows that begin alike get similar responses."""
-    slot: int | None = None
-    request: Request | None = None
-    used: int = 0
-    """Pass of the engine that completed its last response, or that read it."""
 
 
 class Engine:
@@ -120,20 +92,15 @@ class Engine:
         self._drafter = Drafter(_GUESSES)
         self._is_stop = np.zeros(max(config.vocab_size, *(index + 1 for index in stop_ids)), bool)
         self._is_stop[list(stop_ids)] = True
-        self._rows: list[Row | None] = [None] * max_batch
-        self._slots = list(range(max_batch))  # free ones, a heap
+        self._slots = Slots(self.cache, max_batch)
         self._clock = 0
         self._held = 0  # passes since a row could have been read
         self._full = False  # whether a running row lost its blocks since a response was complete
         self._starved = False  # whether a single row has failed for want of memory, and is tried again in an empty cache
         self._read_limit = max_read_tokens
         shape = (max_batch, max_response_tokens)
-        self._length = np.zeros(max_batch, np.int64)  # tokens in the cache
-        self._blocks = np.zeros(max_batch, np.int64)  # blocks of the row
-        self._table = np.zeros((max_batch, 8), np.int64)  # their numbers
         self._step = np.zeros(max_batch, np.int64)  # tokens of the response so far
         self._limit = np.zeros(max_batch, np.int64)
-        self._running = np.zeros(max_batch, bool)
         self._uniforms = np.zeros(shape, np.float64)
         self._logprobs = np.zeros(shape, np.float32)
         self._entropies = np.zeros(shape, np.float32)
@@ -141,18 +108,18 @@ class Engine:
     @property
     def busy(self) -> bool:
         """Whether any row waits for a response."""
-        return bool(self.waiting) or bool(self._running.any())
+        return bool(self.waiting) or bool(self._slots.running.any())
 
     @property
     def live(self) -> int:
         """Slots in use, those of idle rows included."""
-        return self.max_batch - len(self._slots)
+        return self.max_batch - self._slots.unused
 
     def submit(self, row: Row, ids: Sequence[int], *, new_row: bool, request: Request) -> None:
         """Append `ids` to the row, or replace it if `new_row`, and request a response."""
         if new_row:
             if row.slot is not None:
-                self._length[row.slot] = min(int(self._length[row.slot]), _shared_prefix(row.ids, ids))
+                self._slots.length[row.slot] = min(int(self._slots.length[row.slot]), _shared_prefix(row.ids, ids))
             row.ids = list(ids)
         else:
             row.ids.extend(ids)
@@ -169,10 +136,7 @@ class Engine:
             if row in self.waiting:
                 self.waiting.remove(row)
         if row.slot is not None:
-            self._evict([row.slot])
-            self._rows[row.slot], self._running[row.slot] = None, False
-            heapq.heappush(self._slots, row.slot)
-            row.slot = None
+            self._slots.release(row)
             if not self.live:
                 self.cache.release()
                 self._full, self._read_limit = False, self.max_read_tokens
@@ -180,18 +144,18 @@ class Engine:
 
     def forget(self) -> None:
         """Drop all keys and values because the weights changed; unfinished responses continue from their tokens so far."""
-        self._preempt(np.flatnonzero(self._running))
-        self._evict(np.flatnonzero(self._blocks))
+        self._preempt(np.flatnonzero(self._slots.running))
+        self._slots.evict(np.flatnonzero(self._slots.blocks))
 
     def fail(self, error: BaseException) -> None:
         """Report the error to every row that waits for a response, and drop the whole cache."""
-        rows = self.waiting + [row for row in self._rows if row is not None]
+        rows = self.waiting + self._slots.rows
         self.waiting = []
-        self._running[:] = False
+        self._slots.running[:] = False
         # Non-finite values would spoil the rows that later use these blocks: attention multiplies masked values by 0.
-        self._drop_cache()
+        self._slots.clear()
         for row in rows:
-            _settle(row, error)
+            row.settle(error)
 
     def step(self) -> int:
         """Run one forward pass, and return the number of responses that it completed."""
@@ -199,8 +163,8 @@ class Engine:
         self._clock += 1
         self._lean = self._forward.lean
         if self.cache.sparse:
-            self._shrink()
-        running = np.flatnonzero(self._running)
+            self._slots.shrink()
+        running = np.flatnonzero(self._slots.running)
         ready = self._ready(len(running)) if self.waiting and not (self._full and len(running)) else []
         self._held += bool(ready)
         ended = 0
@@ -216,10 +180,10 @@ class Engine:
             read, guessed = self._open(rows)
             slots = np.concatenate([slots, read])
             if len(slots):
-                ended = self._run(slots, [self._row(slot) for slot in slots.tolist()], guesses + guessed)
+                ended = self._run(slots, [self._slots.row(slot) for slot in slots.tolist()], guesses + guessed)
         except torch.OutOfMemoryError as error:
             self.waiting = rows + self.waiting
-            alone = len(rows) == 1 and np.count_nonzero(self._blocks) == np.count_nonzero(self._blocks[rows[0].slot])
+            alone = len(rows) == 1 and np.count_nonzero(self._slots.blocks) == np.count_nonzero(self._slots.blocks[rows[0].slot])
             if self.cache.limit >= limit or alone:  # otherwise the cache could not grow: fewer rows will be read, or others evicted
                 self._make_smaller(rows, error)
         self.usage.seconds += time.perf_counter() - began
@@ -237,22 +201,17 @@ class Engine:
             self._limit[slot] = len(request.uniforms)
             self._uniforms[slot, : len(request.uniforms)] = request.uniforms
             row.used = self._clock
-        space = (self._blocks[slots] * BLOCK).tolist()
-        self.usage.prompt_tokens += sum(len(row.ids) for row in rows) - int(self._length[slots].sum())
+        space = (self._slots.blocks[slots] * BLOCK).tolist()
+        self.usage.prompt_tokens += sum(len(row.ids) for row in rows) - int(self._slots.length[slots].sum())
         return slots, [self._guess(row)[: most - len(row.ids)] for row, most in zip(rows, space, strict=True)]
 
     def _continue(self, slots: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[list[int]]]:
         """Make room for the next tokens of running rows; return the rows that still run and guesses of these tokens."""
-        guesses = [self._guess(self._row(slot)) for slot in slots.tolist()]
+        guesses = [self._guess(self._slots.row(slot)) for slot in slots.tolist()]
         kept = self._extend(slots, np.array([1 + len(some) for some in guesses], np.int64))
         if len(kept) < len(slots):
             guesses = [guesses[place] for place in np.searchsorted(slots, kept)]
         return kept, guesses
-
-    def _row(self, slot: int) -> Row:
-        row = self._rows[slot]
-        assert row is not None
-        return row
 
     def _guess(self, row: Row) -> list[int]:
         """Return guesses of the next tokens of a row's response."""
@@ -262,7 +221,7 @@ class Engine:
 
     def _run(self, slots: NDArray[np.int64], rows: Sequence[Row], guesses: Sequence[list[int]]) -> int:
         """Read the tokens of rows that are not in the cache and guesses of the next ones; record the tokens drawn up to a wrong guess."""
-        starts = self._length[slots]
+        starts = self._slots.length[slots]
         parts = [[*row.ids[start:], *some] for row, start, some in zip(rows, starts.tolist(), guesses, strict=True)]
         counts, wanted = np.array([len(part) for part in parts]), np.array([1 + len(some) for some in guesses])
         leaders = _leaders(rows, starts, guesses)
@@ -270,7 +229,7 @@ class Engine:
         guessed = wanted - 1
         if wanted.max() > 1:
             wanted, drawn = self._accept(guesses, wanted, drawn)
-        self._length[slots] += counts - guessed + wanted - 1
+        self._slots.length[slots] += counts - guessed + wanted - 1
         return self._record(slots, rows, drawn, wanted)
 
     def _accept(
@@ -300,8 +259,8 @@ class Engine:
         Returns:
             [3, T'] the tokens, their log-probabilities and the entropies of their distributions.
         """
-        starts = self._length[slots]
-        table = self._table[slots, : blocks_of(int((starts + counts_B).max()))]
+        starts = self._slots.length[slots]
+        table = self._slots.table[slots, : blocks_of(int((starts + counts_B).max()))]
         own = np.flatnonzero(leaders_B == np.arange(len(slots)))
         tokens = np.array([token for index in own.tolist() for token in parts[index]], np.int64)
         batch = Pass(tokens=tokens, starts=starts[own], counts=counts_B[own], wanted=wanted_B[own], table=table[own])
@@ -337,7 +296,7 @@ class Engine:
         self._step[slots] += counts_B
         stopped = self._is_stop[tokens[counts_B.cumsum() - 1]]
         done = stopped | (self._step[slots] >= self._limit[slots])
-        self._running[slots] = ~done
+        self._slots.running[slots] = ~done
         self.usage.response_tokens += int(counts_B.sum())
         ended = np.flatnonzero(done)
         for place in ended.tolist():
@@ -345,29 +304,28 @@ class Engine:
         return len(ended)
 
     def _finish(self, row: Row, slot: int, stopped: bool) -> None:
-        request, row.request = row.request, None
+        request, count = row.request, self._step[slot]
         assert request is not None
-        count = self._step[slot]
         self._drafter.learn(row.ids[max(0, request.start - CONTEXT) :], min(CONTEXT, request.start), row.topic)
         row.used = self._clock
         self._full = False
         self.usage.responses += 1
         ids = np.array(row.ids[request.start :], np.int32)
         logprobs, entropies = self._logprobs[slot, :count].copy(), self._entropies[slot, :count].copy()
-        request.on_done(Response(ids=ids, logprobs=logprobs, entropies=entropies, stopped=stopped))
+        row.settle(Response(ids=ids, logprobs=logprobs, entropies=entropies, stopped=stopped))
 
     # Slots
 
     def _ready(self, running: int) -> list[Row]:
         """Return the waiting rows that have a slot or can get one."""
         ready = [row for row in self.waiting if row.slot is not None]
-        if not ready and not self._slots and not running:
-            self.release(min((row for row in self._rows if row is not None), key=lambda row: row.used))
-        return ready + [row for row in self.waiting if row.slot is None][: len(self._slots)]
+        if not ready and not self._slots.unused and not running:
+            self.release(min(self._slots.rows, key=lambda row: row.used))
+        return ready + [row for row in self.waiting if row.slot is None][: self._slots.unused]
 
     def _admit(self, ready: list[Row], rows: list[Row]) -> None:
         """Move the rows of the next reading pass from the waiting ones to `rows`, grouping similar lengths; give each a slot and blocks."""
-        unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._length[row.slot])) for row in ready}
+        unread = {id(row): len(row.ids) - (0 if row.slot is None else int(self._slots.length[row.slot])) for row in ready}
         missing: list[int] = []
         longest = reserved = 0
         available = self.cache.available
@@ -376,10 +334,10 @@ class Engine:
             count = len(rows) + 1
             if rows and (count * unread[id(row)] > self._read_limit or count * longest > _SEEN * self._read_limit):
                 break
-            slot = self._place(row)
-            needed = max(0, blocks_of(len(row.ids)) - int(self._blocks[slot]))
+            slot = self._slots.place(row)
+            needed = max(0, blocks_of(len(row.ids)) - int(self._slots.blocks[slot]))
             fits = reserved + needed <= available
-            if not fits and (rows or self._running.any()):
+            if not fits and (rows or self._slots.running.any()):
                 break  # it waits for the others
             if not fits and not self._free(needed, {slot}):
                 self._refuse(row)
@@ -392,70 +350,35 @@ class Engine:
         taken = {id(row) for row in rows}
         self.waiting = [row for row in self.waiting if id(row) not in taken]
         if rows:
-            self._take(np.array([row.slot for row in rows]), np.array(missing))
-
-    def _place(self, row: Row) -> int:
-        """Return the slot of the row, a free one if it has none."""
-        if row.slot is None:
-            row.slot = heapq.heappop(self._slots)
-            self._rows[row.slot] = row
-        return row.slot
+            self._slots.take(np.array([row.slot for row in rows]), np.array(missing))
 
     def _extend(self, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
         """Take a block for each running row whose blocks are too few for its new tokens, and return the rows that still run."""
-        full = slots[self._length[slots] + counts > self._blocks[slots] * BLOCK]
+        full = slots[self._slots.length[slots] + counts > self._slots.blocks[slots] * BLOCK]
         while not self._free(len(full), set(slots.tolist())):
-            last = max(slots.tolist(), key=self._age)
+            last = max(slots.tolist(), key=self._slots.age)
             self._preempt([last])
             if len(slots) == 1:
                 self._refuse(self.waiting[-1])
                 return slots[:0]
-            self._evict([last])
+            self._slots.evict([last])
             self._full = True
             slots, full = slots[slots != last], full[full != last]
         if len(full):
-            self._take(full, np.ones(len(full), np.int64))
+            self._slots.take(full, np.ones(len(full), np.int64))
         return slots
-
-    def _age(self, slot: int) -> tuple[int, int]:
-        return self._row(slot).used, slot
 
     # Memory
 
-    def _free(self, count: int, kept: set[int | None]) -> bool:
-        """Evict rows that do not run, idle ones first, longest unused first, until `count` blocks are available. Whether they are."""
-        if count > self.cache.available:
-            waiting = {row.slot for row in self.waiting}
-            others = [slot for slot in np.flatnonzero(self._blocks).tolist() if not self._running[slot] and slot not in kept]
-            for slot in sorted(others, key=lambda slot: (slot in waiting, *self._age(slot))):
-                self._evict([slot])
-                if count <= self.cache.available:
-                    break
-        return count <= self.cache.available
-
-    def _take(self, slots: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
-        """Append blocks to rows."""
-        if not counts.any():
-            return
-        width = int((self._blocks[slots] + counts).max())
-        if width > self._table.shape[1]:
-            self._table = np.pad(self._table, ((0, 0), (0, max(width, 2 * self._table.shape[1]) - self._table.shape[1])))
-        blocks = self.cache.take(int(counts.sum()))
-        rows = np.repeat(slots, counts)
-        self._table[rows, places(self._blocks[slots], counts)] = blocks
-        self._blocks[slots] += counts
-
-    def _evict(self, slots: Iterable[int]) -> None:
-        """Drop the keys and values of rows, which are read again when they are needed."""
-        for slot in slots:
-            self.cache.give(self._table[slot, : self._blocks[slot]].tolist())
-            self._table[slot] = self._blocks[slot] = self._length[slot] = 0
+    def _free(self, count: int, kept: set[int]) -> bool:
+        """Evict idle rows, then waiting ones, until `count` blocks are available. Whether they are."""
+        return self._slots.free(count, kept=kept, last=(row.slot for row in self.waiting))
 
     def _preempt(self, slots: Iterable[int]) -> None:
         """Let running rows wait; what they have generated is read again."""
         for slot in slots:
-            self._running[slot] = False
-            self.waiting.append(self._row(slot))
+            self._slots.running[slot] = False
+            self.waiting.append(self._slots.row(slot))
 
     def _refuse(self, row: Row) -> None:
         """Fail a waiting row that does not fit into the cache by itself; if the cache is smaller than its budget, let it try that first."""
@@ -464,24 +387,17 @@ class Engine:
         budget = self.cache.budget()
         needed = blocks_of(request.start + len(request.uniforms)) + 1
         if self.cache.limit < min(needed, budget):
-            self._drop_cache()
+            self._slots.clear()
             self.cache.limit = min(needed, budget)
             return
         self.waiting.remove(row)
-        _settle(
-            row,
+        row.settle(
             ConfigError(
                 f"a row of {len(row.ids)} tokens does not fit into the generator's key-value cache, whose budget is "
                 f"{max(0, budget - 1) * BLOCK} tokens: raise the budget (cache_gb or cache_share in rollout.backend_options), or lower "
                 "max_row_tokens"
-            ),
+            )
         )
-
-    def _shrink(self) -> None:
-        """Move the blocks of all rows to the front of the cache, and free the rest of its memory."""
-        inside = np.arange(self._table.shape[1]) < self._blocks[:, None]
-        self.cache.shrink(self._table[inside])
-        self._table[inside] = np.arange(1, self.cache.used + 1)
 
     def _make_smaller(self, rows: list[Row], error: torch.OutOfMemoryError) -> None:
         """Prepare the next pass after one that the device had no memory for.
@@ -496,7 +412,7 @@ class Engine:
         if len(rows) > 1:
             self._read_limit = max(1, self._read_limit // 2)
             return
-        alone = bool(np.count_nonzero(self._blocks) <= 1)
+        alone = bool(np.count_nonzero(self._slots.blocks) <= 1)
         if alone and self._starved:
             reason = str(error).split(". ", 1)[0]
             raise ConfigError(
@@ -504,23 +420,12 @@ class Engine:
             ) from error
         self._starved = alone
         limit = self.cache.used // 2 + 1
-        self._preempt(np.flatnonzero(self._running))
-        self._drop_cache()
+        self._preempt(np.flatnonzero(self._slots.running))
+        self._slots.clear()
         if not alone:
             self.cache.limit = limit
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _drop_cache(self) -> None:
-        self._length[:] = self._blocks[:] = 0
-        self._table[:] = 0
-        self.cache.release()
-
-
-def _settle(row: Row, outcome: Response | BaseException) -> None:
-    request, row.request = row.request, None
-    if request is not None:
-        request.on_done(outcome)
 
 
 def _leaders(rows: Sequence[Row], starts: NDArray[np.int64], guesses: Sequence[list[int]]) -> NDArray[np.int64]:

@@ -24,8 +24,9 @@ from empg_gym.errors import ConfigError
 from empg_gym.trainers.generate.base import Response, Usage
 from empg_gym.trainers.generate.cache import block_bytes
 from empg_gym.trainers.generate.chat import ChatCodec
-from empg_gym.trainers.generate.engine import Engine, Request, Row
+from empg_gym.trainers.generate.engine import Engine
 from empg_gym.trainers.generate.memory import budget_bytes, check_budget
+from empg_gym.trainers.generate.rows import Request, Row
 from empg_gym.trainers.generate.sampling import Sampling
 from empg_gym.trainers.generate.session import Prompt, RowSession, row_limits, stop_ids
 from empg_gym.trainers.generate.weights import cast_weights

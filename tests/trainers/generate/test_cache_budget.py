@@ -52,11 +52,11 @@ def watched(made: HFGenerator) -> list[int]:
 
     def checked() -> int:
         ended = step()
-        inside = np.arange(engine._table.shape[1]) < engine._blocks[:, None]
-        held = engine._table[inside].tolist()
+        inside = np.arange(engine._slots.table.shape[1]) < engine._slots.blocks[:, None]
+        held = engine._slots.table[inside].tolist()
         assert len(set(held)) == len(held) == engine.cache.used
         assert 0 not in held
-        assert (engine._length <= engine._blocks * BLOCK).all()
+        assert (engine._slots.length <= engine._slots.blocks * BLOCK).all()
         used.append(engine.cache.used)
         return ended
 

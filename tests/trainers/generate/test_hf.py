@@ -222,8 +222,8 @@ def test_the_cache_holds_at_most_a_partial_block_more_than_the_tokens(tiny):
         def step():
             nonlocal passes
             ended = run()
-            tokens = engine._length[engine._blocks > 0]
-            assert engine.cache.used == engine._blocks.sum() <= sum(blocks_of(int(count) + 1 + _GUESSES) for count in tokens)
+            tokens = engine._slots.length[engine._slots.blocks > 0]
+            assert engine.cache.used == engine._slots.blocks.sum() <= sum(blocks_of(int(count) + 1 + _GUESSES) for count in tokens)
             passes += 1
             return ended
 
