@@ -6,11 +6,15 @@ Rules:
       `ASK_SECONDS`, it is interrupted where it is; after another `FORCE_SECONDS`, the process exits, and its guardian ends the rest.
     - Ctrl-C itself is left to Python and asyncio; its shutdown is bounded from the moment that the command has ended.
     - The exit code is 128 plus the number of the first signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM.
+    - Python runs a handler when the main thread executes its next instruction. A signal that comes just before that thread waits, for an
+      episode or a lock, or that another thread receives, would take effect when the wait is over: a thread that Python wakes at once
+      (`signal.set_wakeup_fd`) interrupts the wait.
     - After SIGHUP there is no terminal to write to: what is still written is discarded.
 """
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import signal
@@ -25,6 +29,9 @@ INTERRUPTED = 130
 """What typer and the commands return for a KeyboardInterrupt, whichever signal it stands for."""
 ASK_SECONDS = 10.0
 FORCE_SECONDS = 10.0
+_WAKE_SECONDS = 0.05
+_WAKES = 20
+"""How often the main thread is woken after a signal: each time may come just before it waits."""
 
 
 class Interruption:
@@ -44,6 +51,13 @@ class Interruption:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
                 signal.signal(number, self._handle)
+        if signal.getsignal(signal.SIGURG) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGURG, lambda number, frame: None)
+            received, sent = os.pipe()
+            os.set_blocking(sent, False)
+            signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
+            # Unknown to `threading`: it holds no lock, so this process may still fork, which `empg_gym.retrieval.invert` decides by others.
+            _thread.start_new_thread(_wake, (received, threading.get_ident()))
 
     def leave(self) -> int:
         """Return the exit code of the interrupted command; end its processes, for which a thread may be waiting, and bound the exit."""
@@ -76,6 +90,15 @@ class Interruption:
         with contextlib.suppress(OSError):
             os.write(2, b"the command did not end in time and was stopped\n")
         os._exit(self._exit_code())
+
+
+def _wake(received: int, thread: int) -> None:
+    """Interrupt what a thread waits for after every signal that ends the command; `received` gives the numbers of signals."""
+    while True:
+        if os.read(received, 1)[0] in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            for _ in range(_WAKES):
+                time.sleep(_WAKE_SECONDS)
+                signal.pthread_kill(thread, signal.SIGURG)
 
 
 def _interrupt(frame: FrameType | None) -> None:

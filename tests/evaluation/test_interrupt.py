@@ -113,6 +113,31 @@ def test_the_shutdown_is_bounded(tmp_path, action):
         assert "did not end in time" in err
 
 
+MISSED = """
+import asyncio, os, signal, threading, time
+from empg_gym.cli.interrupt import Interruption
+interruption = Interruption()
+interruption.install()
+def send():
+    time.sleep(0.3)
+    signal.pthread_kill(threading.get_ident(), signal.{signal})
+threading.Thread(target=send).start()
+try:
+    {wait}
+except KeyboardInterrupt:
+    pass
+os._exit(interruption.leave())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("wait", ["asyncio.run(asyncio.sleep(3600))", "threading.Event().wait()"])
+def test_a_signal_that_does_not_interrupt_what_the_main_thread_waits_for(number, wait):
+    """Another thread receives it; one that comes just before the wait begins has the same effect."""
+    script = MISSED.format(signal=number.name, wait=wait)
+    assert subprocess.run([sys.executable, "-c", script], timeout=SECONDS, check=False).returncode == 128 + number
+
+
 def trouble(folder, action, *more):
     """Return the command of an evaluation whose environment makes trouble as soon as it has deleted the file `once`."""
     (folder / "once").touch()
