@@ -44,14 +44,16 @@ class Interruption:
 
     def install(self) -> None:
         """Handle SIGTERM and SIGHUP, unless they are ignored or handled already. Only the main thread can."""
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
             # The background job of a script. Blocked instead of ignored: asyncio then has a handler that SIGTERM can call.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             signal.signal(signal.SIGINT, signal.default_int_handler)
         for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+            if signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, self._handle)
-        if signal.getsignal(signal.SIGURG) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGURG) is signal.SIG_DFL:
             signal.signal(signal.SIGURG, lambda number, frame: None)
             received, sent = os.pipe()
             os.set_blocking(sent, False)
