@@ -23,8 +23,8 @@ GRACE = 1.0
 """Seconds between SIGTERM and SIGKILL."""
 _ROUNDS = 5
 """Searches for processes outside their group, as one that is killed may have started another."""
-FOLDER_SECONDS = 60.0
-"""Time in which a folder can be removed at last: on a busy machine a process that was killed may still be writing to it."""
+_FOLDER_SECONDS = 60.0
+"""Longest time for removing the folders: on a busy machine a process that was killed may still be writing to one."""
 
 
 def kill_group(group: int, number: int = signal.SIGKILL) -> bool:
@@ -60,7 +60,7 @@ def _end(groups: list[int], folders: set[str], family: str) -> None:
     for group in left:
         kill_group(group)
     kill_members(f"{family}:")
-    remove_folders(folders, FOLDER_SECONDS)
+    remove_folders(folders, _FOLDER_SECONDS)
 
 
 def remove_folders(folders: Iterable[str], seconds: float) -> bool:

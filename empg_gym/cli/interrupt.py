@@ -58,7 +58,7 @@ class Interruption:
             received, sent = os.pipe()
             os.set_blocking(sent, False)
             signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
-            # Unknown to `threading`: it holds no lock, so this process may still fork, which `empg_gym.retrieval.invert` decides by others.
+            # Not a `threading.Thread`, of which `empg_gym.retrieval.invert` must find none before it forks; this one never holds a lock.
             _thread.start_new_thread(_wake, (received, threading.get_ident()))
 
     def leave(self) -> int:
@@ -95,7 +95,7 @@ class Interruption:
 
 
 def _wake(received: int, thread: int) -> None:
-    """Interrupt what a thread waits for after every signal that ends the command; `received` gives the numbers of signals."""
+    """Interrupt the thread's wait after every signal that ends the command; `received` is the pipe of `signal.set_wakeup_fd`."""
     while True:
         if os.read(received, 1)[0] in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             for _ in range(_WAKES):

@@ -87,11 +87,12 @@ def _stability_conclusion(record: Json) -> str:
     usual, unstable = (environment["methods"][1] for environment in record["environments"])
     (after,), (rough,) = (method["difference"].values() for method in (usual, unstable))
     return (
-        f"What follows for a user: with settings that suit, EMPG ends {_against(after)} points from GRPO and learns as fast; either will "
-        "do. With a rate that is too high, success in training falls with both, with GRPO sooner and further: EMPG has "
-        f"{_against(unstable['area_difference'])} points more over the training and ends {_against(rough)} points above it. The largest KL "
-        "divergence of an update and the late drop don't differ clearly. So EMPG makes a training more forgiving of a rate that is too "
-        "high, as the paper claims; a collapse that comes only late, as the paper shows of its baseline, doesn't occur here."
+        "What follows for a user: with settings that suit, EMPG and GRPO learn as fast as each other and end within a few points (EMPG "
+        f"minus GRPO: {_against(after)}); either will do. With a rate that is too high, success in training falls with both, with GRPO "
+        f"sooner and further: the difference is {_against(unstable['area_difference'])} points over the training and {_against(rough)} "
+        "points at its end. The largest KL divergence of an update and the late drop don't differ clearly. So EMPG makes a training more "
+        "forgiving of a rate that is too high, as the paper claims; a collapse that comes only late, as the paper shows of its baseline, "
+        "doesn't occur here."
     )
 
 
