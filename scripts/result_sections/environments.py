@@ -208,8 +208,9 @@ def readme_proof() -> str:
         f"with the same games and actions {number(speed['side_by_side']['ours_to_textworld'])} times as fast as TextWorld.",
         "WebShop: upstream's golden episodes replay step by step in our tests, goals and prices included; search gives Lucene's own "
         f"ranking on {percent(same['bm25']['identical_50'])} of {same['queries']} reference queries.",
-        f"Deep Search: the expert answers {percent(musique['expert']['success_rate'])} of 60 MuSiQue questions over 9,002 passages, "
-        f"a one-shot searcher {percent(musique['one-shot']['success_rate'])}; search over them gives Lucene's first 50 in their order for "
+        f"Deep Search: the expert answers {percent(musique['expert']['success_rate'])} of {musique['expert']['episodes']} MuSiQue "
+        f"questions over 9,002 passages, a one-shot searcher {percent(musique['one-shot']['success_rate'])}; search over them gives "
+        "Lucene's first 50 in their order for "
         f"{identical:,} of {queries:,} queries.",
     ]
     return "The evidence ([all results](docs/results.md)):\n\n" + "\n".join(f"- {line}" for line in lines)
